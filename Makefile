@@ -1,0 +1,35 @@
+PYTHON ?= python3
+BIN := .venv/bin
+SLOW ?= 0
+
+.PHONY: demo test test-slow lint format fuzz benchmarks clean
+
+.venv/ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	touch $@
+
+demo: .venv/ready  ## Compare AdaCore, CRAIG, Random and Full on the digits data set, 5 seeds.
+	rm -rf runs/demo
+	$(BIN)/adacore compare --config demo --out runs/demo
+
+test: .venv/ready  ## The whole daily suite.
+	$(BIN)/pytest -n 2 -m "not slow"
+
+test-slow: .venv/ready  ## What takes longer than a daily test should.
+	$(BIN)/pytest -n 2 -m slow
+
+lint: .venv/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: .venv/ready
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+fuzz: .venv/ready  ## Random small problems against the slow oracle, for two minutes.
+	$(BIN)/python benchmarks/fuzz_facility_location.py --seconds 120
+
+clean:
+	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,80 @@
+"""The protocol that every selection method follows, and what it declares about itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Protocol, runtime_checkable
+
+import numpy as np
+
+from adacore.coreset import Coreset
+from adacore.snapshot import Requirements, Snapshot
+
+Grain = Literal["class", "batch", "whole"]
+
+
+@dataclass(frozen=True)
+class Traits:
+    """What a method promises; the invariant suite tests each promise.
+
+    Attributes:
+        sums_to_population: The weights sum to the number of examples chosen from.
+        equivariant: Permuting the examples permutes the answer, up to ties.
+        randomised: The answer depends on the generator.
+        fills_budget: As many examples are chosen as asked for, unless examples are duplicates.
+        ignores_budget: Everything is chosen, whatever the budget.
+        objective: The method makes a number small, ``objective(snapshot, coreset)``.
+    """
+
+    sums_to_population: bool = True
+    equivariant: bool = True
+    randomised: bool = False
+    fills_budget: bool = True
+    ignores_budget: bool = False
+    objective: bool = True
+
+
+@runtime_checkable
+class Selector(Protocol):
+    """A method that turns what is known about the examples into a coreset: a pure function of arrays.
+
+    Attributes:
+        name: Its name on the command line.
+        traits: What it promises.
+        grain: Whether it is run on each class, on mini-batches, or on the whole data unless told otherwise.
+    """
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+
+    @property
+    def traits(self) -> Traits: ...  # noqa: D102
+
+    @property
+    def grain(self) -> Grain: ...  # noqa: D102
+
+    def requirements(self) -> Requirements:
+        """Return what ``select`` needs to know about the examples."""
+        ...
+
+    def select(self, snapshot: Snapshot, budget: int, *, generator: np.random.Generator) -> Coreset:
+        """Choose at most ``budget`` of the snapshot's examples.
+
+        Args:
+            snapshot: What was required, of n examples.
+            budget: How many to choose at most, in [1, n].
+            generator: The only source of randomness.
+
+        Returns:
+            Indices into the snapshot's rows, and weights.
+        """
+        ...
+
+
+@runtime_checkable
+class HasObjective(Protocol):
+    """A selector whose traits promise an objective."""
+
+    def objective(self, snapshot: Snapshot, coreset: Coreset) -> float:
+        """Return the number that the method makes small: lower is better."""
+        ...

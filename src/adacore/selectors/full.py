@@ -1,0 +1,34 @@
+"""Full: everything, each with weight one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from adacore.coreset import Coreset
+from adacore.selectors.base import Grain, Traits
+from adacore.snapshot import Requirements, Snapshot
+
+
+@dataclass(frozen=True)
+class Full:
+    """All examples, whatever the budget: the reference that every coreset is compared with.
+
+    Example:
+        >>> len(Full().select(Snapshot(10), 4, generator=np.random.default_rng(0)))
+        10
+    """
+
+    name: ClassVar[str] = "full"
+    traits: ClassVar[Traits] = Traits(objective=False, ignores_budget=True)
+    grain: ClassVar[Grain] = "whole"
+
+    def requirements(self) -> Requirements:
+        """Nothing is needed."""
+        return Requirements()
+
+    def select(self, snapshot: Snapshot, budget: int, *, generator: np.random.Generator) -> Coreset:
+        """Take everything; see ``Selector.select``."""
+        return Coreset(np.arange(snapshot.n), np.ones(snapshot.n), snapshot.n)

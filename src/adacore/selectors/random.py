@@ -1,0 +1,36 @@
+"""Random: a fresh uniform subset at every reselection."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from adacore.coreset import Coreset
+from adacore.selectors.base import Grain, Traits
+from adacore.snapshot import Requirements, Snapshot
+
+
+@dataclass(frozen=True)
+class Random:
+    """Uniform sampling without replacement; every weight is n / k.
+
+    Example:
+        >>> coreset = Random().select(Snapshot(10), 4, generator=np.random.default_rng(0))
+        >>> len(coreset), coreset.weights[0]
+        (4, np.float64(2.5))
+    """
+
+    name: ClassVar[str] = "random"
+    traits: ClassVar[Traits] = Traits(equivariant=False, randomised=True, objective=False)
+    grain: ClassVar[Grain] = "class"
+
+    def requirements(self) -> Requirements:
+        """Nothing is needed."""
+        return Requirements()
+
+    def select(self, snapshot: Snapshot, budget: int, *, generator: np.random.Generator) -> Coreset:
+        """Draw ``budget`` examples; see ``Selector.select``."""
+        indices = generator.choice(snapshot.n, size=budget, replace=False)
+        return Coreset(indices, np.full(budget, snapshot.n / budget), snapshot.n)
