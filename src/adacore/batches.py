@@ -1,0 +1,156 @@
+"""Batches of any data set: what in them is input and what is target, and how a model takes them."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import Dataset, IterableDataset
+
+Forward = Callable[[nn.Module, Any], Any]
+
+TARGET_KEYS = ("labels", "label", "targets", "target")
+
+
+def length_of(dataset: Dataset[Any], name: str = "dataset") -> int:
+    """Return the number of examples.
+
+    Args:
+        dataset: A map-style data set.
+        name: What the user calls it, for the message.
+
+    Returns:
+        At least 1.
+
+    Raises:
+        TypeError: If it is no map-style data set.
+        ValueError: If it is empty.
+    """
+    if isinstance(dataset, IterableDataset) or not (hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")):
+        raise TypeError(
+            f"{name} is a {type(dataset).__name__}: expected a map-style data set, with __len__ and __getitem__, since "
+            "examples are known by their positions"
+        )
+    n = len(dataset)
+    if n < 1:
+        raise ValueError(f"{name} is empty: pass at least one example")
+    return n
+
+
+def split(batch: Any) -> tuple[Any, Tensor]:
+    """Split a batch into what the model takes and the targets.
+
+    Args:
+        batch: A tuple or list whose last item is the targets, or a mapping with the key "labels", "label", "targets"
+            or "target".
+
+    Returns:
+        Inputs (one item, a tuple of several, or a dict without the targets), and targets.
+
+    Raises:
+        TypeError: If the batch is neither, or the targets are no tensor.
+        ValueError: If there are no targets.
+
+    Example:
+        >>> split({"pixels": torch.zeros(2, 3), "label": torch.tensor([0, 1])})[1]
+        tensor([0, 1])
+    """
+    if isinstance(batch, Mapping):
+        key = next((key for key in TARGET_KEYS if key in batch), None)
+        if key is None:
+            raise ValueError(
+                f"the batch has keys {sorted(map(str, batch))}: targets must be under one of {TARGET_KEYS}"
+            )
+        inputs: Any = {name: value for name, value in batch.items() if name != key and name != "weights"}
+        targets = batch[key]
+    elif isinstance(batch, tuple | list):
+        if len(batch) < 2:
+            raise ValueError(
+                f"the batch has {len(batch)} items: expected (inputs, targets); pass a data set with targets"
+            )
+        inputs = batch[0] if len(batch) == 2 else tuple(batch[:-1])
+        targets = batch[-1]
+    else:
+        raise TypeError(f"a batch is a {type(batch).__name__}: expected (inputs, targets) or a dict")
+    if not isinstance(targets, Tensor):
+        raise TypeError(f"targets are a {type(targets).__name__}: expected a tensor; pass a collate_fn that makes one")
+    return inputs, targets
+
+
+def attach(batch: Any, weights: Tensor) -> Any:
+    """Put the weights beside a batch: last in a tuple, under "weights" in a mapping.
+
+    Args:
+        batch: A tuple, list or mapping.
+        weights: float32, shape (batch,).
+
+    Returns:
+        A tuple of one more item, or a copy of the mapping with one more key.
+
+    Raises:
+        TypeError: If the batch is neither.
+        ValueError: If the mapping has weights already.
+
+    Example:
+        >>> inputs, targets, weights = attach([torch.zeros(2), torch.zeros(2)], torch.ones(2))
+    """
+    if isinstance(batch, tuple | list):
+        return (*batch, weights)
+    if isinstance(batch, Mapping):
+        if "weights" in batch:
+            raise ValueError('the batch has a key "weights" already: rename it in the data set')
+        weighted = copy.copy(batch)
+        cast("dict[str, Any]", weighted)["weights"] = weights
+        return weighted
+    raise TypeError(f"a batch is a {type(batch).__name__}: expected a tuple, a list or a dict to attach weights to")
+
+
+def move(inputs: Any, device: torch.device, memory_format: torch.memory_format | None = None) -> Any:
+    """Move every tensor in a nested structure to a device, images into the memory format."""
+    if isinstance(inputs, Tensor):
+        if memory_format is not None and inputs.ndim == 4:
+            return inputs.to(device, non_blocking=True, memory_format=memory_format)
+        return inputs.to(device, non_blocking=True)
+    if isinstance(inputs, Mapping):
+        return {name: move(value, device, memory_format) for name, value in inputs.items()}
+    if isinstance(inputs, tuple) and hasattr(inputs, "_fields"):
+        return type(inputs)(*(move(value, device, memory_format) for value in inputs))
+    if isinstance(inputs, tuple | list):
+        return type(inputs)(move(value, device, memory_format) for value in inputs)
+    return inputs
+
+
+def call(model: nn.Module, inputs: Any, forward: Forward | None = None) -> Tensor:
+    """Run the model on the inputs of a batch.
+
+    Args:
+        model: ``model(inputs)``, ``model(*inputs)`` for a tuple, ``model(**inputs)`` for a mapping.
+        inputs: As ``split`` gives them.
+        forward: Called as ``forward(model, inputs)`` instead.
+
+    Returns:
+        The logits; of an output that has ``logits``, those.
+
+    Raises:
+        TypeError: If no tensor of logits comes out.
+    """
+    if forward is not None:
+        output = forward(model, inputs)
+    elif isinstance(inputs, Mapping):
+        output = model(**inputs)
+    elif isinstance(inputs, tuple):
+        output = model(*inputs)
+    else:
+        output = model(inputs)
+    if isinstance(output, Mapping) and "logits" in output:
+        output = output["logits"]
+    output = getattr(output, "logits", output)
+    if not isinstance(output, Tensor):
+        raise TypeError(
+            f"the model returned a {type(output).__name__}: expected a tensor of logits, or an output with .logits; "
+            "pass forward=, a function (model, inputs) -> logits"
+        )
+    return output

@@ -1,0 +1,113 @@
+"""The ledger: where the time went, how many gradients it took, how much of the data was seen."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from adacore.errors import unknown_name
+
+Part = Literal["probing", "selecting", "training"]
+
+PARTS: tuple[Part, ...] = ("probing", "selecting", "training")
+
+
+class Ledger:
+    """Keeps account of a training run on coresets of n examples.
+
+    Args:
+        population: n.
+
+    Attributes:
+        population: n.
+        seconds: Wall-clock seconds by part: ``"probing"``, ``"selecting"`` and ``"training"`` (between the delivery of
+            batches, probing and selecting excluded).
+        gradient_evaluations: Examples in the batches that were delivered to be stepped on.
+        probed_examples: Examples that the model was run on to select.
+        touched: Which examples were delivered at least once, bool, shape (n,).
+
+    Example:
+        >>> ledger = Ledger(4)
+        >>> with ledger.measure("selecting"):
+        ...     ledger.step(np.array([0, 3, 3]))
+        >>> ledger.gradient_evaluations, ledger.fraction_touched
+        (3, 0.5)
+    """
+
+    def __init__(self, population: int) -> None:
+        self.population = population
+        self.seconds: dict[Part, float] = dict.fromkeys(PARTS, 0.0)
+        self.gradient_evaluations = 0
+        self.probed_examples = 0
+        self.touched: NDArray[np.bool_] = np.zeros(population, dtype=np.bool_)
+
+    @property
+    def fraction_touched(self) -> float:
+        """Share of the data that was delivered at least once, in [0, 1]."""
+        return float(self.touched.mean())
+
+    @property
+    def total_seconds(self) -> float:
+        """Seconds of all parts together."""
+        return sum(self.seconds.values())
+
+    @contextmanager
+    def measure(self, part: Part) -> Iterator[None]:
+        """Add the seconds spent within to a part, also when an error ends it.
+
+        Args:
+            part: ``"probing"``, ``"selecting"`` or ``"training"``.
+
+        Raises:
+            ValueError: If there is no such part.
+        """
+        if part not in self.seconds:
+            raise unknown_name("part of the ledger", part, PARTS)
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[part] += time.perf_counter() - start
+
+    def step(self, indices: NDArray[np.int64]) -> None:
+        """Account for examples that were delivered to be stepped on.
+
+        Args:
+            indices: Their positions, int64, shape (m,).
+        """
+        self.gradient_evaluations += len(indices)
+        self.touched[indices] = True
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return tensors and plain values that ``torch.load(weights_only=True)`` takes."""
+        return {
+            "seconds": dict(self.seconds),
+            "gradient_evaluations": self.gradient_evaluations,
+            "probed_examples": self.probed_examples,
+            "touched": torch.from_numpy(self.touched.copy()),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from a ``state_dict()``.
+
+        Args:
+            state: Of a ledger over as many examples.
+
+        Raises:
+            ValueError: If it is of another number of examples.
+        """
+        if len(state["touched"]) != self.population:
+            raise ValueError(
+                f"the ledger's state is of {len(state['touched'])} examples, this data set has {self.population}: "
+                "load it with the data set that it was saved with"
+            )
+        self.seconds = {part: float(state["seconds"][part]) for part in PARTS}
+        self.gradient_evaluations = int(state["gradient_evaluations"])
+        self.probed_examples = int(state["probed_examples"])
+        self.touched = state["touched"].numpy().copy()
