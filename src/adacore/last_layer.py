@@ -37,7 +37,8 @@ class Watched:
 
     Attributes:
         features: Its input h, shape (batch, features).
-        outputs: Its output, shape (batch, outputs); requires grad where the head is not direct.
+        outputs: Its output, shape (batch, outputs); where the head is not direct, in at least single precision, and
+            requiring grad.
     """
 
     features: Tensor = field(default_factory=lambda: torch.empty(0))
@@ -158,8 +159,8 @@ def watching(head: Head | None) -> Iterator[Watched]:
             watched.outputs = outputs.detach()
             return None
         torch.set_grad_enabled(True)
-        watched.outputs = outputs.detach().requires_grad_()
-        return watched.outputs
+        watched.outputs = (outputs if outputs.dtype == torch.float64 else outputs.float()).detach().requires_grad_()
+        return watched.outputs.to(outputs.dtype)
 
     handle = head.layer.register_forward_hook(keep, with_kwargs=True)
     try:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 
 @contextmanager
@@ -36,12 +36,8 @@ def untouched(model: nn.Module) -> Iterator[None]:
     ``torch.inference_mode`` would be slightly faster, but what a model caches in it could not be trained with.
     """
     flags = [(module, module.training) for module in model.modules()]
-    buffers = [
-        (module, name, buffer, buffer._version, buffer.detach().clone())
-        for module in model.modules()
-        for name, buffer in module._buffers.items()
-        if buffer is not None
-    ]
+    buffers = [(module, dict(module._buffers)) for module in model.modules()]
+    saved = [(buffer, buffer._version, buffer.detach().clone()) for buffer in model.buffers()]
     with untouched_streams():
         try:
             # A weight cast by autocast without gradients must not be taken from its cache when training goes on.
@@ -53,12 +49,10 @@ def untouched(model: nn.Module) -> Iterator[None]:
             torch.clear_autocast_cache()
             for module, training in flags:
                 module.training = training
-            for module, name, buffer, version, saved in buffers:
-                _restore(module, name, buffer, version, saved)
-
-
-def _restore(module: nn.Module, name: str, buffer: Tensor, version: int, saved: Tensor) -> None:
-    module._buffers[name] = buffer
-    if buffer._version != version:
-        with torch.no_grad():
-            buffer.copy_(saved)
+            for module, named in buffers:
+                module._buffers.clear()
+                module._buffers.update(named)
+            for buffer, version, value in saved:
+                if buffer._version != version:
+                    with torch.no_grad():
+                        buffer.copy_(value)
