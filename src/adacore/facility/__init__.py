@@ -1,0 +1,5 @@
+"""The selection engine: facility location on plain arrays, exact, without an n x n matrix."""
+
+from adacore.facility.selection import facility_location
+
+__all__ = ["facility_location"]
