@@ -1,0 +1,71 @@
+"""A cache of decoded arrays, so that images are decoded once and not at every start."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import tempfile
+import zipfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+Arrays = tuple[NDArray[np.uint8], NDArray[np.int64]]
+
+_FORMAT = 1
+
+
+def cache_folder() -> Path:
+    """Return the folder for decoded data: ADACORE_CACHE, else ``adacore`` in the user's cache folder."""
+    if os.environ.get("ADACORE_CACHE"):
+        return Path(os.environ["ADACORE_CACHE"]).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "adacore"
+
+
+def cached(name: str, sources: Sequence[Path], decode: Callable[[], Arrays]) -> Arrays:
+    """Decode once and keep the result; a source that changes is decoded again.
+
+    A cache that cannot be read or written is no error: it only costs the time of decoding.
+
+    Args:
+        name: Starts the file's name.
+        sources: The files that are decoded; known by path, size and time of modification.
+        decode: What to do where there is nothing in the cache.
+
+    Returns:
+        Images, uint8, shape (n, ...), and classes, int64, shape (n,).
+    """
+    try:
+        path = cache_folder() / f"{name}-{_key(sources)}.npz"
+    except RuntimeError:  # no home folder
+        return decode()
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return file["images"], file["labels"]
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        images, labels = decode()
+        _write(path, images, labels)
+        return images, labels
+
+
+def _key(sources: Sequence[Path]) -> str:
+    digest = hashlib.sha256(str(_FORMAT).encode())
+    for source in sources:
+        status = source.stat()
+        digest.update(f"{source.resolve()}\0{status.st_size}\0{status.st_mtime_ns}\0".encode())
+    return digest.hexdigest()[:16]
+
+
+def _write(path: Path, images: NDArray[np.uint8], labels: NDArray[np.int64]) -> None:
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".partial")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                np.savez(file, images=images, labels=labels)
+            Path(temporary).replace(path)
+        finally:
+            Path(temporary).unlink(missing_ok=True)
