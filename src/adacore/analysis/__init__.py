@@ -1,0 +1,30 @@
+"""What coresets did in a training run, from the coresets themselves and from what was measured of the examples."""
+
+from adacore.analysis.coresets import (
+    fractions_touched,
+    gradient_error,
+    most_chosen,
+    never_chosen,
+    overlaps,
+    selection_counts,
+)
+from adacore.analysis.observed import Examples, GradientErrors, describe_examples, gradient_errors
+from adacore.analysis.scores import class_accuracies, entropy, profile_by_rank, ranks_within_classes, sliding_means
+
+__all__ = [
+    "Examples",
+    "GradientErrors",
+    "class_accuracies",
+    "describe_examples",
+    "entropy",
+    "fractions_touched",
+    "gradient_error",
+    "gradient_errors",
+    "most_chosen",
+    "never_chosen",
+    "overlaps",
+    "profile_by_rank",
+    "ranks_within_classes",
+    "selection_counts",
+    "sliding_means",
+]
