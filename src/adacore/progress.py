@@ -1,0 +1,119 @@
+"""What a person sees while models train: a live display on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+
+class Watcher(Protocol):
+    """Is told how a run gets on."""
+
+    def begin(self, title: str, epochs: int, done: int) -> None:
+        """Note that a run starts, or goes on after ``done`` epochs."""
+        ...
+
+    def epoch(self, row: Mapping[str, Any]) -> None:
+        """Note a row of metrics."""
+        ...
+
+
+class Silent:
+    """Shows nothing."""
+
+    def begin(self, title: str, epochs: int, done: int) -> None:
+        """See ``Watcher.begin``."""
+
+    def epoch(self, row: Mapping[str, Any]) -> None:
+        """See ``Watcher.epoch``."""
+
+
+def describe(row: Mapping[str, Any]) -> str:
+    """Put a row of metrics into words: accuracy, data touched so far, and where the time went.
+
+    Args:
+        row: As in ``metrics.jsonl``.
+
+    Returns:
+        One line.
+    """
+    accuracy = row["test_accuracy"]
+    return (
+        f"{'accuracy' if accuracy is not None else 'train accuracy'} "
+        f"{(row['train_accuracy'] if accuracy is None else accuracy):6.2%}, touched {row['fraction_touched']:6.1%}, "
+        f"probing {row['probing_seconds']:.1f} s, selecting {row['selecting_seconds']:.1f} s, "
+        f"training {row['training_seconds']:.1f} s"
+    )
+
+
+class Lines:
+    """One plain line for each epoch, for logs and pipes.
+
+    Args:
+        console: Where to.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self.console, self.epochs = console, 0
+
+    def begin(self, title: str, epochs: int, done: int) -> None:
+        """See ``Watcher.begin``."""
+        self.epochs = epochs
+        self._print(f"{title}{f', going on after epoch {done}' if done else ''}")
+
+    def epoch(self, row: Mapping[str, Any]) -> None:
+        """See ``Watcher.epoch``."""
+        self._print(f"epoch {row['epoch']:>{len(str(self.epochs))}}/{self.epochs}: {describe(row)}")
+
+    def _print(self, text: str) -> None:
+        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+class Live:
+    """A bar for the epochs of the present run, and one for all runs where there are several.
+
+    Args:
+        console: A terminal.
+        runs: How many runs there will be.
+    """
+
+    def __init__(self, console: Console, runs: int = 1) -> None:
+        self.progress = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[words]}", markup=False),
+            TimeRemainingColumn(),
+            console=console,
+        )
+        self.all: TaskID | None = self.progress.add_task("all runs", total=runs, words="") if runs > 1 else None
+        self.task: TaskID | None = None
+
+    def __enter__(self) -> Self:
+        self.progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.progress.stop()
+
+    def begin(self, title: str, epochs: int, done: int) -> None:
+        """See ``Watcher.begin``."""
+        if self.task is not None:
+            self.progress.remove_task(self.task)
+        self.task = self.progress.add_task(title, total=epochs, completed=done, words="")
+
+    def epoch(self, row: Mapping[str, Any]) -> None:
+        """See ``Watcher.epoch``."""
+        if self.task is not None:
+            self.progress.update(self.task, completed=row["epoch"], words=describe(row))
+
+    def run_done(self) -> None:
+        """Note that a run has ended."""
+        if self.all is not None:
+            self.progress.advance(self.all)
