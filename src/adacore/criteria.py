@@ -165,9 +165,8 @@ class Differentiated:
 
     def losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """See ``Criterion.losses``; errors if the function reduces over the batch."""
-        if self.elementwise:
-            targets = targets.to(outputs.dtype).reshape(outputs.shape)
-        losses = self.function(outputs.squeeze(1) if self.flat else outputs, targets)
+        shaped = outputs.squeeze(1) if self.flat else outputs
+        losses = self.function(shaped, targets.to(outputs).reshape(shaped.shape) if self.elementwise else targets)
         if not isinstance(losses, Tensor):
             raise TypeError(f"the criterion returned {type(losses).__name__}: expected a tensor of per-example losses")
         if losses.shape != outputs.shape and (losses.ndim == 0 or losses.numel() != len(outputs)):
@@ -204,7 +203,8 @@ class DifferentiatedAt:
         if self._graph is None:
             if not self._losses.requires_grad:
                 raise ValueError("the loss does not depend on the model's outputs: check the criterion")
-            (self._graph,) = torch.autograd.grad(self._losses.sum(), self._leaf, create_graph=True)
+            with torch.enable_grad():
+                (self._graph,) = torch.autograd.grad(self._losses.sum(), self._leaf, create_graph=True)
         return self._graph
 
     def gradient(self) -> Tensor:

@@ -135,8 +135,14 @@ class Pass:
         if not (needs.features or needs.last_layer or needs.proxy in {"penultimate", "last_layer"}):
             return None
         few = read(dataset, torch.arange(min(n, 4)), collate_fn=self._settings.collate_fn)
-        inputs, _ = split(next(few))
-        return find_head(self._model, lambda: self._logits(inputs), self._settings.layer)
+        inputs, targets = split(next(few))
+
+        def run() -> Tensor:
+            logits = self._logits(inputs)
+            check_targets(self._criterion, logits, targets.to(self._device), 0)
+            return logits
+
+        return find_head(self._model, run, self._settings.layer)
 
     def _measure(
         self, logits: Tensor, targets: Tensor, head: Head | None, watched: Watched, start: int
