@@ -4,8 +4,8 @@ from adacore.coreset import Coreset
 from adacore.facility import facility_location
 from adacore.loader import CoresetLoader
 from adacore.reselect import select
-from adacore.selectors import Full, Random
+from adacore.selectors import CRAIG, AdaCore, Full, Random
 
 __version__ = "0.1.0"
 
-__all__ = ["Coreset", "CoresetLoader", "Full", "Random", "facility_location", "select"]
+__all__ = ["CRAIG", "AdaCore", "Coreset", "CoresetLoader", "Full", "Random", "facility_location", "select"]

@@ -6,12 +6,16 @@ from importlib.metadata import entry_points
 from typing import Any
 
 from adacore.errors import unknown_name
+from adacore.selectors.adacore import AdaCore
 from adacore.selectors.base import Grain, HasObjective, Selector, Traits
+from adacore.selectors.craig import CRAIG
 from adacore.selectors.full import Full
 from adacore.selectors.per_class import PerClass
 from adacore.selectors.random import Random
 
 SELECTORS: dict[str, type[Selector]] = {
+    "adacore": AdaCore,
+    "craig": CRAIG,
     "full": Full,
     "random": Random,
 }
@@ -72,7 +76,9 @@ def with_grain(selector: Selector, *, labelled: bool) -> Selector:
 
 
 __all__ = [
+    "CRAIG",
     "SELECTORS",
+    "AdaCore",
     "Full",
     "Grain",
     "HasObjective",
