@@ -1,0 +1,27 @@
+"""Convex problems: choose once, fit many times."""
+
+from adacore.convex.embedding import features, measured_error, preconditioned_gradients
+from adacore.convex.problems import Problem, elastic_net, logistic, multinomial, ridge, smoothed_hinge
+from adacore.convex.selection import pilot, select
+from adacore.convex.solvers import Trace, lbfgs, newton, optimum
+from adacore.convex.stochastic import adahessian, sgd
+
+__all__ = [
+    "Problem",
+    "Trace",
+    "adahessian",
+    "elastic_net",
+    "features",
+    "lbfgs",
+    "logistic",
+    "measured_error",
+    "multinomial",
+    "newton",
+    "optimum",
+    "pilot",
+    "preconditioned_gradients",
+    "ridge",
+    "select",
+    "sgd",
+    "smoothed_hinge",
+]

@@ -1,0 +1,205 @@
+"""Preconditioned gradients H^-1 g_i of all examples, without ever holding all gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, Literal
+
+import numpy as np
+
+from adacore.convex.losses import Array
+from adacore.convex.problems import Problem, chunks, is_sparse
+from adacore.convex.solvers import cholesky
+from adacore.errors import unknown_name
+
+Curvature = Literal["auto", "full", "diagonal", "low_rank", "example"]
+
+CURVATURES = ("auto", "full", "diagonal", "low_rank", "example")
+FULL_PARAMETERS = 5_000
+FULL_COST = 2**37
+EXACT_DIMENSION = 256
+EXACT_ELEMENTS = 2**24
+RANK = 100
+
+Inverse = Callable[[Array], Array]
+
+
+def preconditioned_gradients(
+    problem: Problem,
+    w: Array,
+    *,
+    curvature: Curvature = "auto",
+    weights: Array | None = None,
+    dimension: int = EXACT_DIMENSION,
+    seed: int = 0,
+) -> Array:
+    """Return x_i = H(w)^-1 g_i(w) of all examples, up to one vector that all share; Section 4.4, B.1 and B.3.
+
+    The shared vector (H^-1 mu w, from the regulariser) is no part of any difference x_i - x_j, and is left out, except
+    with one Hessian for each example, where w takes its place.
+
+    - ``"full"``: the Hessian of L, by Cholesky. Where n times its size squared exceeds 2^37, it is the mean over as
+      many random examples as that allows, at least twice as many as there are parameters.
+    - ``"diagonal"``: its diagonal only, eq. (34).
+    - ``"low_rank"``: its 100 leading eigenpairs by randomised subspace iteration, and the mean of the other eigenvalues
+      in place of each of them.
+    - ``"example"``: each example's own H_i = (d2 phi / d z2) x_i x_i^T + mu I, inverted by Sherman and Morrison's
+      formula; intercepts are regularised like the rest in it, since H_i would be singular.
+    - ``"auto"``: ``"full"`` up to 5,000 parameters, ``"low_rank"`` beyond.
+
+    Where there are more than ``dimension`` parameters and n times their number exceeds 2^24, what is returned is
+    projected to ``dimension`` numbers by a Gaussian matrix, which keeps distances within about
+    sqrt(2 / dimension): 9 % for 256. A sparse design stays sparse.
+
+    Args:
+        problem: n examples and K * p parameters.
+        w: Where to take gradients and Hessian, float64, shape (K * p,).
+        curvature: Which Hessian.
+        weights: Of the examples in the mean Hessian, float64, shape (n,); None for ones.
+        dimension: Of the projection.
+        seed: Of the projection, the low-rank approximation and the choice of examples for the Hessian.
+
+    Returns:
+        float64, shape (n, K * p), or (n, dimension).
+
+    Raises:
+        ValueError: If the curvature is unknown, or one for each example is asked for with l2 = 0.
+
+    Example:
+        >>> from adacore.convex.problems import ridge
+        >>> problem = ridge(np.array([[1.0], [2.0]]), np.array([1.0, 2.0]), l2=0.0, intercept=False)
+        >>> preconditioned_gradients(problem, np.zeros(1))
+        array([[-0.4],
+               [-1.6]])
+    """
+    if curvature not in CURVATURES:
+        raise unknown_name("curvature", curvature, CURVATURES)
+    if curvature == "auto":
+        curvature = "full" if problem.parameters <= FULL_PARAMETERS else "low_rank"
+    generator = np.random.default_rng(seed)
+    if curvature == "example":
+        rows, shift = _example_factors(problem, w), w
+        inverse: Inverse = _identity
+    else:
+        rows, shift = problem.loss.gradients(problem.scores(w), problem.targets), np.zeros_like(w)
+        inverse = _inverse(problem, w, curvature, weights, generator)
+    if problem.parameters <= dimension or problem.n * problem.parameters <= EXACT_ELEMENTS:
+        return np.asarray(_exact(problem, rows, inverse) + shift)
+    R = generator.standard_normal((problem.parameters, dimension)) / np.sqrt(dimension)
+    return _projected(problem.design, rows, inverse(R)) + shift @ R
+
+
+def features(problem: Problem, *, dimension: int = EXACT_DIMENSION, seed: int = 0) -> Array:
+    """Return the features of all examples: what CRAIG compares for convex losses.
+
+    Args:
+        problem: Of n examples with d features.
+        dimension: Of the Gaussian projection where there are more features than that, and n * d exceeds 2^24.
+        seed: Of the projection.
+
+    Returns:
+        float64, shape (n, d) or (n, dimension); the intercept's ones are left out.
+    """
+    design = problem.design[:, :-1] if problem.intercept else problem.design
+    width = design.shape[1]
+    if width <= dimension or problem.n * width <= EXACT_ELEMENTS:
+        return np.ascontiguousarray(design.toarray() if is_sparse(design) else design)
+    R = np.random.default_rng(seed).standard_normal((width, dimension)) / np.sqrt(dimension)
+    return np.asarray(design @ R)
+
+
+def _identity(columns: Array) -> Array:
+    return columns
+
+
+def _inverse(problem: Problem, w: Array, curvature: Curvature, weights: Array | None, generator: Any) -> Inverse:
+    """Return a function that multiplies columns, shape (K * p, m), by the inverse of the chosen Hessian."""
+    if curvature == "diagonal":
+        diagonal = problem.hessian_diagonal(w, weights)
+        # A feature that is zero everywhere has no curvature where l2 = 0; its gradients are zero as well.
+        diagonal = np.where(diagonal > 0.0, diagonal, 1.0)
+        return lambda columns: columns / diagonal[:, None]
+    allowed = max(2 * problem.parameters, FULL_COST // problem.parameters**2)
+    if problem.n > allowed:
+        rows = np.sort(generator.choice(problem.n, allowed, replace=False))
+        problem, weights = problem.take(rows), None if weights is None else weights[rows]
+    if curvature == "low_rank":
+        return _low_rank_inverse(problem, w, weights, generator)
+    from scipy.linalg import cho_solve
+
+    factor = cholesky(problem.hessian(w, weights))
+    return lambda columns: np.asarray(cho_solve((factor, True), columns))
+
+
+def _low_rank_inverse(problem: Problem, w: Array, weights: Array | None, generator: Any) -> Inverse:
+    D = problem.parameters
+    rank = min(RANK, D - 1)
+    basis = np.linalg.qr(generator.standard_normal((D, min(D, rank + 10))))[0]
+    for _ in range(2):
+        basis = np.linalg.qr(problem.hessian_product(w, basis, weights))[0]
+    small = basis.T @ problem.hessian_product(w, basis, weights)
+    eigenvalues, rotation = np.linalg.eigh((small + small.T) / 2)
+    eigenvalues, vectors = eigenvalues[::-1][:rank], (basis @ rotation[:, ::-1])[:, :rank]
+    trace = float(problem.hessian_diagonal(w, weights).sum())
+    rest = max(problem.l2, (trace - eigenvalues.sum()) / (D - rank), 1e-12 * trace / D)
+    shrink = 1.0 / np.maximum(eigenvalues, rest) - 1.0 / rest
+    return lambda columns: columns / rest + vectors @ (shrink[:, None] * (vectors.T @ columns))
+
+
+def _example_factors(problem: Problem, w: Array) -> Array:
+    """Return s_i with H_i^-1 g_i = s_i (x) x_i + w, shape (n, K).
+
+    With A_i = d2 phi / d z2 and r_i = d phi / d z: H_i = A_i (x) x_i x_i^T + mu I, so that
+    ``s_i = (||x_i||^2 A_i + mu I)^-1 (r_i - A_i z_i)``; for K = 1 this is Sherman and Morrison's formula.
+    """
+    if problem.l2 == 0.0:
+        raise ValueError('curvature="example" with l2=0: one example\'s Hessian has rank one; set l2 > 0')
+    design, scores = problem.design, problem.scores(w)
+    A = problem.loss.hessians(scores, problem.targets)
+    r = problem.loss.gradients(scores, problem.targets)
+    squares = design.multiply(design).sum(axis=1) if is_sparse(design) else np.square(design).sum(axis=1)
+    inner = np.asarray(squares).reshape(-1, 1, 1) * A + problem.l2 * np.eye(problem.loss.outputs)
+    right = r - np.einsum("nab,nb->na", A, scores)
+    return np.asarray(np.linalg.solve(inner, right[:, :, None])[:, :, 0])
+
+
+def _exact(problem: Problem, rows: Array, inverse: Inverse) -> Array:
+    x = np.empty((problem.n, problem.parameters))
+    for part in chunks(problem.n, problem.parameters):
+        piece = problem.design[part]
+        piece = piece.toarray() if is_sparse(piece) else piece
+        g = np.einsum("nk,np->nkp", rows[part], piece).reshape(len(piece), -1)
+        x[part] = inverse(g.T).T
+    return x
+
+
+def _projected(design: Any, rows: Array, M: Array) -> Array:
+    """Return sum_k rows[i, k] M_k^T x_i, float64, shape (n, m), of M, shape (K * p, m)."""
+    p = design.shape[1]
+    x = np.zeros((design.shape[0], M.shape[1]))
+    for k in range(rows.shape[1]):
+        x += rows[:, k, None] * np.asarray(design @ M[k * p : (k + 1) * p])
+    return x
+
+
+def measured_error(problem: Problem, w: Array, indices: Any, weights: Array) -> float:
+    """Return epsilon of eq. (5) at w with the Hessian of L in place of each example's.
+
+    ``epsilon = ||H^-1 (g - sum_j gamma_j g_j / n)||``, g and H of the mean over all n examples.
+
+    Args:
+        problem: All n examples.
+        w: Where, float64, shape (K * p,).
+        indices: The coreset's, int64, shape (k,).
+        weights: The coreset's, summing to n, float64, shape (k,).
+
+    Returns:
+        epsilon, on the scale of the mean.
+    """
+    from scipy.linalg import cho_solve
+
+    data = replace(problem, l2=0.0)
+    full = data.gradient(w)
+    part = data.take(indices).gradient(w, weights) * (weights.sum() / problem.n)
+    return float(np.linalg.norm(cho_solve((cholesky(problem.hessian(w)), True), full - part)))

@@ -1,0 +1,268 @@
+"""Solvers on weighted subsets that record the loss on the full data after each pass."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from adacore.convex.losses import Array
+from adacore.convex.problems import Problem
+from adacore.coreset import Coreset
+
+ARMIJO = 1e-4
+HALVINGS = 50
+NEWTON_PARAMETERS = 5_000
+
+
+@dataclass(eq=False)
+class Trace:
+    """What a solver did: entry 0 is the start, entry t the state after pass t.
+
+    Attributes:
+        losses: L(w) on the full data.
+        seconds: Of training so far; evaluating L is not counted.
+        gradient_evaluations: Gradients of single examples computed so far.
+        w: The last parameters, float64, shape (K * p,).
+    """
+
+    w: Array
+    losses: list[float] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+    gradient_evaluations: list[int] = field(default_factory=list)
+
+    def residuals(self, optimum: float) -> Array:
+        """Return L(w) - L*, float64, one for each entry."""
+        return np.asarray(self.losses) - optimum
+
+
+Step = tuple[Array, int]
+
+
+def run(problem: Problem, start: Array, steps: Iterator[Step]) -> Trace:
+    """Run the passes of a solver and record each.
+
+    Args:
+        problem: The full data, on which L is evaluated.
+        start: w_0, float64, shape (K * p,).
+        steps: Yields, after each pass, w and the gradients of single examples that the pass took.
+
+    Returns:
+        The trace.
+    """
+    trace = Trace(start, [problem.value(start)], [0.0], [0])
+    clock = time.perf_counter()
+    for w, evaluations in steps:
+        spent = time.perf_counter() - clock
+        trace.w = w
+        trace.losses.append(problem.value(w))
+        trace.seconds.append(trace.seconds[-1] + spent)
+        trace.gradient_evaluations.append(trace.gradient_evaluations[-1] + evaluations)
+        clock = time.perf_counter()
+    return trace
+
+
+def restrict(problem: Problem, coreset: Coreset | None) -> tuple[Problem, Array]:
+    """Return what to train on: the coreset's examples with their weights, or everything with ones."""
+    if coreset is None:
+        return problem, np.ones(problem.n)
+    if coreset.population != problem.n:
+        raise ValueError(f"the coreset is of {coreset.population} examples, the problem has {problem.n}: pass its own")
+    return problem.take(coreset.indices), coreset.weights
+
+
+def newton(
+    problem: Problem,
+    coreset: Coreset | None = None,
+    *,
+    start: Array | None = None,
+    rate: float = 1.0,
+    decay: float = 1.0,
+    passes: int = 50,
+    tolerance: float = 1e-10,
+    damped: bool = True,
+) -> Trace:
+    """Newton's method on a weighted subset, eq. (3): w <- w - eta H^-1 g, backtracking from eta where damped.
+
+    Args:
+        problem: The full data.
+        coreset: What to train on; None for everything.
+        start: w_0, float64, shape (K * p,); None for zeros.
+        rate: eta of the first step, the first one tried where damped.
+        decay: b, each pass multiplies eta by it.
+        passes: Steps at most.
+        tolerance: Stops when the norm of the subset's gradient is at most this.
+        damped: Whether to halve eta until the subset's loss falls enough (Armijo).
+
+    Returns:
+        The trace; a pass is one step and costs one gradient of every example of the subset.
+
+    Raises:
+        ValueError: If there are more than 5,000 parameters, or an l1 penalty.
+
+    Example:
+        >>> from adacore.convex.problems import ridge
+        >>> trace = newton(ridge(np.array([[1.0], [2.0]]), np.array([1.0, 2.0]), l2=0.0, intercept=False))
+        >>> trace.w
+        array([1.])
+    """
+    check_smooth(problem)
+    if problem.parameters > NEWTON_PARAMETERS:
+        raise ValueError(f"{problem.parameters} parameters are too many for Newton's method: use lbfgs")
+    subset, weights = restrict(problem, coreset)
+    start = problem.zero() if start is None else start
+    return run(problem, start, _newton_steps(subset, weights, start, rate, decay, passes, tolerance, damped))
+
+
+def _newton_steps(
+    subset: Problem,
+    weights: Array,
+    w: Array,
+    rate: float,
+    decay: float,
+    passes: int,
+    tolerance: float,
+    damped: bool,
+) -> Iterator[Step]:
+    for t in range(passes):
+        gradient = subset.gradient(w, weights)
+        if np.linalg.norm(gradient) <= tolerance:
+            return
+        direction = solve_regularised(subset.hessian(w, weights), gradient)
+        eta = rate * decay**t
+        if damped:
+            eta = _backtrack(subset, weights, w, direction, float(gradient @ direction), eta)
+            if eta == 0.0:
+                return
+        w = w - eta * direction
+        yield w, subset.n
+
+
+def _backtrack(subset: Problem, weights: Array, w: Array, direction: Array, slope: float, eta: float) -> float:
+    here = subset.value(w, weights)
+    for _ in range(HALVINGS):
+        if subset.value(w - eta * direction, weights) <= here - ARMIJO * eta * slope:
+            return eta
+        eta *= 0.5
+    return 0.0
+
+
+def solve_regularised(H: Array, right: Array) -> Array:
+    """Solve H x = right for a positive semi-definite H, adding to its diagonal the least that makes it factorise.
+
+    Args:
+        H: float64, shape (d, d).
+        right: float64, shape (d,) or (d, m).
+
+    Returns:
+        float64, the shape of ``right``.
+    """
+    from scipy.linalg import cho_solve
+
+    return np.asarray(cho_solve((cholesky(H), True), right))
+
+
+def cholesky(H: Array) -> Array:
+    """Factorise H = L L^T, adding to the diagonal the least tried multiple of its mean that makes H positive definite.
+
+    A softmax with intercepts, a constant feature or l2 = 0 leave directions without any curvature.
+
+    Args:
+        H: Positive semi-definite, float64, shape (d, d).
+
+    Returns:
+        L, lower triangular, float64, shape (d, d).
+
+    Raises:
+        ValueError: If H is not finite, or far from positive semi-definite.
+    """
+    from scipy.linalg import LinAlgError
+    from scipy.linalg import cholesky as factorise
+
+    mean = float(np.trace(H)) / len(H) or 1.0
+    for jitter in (0.0, 1e-12, 1e-10, 1e-8, 1e-6):
+        try:
+            factor = np.asarray(factorise(H + jitter * mean * np.eye(len(H)) if jitter else H, lower=True))
+        except LinAlgError:
+            continue
+        # A pivot at rounding level is a direction without curvature that happened to factorise.
+        if np.square(np.diag(factor)).min() > 1e-14 * mean:
+            return factor
+    raise ValueError("the Hessian is not positive semi-definite: raise l2, or scale the features")
+
+
+def lbfgs(
+    problem: Problem,
+    coreset: Coreset | None = None,
+    *,
+    start: Array | None = None,
+    passes: int = 200,
+    tolerance: float = 1e-10,
+) -> Trace:
+    """L-BFGS on a weighted subset (SciPy's).
+
+    Args:
+        problem: The full data.
+        coreset: What to train on; None for everything.
+        start: w_0; None for zeros.
+        passes: Iterations at most.
+        tolerance: Stops when no entry of the gradient is larger.
+
+    Returns:
+        The trace; a pass is one iteration, and costs the subset's gradients as often as its line search asked for them.
+
+    Raises:
+        ValueError: If there is an l1 penalty.
+    """
+    from scipy.optimize import minimize
+
+    check_smooth(problem)
+    subset, weights = restrict(problem, coreset)
+    start = problem.zero() if start is None else start
+    visited: list[Step] = []
+    counted = [0]
+
+    def objective(w: Array) -> tuple[float, Array]:
+        counted[0] += subset.n
+        return subset.value(w, weights), subset.gradient(w, weights)
+
+    def remember(w: Array) -> None:
+        visited.append((w.copy(), counted[0] - sum(evaluations for _, evaluations in visited)))
+
+    begin = time.perf_counter()
+    minimize(
+        objective,
+        start,
+        jac=True,
+        method="L-BFGS-B",
+        callback=remember,
+        options={"maxiter": passes, "gtol": tolerance, "ftol": 1e-15, "maxfun": 20 * passes},
+    )
+    seconds = time.perf_counter() - begin
+    trace = run(problem, start, iter(visited))
+    # The iterates come all at once: spread the time over them as the gradients were.
+    total = max(1, trace.gradient_evaluations[-1])
+    trace.seconds = [seconds * evaluations / total for evaluations in trace.gradient_evaluations]
+    return trace
+
+
+def check_smooth(problem: Problem) -> None:
+    """Raise a ValueError if the problem has an l1 penalty, which no solver here handles."""
+    if problem.l1:
+        raise ValueError(f"l1={problem.l1}: this solver needs a smooth problem; fit sklearn.linear_model.ElasticNet")
+
+
+def optimum(problem: Problem, *, tolerance: float = 1e-10) -> tuple[Array, float]:
+    """Find w* and L* by Newton's method on everything, until the gradient's norm is at most ``tolerance``.
+
+    Args:
+        problem: A smooth problem of at most 5,000 parameters.
+        tolerance: Of the norm of the gradient.
+
+    Returns:
+        w*, float64, shape (K * p,), and L(w*).
+    """
+    trace = newton(problem, passes=100, tolerance=tolerance)
+    return trace.w, trace.losses[-1]
