@@ -10,6 +10,7 @@ from adacore.selectors.adacore import AdaCore
 from adacore.selectors.base import Grain, HasObjective, Selector, Traits
 from adacore.selectors.craig import CRAIG
 from adacore.selectors.full import Full
+from adacore.selectors.naming import describe, parse_name
 from adacore.selectors.per_class import PerClass
 from adacore.selectors.random import Random
 
@@ -60,6 +61,26 @@ def make_selector(name: str, **settings: Any) -> Selector:
     return known[name](**settings)
 
 
+def parse_selector(text: str) -> Selector:
+    """Make a selector from what a person writes on the command line or in a configuration file.
+
+    Args:
+        text: ``name`` or ``name(setting=value, ...)``.
+
+    Returns:
+        The selector.
+
+    Raises:
+        ValueError: If it cannot be read, or a name or setting is unknown.
+
+    Example:
+        >>> parse_selector("craig(proxy=penultimate)")
+        CRAIG(proxy='penultimate', weighting='cluster')
+    """
+    name, settings = parse_name(text)
+    return make_selector(name, **settings)
+
+
 def with_grain(selector: Selector, *, labelled: bool) -> Selector:
     """Wrap a selector in its own grain, unless it is wrapped already.
 
@@ -86,7 +107,9 @@ __all__ = [
     "Random",
     "Selector",
     "Traits",
+    "describe",
     "known_selectors",
     "make_selector",
+    "parse_selector",
     "with_grain",
 ]

@@ -40,7 +40,7 @@ class AdaCore:
 
     Example:
         >>> snapshot = Snapshot(
-        ...     4, proxies=np.array([[0.0], [0.1], [5.0], [5.2]], dtype=np.float32), curvature=np.ones((4, 1), np.float32)
+        ...     4, proxies=np.array([[0.0], [0.1], [5.0], [5.2]], np.float32), curvature=np.ones((4, 1), np.float32)
         ... )
         >>> AdaCore().select(snapshot, 2, generator=np.random.default_rng(0)).weights
         array([2., 2.])
