@@ -208,8 +208,8 @@ def bar_chart(
 _RC = {
     "svg.fonttype": "none",
     "svg.hashsalt": "adacore",
-    "font.size": 8.5,
-    "axes.labelsize": 8.5,
+    "font.size": 9,
+    "axes.labelsize": 9,
     "axes.edgecolor": _GRID,
     "axes.labelcolor": _INK,
     "axes.axisbelow": True,
@@ -234,7 +234,6 @@ def _render(draw: Callable[[Any], None], axes: Axes, name: str, *, size: tuple[f
     from matplotlib import rc_context
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator
 
     with rc_context(_RC):
         figure = Figure(figsize=size, layout="constrained")
@@ -244,20 +243,25 @@ def _render(draw: Callable[[Any], None], axes: Axes, name: str, *, size: tuple[f
         ax.set_xlabel(axes.x)
         if axes.y:
             ax.set_ylabel(axes.y)
-        for axis, logarithmic, whole in ((ax.xaxis, axes.x_log, axes.whole_x), (ax.yaxis, axes.y_log, False)):
-            if not logarithmic and (axis is ax.xaxis or axes.y):
-                axis.set_major_locator(MaxNLocator(nbins=6, integer=whole))
-        if not axes.x_log:
-            ax.xaxis.set_major_formatter(_thousands())
+        _tick(ax.xaxis, logarithmic=axes.x_log, whole=axes.whole_x)
+        if axes.y:
+            _tick(ax.yaxis, logarithmic=axes.y_log, whole=False)
         text = io.StringIO()
         figure.savefig(text, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     return _adopt(text.getvalue(), name)
 
 
-def _thousands() -> Any:
-    from matplotlib.ticker import FuncFormatter
+def _tick(axis: Any, *, logarithmic: bool, whole: bool) -> None:
+    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-    return FuncFormatter(lambda value, _: short_number(value))
+    if logarithmic:
+        low, high = axis.get_view_interval()
+        subs = (1.0, 2.0, 5.0) if high < 1000 * low else (1.0,)
+        axis.set_major_locator(LogLocator(subs=subs, numticks=9))
+        axis.set_minor_locator(NullLocator())
+    else:
+        axis.set_major_locator(MaxNLocator(nbins=6, integer=whole))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: short_number(value)))
 
 
 def short_number(value: float) -> str:

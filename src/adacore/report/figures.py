@@ -14,6 +14,9 @@ from adacore.report.charts import Array, Axes, Line, Style, across_seeds, bar_ch
 from adacore.report.recorded import Method, Run, display_name
 from adacore.report.sentences import seconds
 
+_WIDE = 4
+"""Where one method costs this many times another, costs are drawn on a logarithmic axis."""
+
 Measured = Callable[[Run], tuple[Array, Array] | None]
 """What a chart draws of one run: positions and heights, or None where it was not recorded."""
 
@@ -45,13 +48,9 @@ def progress_figures(methods: Sequence[Method], styles: Mapping[str, Style]) -> 
     figures = []
     for name, words, x, cost in costs:
         measured: Measured = lambda run, cost=cost: (cost(run), 100 * run.column("test_accuracy"))  # type: ignore[misc]  # noqa: E731
-        figure = _over_methods(
-            methods,
-            styles,
-            measured,
-            Axes(x, "Test accuracy (%)"),
-            (f"progress-{name}", f"Accuracy against {words}", ""),
-        )
+        ends = [cost(run)[-1] for method in methods for run in method.runs]
+        axes = Axes(x, "Test accuracy (%)", x_log=max(ends) > _WIDE * min(ends) > 0)
+        figure = _over_methods(methods, styles, measured, axes, (f"progress-{name}", f"Accuracy against {words}", ""))
         figures.extend([figure] if figure else [])
     return figures
 

@@ -9,6 +9,8 @@ from adacore.comparison import MethodSummary, Speedup
 from adacore.intervals import Interval
 from adacore.report.recorded import base_name, display_name
 
+_NBSP = "\N{NO-BREAK SPACE}"
+
 
 def verdict(summaries: Sequence[MethodSummary]) -> str:
     """Say in one sentence whether the first method paid.
@@ -21,7 +23,7 @@ def verdict(summaries: Sequence[MethodSummary]) -> str:
     """
     ours = summaries[0]
     touched = f", having seen {share(ours.fraction_touched)} of the data" if ours.fraction_touched < 0.995 else ""
-    reaches = f"{display_name(ours.method)} reaches {accuracy(ours.accuracy.mean)} % test accuracy in "
+    reaches = f"{display_name(ours.method)} reaches {accuracy(ours.accuracy.mean)}{_NBSP}% test accuracy in "
     parts = [f"{reaches}{seconds(ours.total_seconds)}{touched}"]
     if len(summaries) == 1:
         return f"{parts[0]}; nothing stands beside it to judge it by."
@@ -37,7 +39,7 @@ def _against_random(difference: Interval) -> str:
     if difference.verdict == "unknown":
         side = "above" if difference.mean > 0 else "below"
         return f"that is {gap} {side} Random, but one seed cannot tell chance from merit"
-    span = f"95 % interval {points(difference)}, {difference.count} seeds"
+    span = f"95{_NBSP}% interval {points(difference)}, {difference.count} seeds"
     if difference.verdict == "no different":
         return f"that is no different from Random ({span})"
     return f"that is {gap} {difference.verdict} than Random ({span})"
@@ -114,24 +116,24 @@ def points(value: Interval | None) -> str:
 
 
 def share(value: float) -> str:
-    """Write a share in per cent.
+    r"""Write a share in per cent.
 
     Example:
         >>> share(0.123), share(0.0123)
-        ('12 %', '1.2 %')
+        ('12\xa0%', '1.2\xa0%')
     """
-    return f"{100 * value:.0f} %" if value >= 0.1 else f"{100 * value:.1f} %"
+    return f"{100 * value:.0f}{_NBSP}%" if value >= 0.1 else f"{100 * value:.1f}{_NBSP}%"
 
 
 def seconds(value: float) -> str:
-    """Write a duration.
+    r"""Write a duration.
 
     Example:
         >>> [seconds(value) for value in (0.034, 5.23, 250.0, 5400.0)]
-        ['0.03 s', '5.2 s', '4.2 min', '1.5 h']
+        ['0.03\xa0s', '5.2\xa0s', '4.2\xa0min', '1.5\xa0h']
     """
     if value < 1:
-        return f"{value:.2f} s"
+        return f"{value:.2f}{_NBSP}s"
     if value < 120:
-        return f"{value:.1f} s"
-    return f"{value / 60:.1f} min" if value < 3600 else f"{value / 3600:.1f} h"
+        return f"{value:.1f}{_NBSP}s"
+    return f"{value / 60:.1f}{_NBSP}min" if value < 3600 else f"{value / 3600:.1f}{_NBSP}h"
