@@ -95,6 +95,9 @@ def labels_of(
     Returns:
         int64, shape (n,), or None where there are no classes, or none were found without reading everything.
 
+    Raises:
+        ValueError: If there are more or fewer labels than examples.
+
     Example:
         >>> labels_of(TensorDataset(torch.zeros(2, 3), torch.tensor([1, 0])))
         array([1, 0])
@@ -113,7 +116,10 @@ def labels_of(
         if not scan:
             return None
         everything = read(dataset, torch.arange(n), collate_fn=collate_fn, num_workers=num_workers)
-        return joined([classes_of(split(batch)[1], criterion) for batch in everything])
+        classes = joined([classes_of(split(batch)[1], criterion) for batch in everything])
+    if classes is not None and len(classes) != n:
+        raise ValueError(f"the data set gave {len(classes)} targets, its length is {n}: collate_fn must keep them all")
+    return classes
 
 
 def _kept(dataset: Any) -> Tensor | None:

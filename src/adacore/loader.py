@@ -41,8 +41,9 @@ class CoresetLoader(DataLoader[Any]):
     float32 with mean one over the coreset, so that a learning rate means the same as on the full data:
     ``loss = (weights * criterion(model(inputs), targets)).mean()``, the criterion with ``reduction="none"``.
 
-    An epoch ends when its iterator is exhausted; until then ``iter(loader)`` starts the same epoch again. A loop that
-    leaves epochs early calls ``set_epoch``.
+    An epoch ends when its iterator is exhausted, or, where it has several batches, when the last has been delivered and
+    the next iteration begins; until then ``iter(loader)`` starts the same epoch again, so that looking at a first batch
+    costs nothing. A loop that leaves epochs early calls ``set_epoch``.
 
     Args:
         dataset: A map-style data set of n examples, which is trained on.
@@ -201,6 +202,8 @@ class CoresetLoader(DataLoader[Any]):
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
         self._record()
+        if self._start < self._position == len(self._sampler.batches) > 1:
+            self._end_epoch()
         coreset = self.reselector.coreset_for(self.epoch, forgetting=self.forgetting.events)
         self._sampler.prepare(coreset, self.epoch, self._start)
         self._position = self._recorded = self._start
@@ -229,8 +232,11 @@ class CoresetLoader(DataLoader[Any]):
             yield attach(batch, all_weights[position])
         if self._running is running:
             seconds["training"] += clock() - last
-            self._record()
-            self.epoch, self._start, self._position, self._recorded = self.epoch + 1, 0, 0, 0
+            self._end_epoch()
+
+    def _end_epoch(self) -> None:
+        self._record()
+        self.epoch, self._start, self._position, self._recorded = self.epoch + 1, 0, 0, 0
 
     def _record(self) -> None:
         """Enter the batches delivered since the last time into the ledger: once an epoch, not once a batch."""

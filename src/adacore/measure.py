@@ -116,7 +116,7 @@ class Pass:
                 _write(rows, measured, n, start)
                 start += len(targets)
         if start != n:
-            raise ValueError(f"the data set gave {start} examples, its length is {n}: they must agree")
+            raise ValueError(f"the data set gave {start} examples, its length is {n}: collate_fn must keep them all")
         if needs.curvature is not None:
             rows["curvature"] = pool(
                 rows["curvature"], needs.curvature.scope, needs.curvature.block_size, self._generator
