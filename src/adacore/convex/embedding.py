@@ -87,7 +87,7 @@ def preconditioned_gradients(
     if problem.parameters <= dimension or problem.n * problem.parameters <= EXACT_ELEMENTS:
         return np.asarray(_exact(problem, rows, inverse) + shift)
     R = generator.standard_normal((problem.parameters, dimension)) / np.sqrt(dimension)
-    return _projected(problem.design, rows, inverse(R)) + shift @ R
+    return np.asarray(_projected(problem.design, rows, inverse(R)) + shift @ R)
 
 
 def features(problem: Problem, *, dimension: int = EXACT_DIMENSION, seed: int = 0) -> Array:
