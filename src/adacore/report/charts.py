@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-SIZE = (4.5, 3.05)
+SIZE = (4.1, 2.8)
 """Width and height in inches of a chart that is read on a phone as well as beside two others."""
 
 _INK, _MUTED, _GRID = "#0a0b01", "#0a0b02", "#0a0b03"
@@ -143,7 +143,8 @@ def line_chart(lines: Sequence[Line], axes: Axes, *, name: str) -> str:
             colour, order = line.style.colour, 3 + depth
             if line.low is not None and line.high is not None and x.size > 1:
                 low, high = line.low[known], line.high[known]
-                ax.fill_between(x, low, high, color=colour, alpha=0.16, linewidth=0, zorder=2)
+                step = "mid" if axes.steps else None
+                ax.fill_between(x, low, high, color=colour, alpha=0.16, linewidth=0, zorder=2, step=step)
             kind = {"drawstyle": "steps-mid"} if axes.steps else {}
             ax.plot(x, y, color=colour, linestyle=line.style.pattern, linewidth=1.7, zorder=order, **kind)
             if x.size:
