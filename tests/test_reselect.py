@@ -20,13 +20,14 @@ from adacore.selectors import Full, Random, Traits
 from adacore.snapshot import Curvature, Requirements
 
 N, CLASSES = 40, 4
+LOGITS = Requirements(proxy="logits")
 
 
 @dataclass(frozen=True)
 class Largest:
     """The examples with the largest gradients; keeps what it was shown."""
 
-    needs: Requirements = Requirements(proxy="logits")
+    needs: Requirements = LOGITS
     seen: list = field(default_factory=list)
 
     name: ClassVar[str] = "largest"
@@ -163,8 +164,7 @@ def test_augmentation_is_warned_of_once(model, data):
     reselector = Reselector(model, Augmented(data), Largest(), budget=4)
     state = random.getstate()
     with pytest.warns(UserWarning, match="probe_dataset=") as caught:
-        for epoch in range(3):
-            reselector.coreset_for(epoch)
+        [reselector.coreset_for(epoch) for epoch in range(3)]
     assert len(caught) == 1
     assert random.getstate() == state
 
