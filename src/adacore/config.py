@@ -59,6 +59,10 @@ class RunSettings:
     device: str = _setting("auto", "auto, cpu, cuda or mps")
     num_workers: int = _setting(0, "processes that load data (data held in memory needs none)")
     eval_every: int = _setting(1, "epochs between evaluations on the test set; the last epoch is always evaluated")
+    analyse_every: int = _setting(
+        0,
+        "epochs between measurements of gradient errors and classes for the report; the time is not counted (0: none)",
+    )
     tensorboard: bool = _setting(True, "write TensorBoard events")
 
     def __post_init__(self) -> None:
@@ -112,7 +116,15 @@ _CHOICES = {
     "precision": ("32", "bf16-mixed"),
     "warm_start_on": ("full", "random"),
 }
-_LEAST = {"every": 1, "epochs": 1, "batch_size": 1, "warm_start": 0, "num_workers": 0, "eval_every": 1}
+_LEAST = {
+    "every": 1,
+    "epochs": 1,
+    "batch_size": 1,
+    "warm_start": 0,
+    "num_workers": 0,
+    "eval_every": 1,
+    "analyse_every": 0,
+}
 
 
 @dataclass(frozen=True)

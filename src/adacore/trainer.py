@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from adacore.analysis import MEASURED, describe_examples, measure_run
 from adacore.batches import call, move, split
 from adacore.config import TrainConfig, to_mapping
 from adacore.data import Splits
@@ -79,7 +80,7 @@ class Trainer:
             num_workers=config.num_workers,
             persistent_workers=config.num_workers > 0,
         )
-        self.counts_forgetting = selector.requirements().forgetting
+        self.counts_forgetting = selector.requirements().forgetting or config.analyse_every > 0
         random.seed(config.seed)
         np.random.seed(config.seed % 2**32)  # noqa: NPY002  # for data sets that draw from it
         torch.manual_seed(config.seed)
@@ -133,6 +134,7 @@ class Trainer:
             "probed_examples": ledger.probed_examples,
             **{f"{part}_seconds": seconds for part, seconds in ledger.seconds.items()},
             "evaluating_seconds": self.evaluating_seconds,
+            **self._analyse(folder),
             "epoch_seconds": time.perf_counter() - start,
         }
 
@@ -191,6 +193,24 @@ class Trainer:
             )
         self.evaluating_seconds += time.perf_counter() - start
         return measured
+
+    def _analyse(self, folder: RunFolder) -> Row:
+        """Measure what the report draws, at the end also of every example; no stream and no second is touched by it."""
+        config, reselector = self.config, self.loader.reselector
+        if not config.analyse_every:
+            return {}
+        last = self.epoch == config.epochs
+        if (self.epoch % config.analyse_every and not last) or reselector.coreset is None:
+            return dict.fromkeys(MEASURED)
+        train, settings, seed = self.splits.train, reselector.settings, config.seed
+        with self._autocast():
+            if last and reselector.selector.traits.objective:
+                forgetting = self.loader.forgetting.events
+                examples = describe_examples(self.model, train, reselector.selector, settings, forgetting, seed=seed)
+                examples.save(folder.path / "examples.npz")
+            return measure_run(
+                self.model, train, self.splits.test, reselector.coreset, settings, seed=seed, epoch=self.epoch
+            )
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything that the next epoch depends on, as ``torch.load(weights_only=True)`` takes it."""

@@ -8,10 +8,18 @@ from adacore.analysis.coresets import (
     overlaps,
     selection_counts,
 )
-from adacore.analysis.observed import Examples, GradientErrors, describe_examples, gradient_errors
+from adacore.analysis.observed import (
+    MEASURED,
+    Examples,
+    GradientErrors,
+    describe_examples,
+    gradient_errors,
+    measure_run,
+)
 from adacore.analysis.scores import class_accuracies, entropy, profile_by_rank, ranks_within_classes, sliding_means
 
 __all__ = [
+    "MEASURED",
     "Examples",
     "GradientErrors",
     "class_accuracies",
@@ -20,6 +28,7 @@ __all__ = [
     "fractions_touched",
     "gradient_error",
     "gradient_errors",
+    "measure_run",
     "most_chosen",
     "never_chosen",
     "overlaps",

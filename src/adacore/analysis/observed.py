@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import zipfile
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -13,9 +14,10 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from adacore.analysis.coresets import gradient_error
-from adacore.analysis.scores import entropy, ranks_within_classes
+from adacore.analysis.scores import class_accuracies, entropy, ranks_within_classes
 from adacore.coreset import Coreset
 from adacore.curvature import precondition
+from adacore.labels import labels_of
 from adacore.measure import ProbeSettings
 from adacore.probe import take_snapshot
 from adacore.selectors import Selector, with_grain
@@ -67,6 +69,51 @@ def gradient_errors(
         raise RuntimeError("the probe left out proxies or curvature although they were required")
     preconditioned = precondition(snapshot.proxies, snapshot.curvature, damping)
     return GradientErrors(gradient_error(snapshot.proxies, coreset), gradient_error(preconditioned, coreset))
+
+
+def measure_run(
+    model: nn.Module,
+    train: Dataset[Any],
+    test: Dataset[Any],
+    coreset: Coreset,
+    settings: ProbeSettings,
+    *,
+    seed: int,
+    epoch: int,
+) -> dict[str, float | None]:
+    """Measure what a row of metrics tells the analysis beyond what every row tells.
+
+    Args:
+        model: After the epoch; left untouched.
+        train: The n training examples.
+        test: Test examples, with classes.
+        coreset: What was trained on.
+        settings: How to run the model.
+        seed: Of all that is drawn.
+        epoch: From 1.
+
+    Returns:
+        ``gradient_error`` and ``preconditioned_gradient_error`` of the coreset; ``worst_class_accuracy``, the least of
+        the accuracies on the test examples of each class that occurs in training; and ``seen_classes_accuracy``, the
+        accuracy on all of those. What is not finite is None.
+    """
+    errors = gradient_errors(model, train, coreset, settings, seed=seed, moment=epoch)
+    seen = labels_of(train) if settings.labels is None else np.asarray(settings.labels)
+    tested = take_snapshot(
+        model, test, Requirements(probabilities=True), replace(settings, labels=None, validation=None)
+    )
+    measured = {"gradient_error": errors.plain, "preconditioned_gradient_error": errors.preconditioned}
+    if seen is not None and tested.labels is not None and tested.probabilities is not None:
+        known = np.isin(tested.labels, seen)
+        predicted, labels = tested.probabilities.argmax(axis=1)[known], tested.labels[known]
+        if labels.size:
+            measured["worst_class_accuracy"] = min(class_accuracies(predicted, labels).values())
+            measured["seen_classes_accuracy"] = float((predicted == labels).mean())
+    return {name: value if math.isfinite(value := measured.get(name, math.nan)) else None for name in MEASURED}
+
+
+MEASURED = ("gradient_error", "preconditioned_gradient_error", "worst_class_accuracy", "seen_classes_accuracy")
+"""Keys of what ``measure_run`` returns."""
 
 
 @dataclass(frozen=True, eq=False)
