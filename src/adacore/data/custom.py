@@ -52,7 +52,7 @@ def load_custom(path: str) -> Splits:
 
     Args:
         path: ``package.module:function``; called without arguments, it returns map-style data sets (train, test) of
-            (inputs, class) or of dicts.
+            (inputs, class) or of dicts, or ``Splits``.
 
     Returns:
         Shape and number of classes are taken from the examples.
@@ -62,6 +62,8 @@ def load_custom(path: str) -> Splits:
         ValueError: If the targets are not classes.
     """
     made = import_factory(path, "data set")()
+    if isinstance(made, Splits):
+        return made
     if not isinstance(made, Sequence) or len(made) != 2:
         raise TypeError(f"{path} returned a {type(made).__name__}: expected two data sets, (train, test)")
     train, test = made

@@ -13,7 +13,7 @@ from adacore.report import sentences
 from adacore.report.charts import Style, assign_styles, short_number
 from adacore.report.figures import analysis_figures, progress_figures, time_figure
 from adacore.report.gallery import Gallery, load_images, make_gallery
-from adacore.report.recorded import Method, display_name
+from adacore.report.recorded import Method, Run, display_name
 
 _GALLERIES = 4
 """Methods whose galleries are shown at most."""
@@ -125,27 +125,32 @@ def _facts(methods: Sequence[Method], settings: dict[str, Any]) -> list[tuple[st
 
 def _advice(method: Method) -> str | None:
     """Say what the measured costs mean for a method that probes."""
-    runs = [run for run in method.runs if len(run.coresets) and run.rows[-1].get("probed_examples")]
-    if not runs or method.base == "full":
+    measured = [costs for run in method.runs if (costs := _costs(run)) is not None]
+    if not measured:
         return None
-    run = runs[0]
-    last, (_, coreset) = run.rows[-1], run.coresets[-1]
-    evaluations = float(last.get("gradient_evaluations", 0))
-    if evaluations <= 0 or not last.get("training_seconds"):
-        return None
-    each = float(last["training_seconds"]) / evaluations
-    overhead = (float(last["probing_seconds"]) + float(last["selecting_seconds"])) / len(run.coresets)
-    every = max(1, round(len(run.rows) / len(run.coresets)))
-    advice = advise(Costs(each * coreset.population, each * len(coreset), overhead), every)
+    run = method.runs[0]
+    costs = sorted(measured, key=lambda costs: costs.reselection)[len(measured) // 2]  # the first seed also compiles
+    every = max(1, round(len(run.rows) / max(1, len(run.coresets))))
+    advice = advise(costs, every)
+    if advice.warning is not None:
+        return f"{method.name}: {advice.warning}."
     text = (
         f"{method.name}: probing and selecting take {sentences.share(advice.overhead_share)} of the time; as many "
         f"epochs end {advice.speed_up:.1f} times sooner than on everything"
     )
-    if advice.warning is not None:
-        return f"{method.name}: {advice.warning}."
     if advice.suggested_every > every:
         return f"{text}. Selecting every {advice.suggested_every} epochs would bring that share below 20 %."
     return f"{text}."
+
+
+def _costs(run: Run) -> Costs | None:
+    last = run.rows[-1]
+    steps, training = float(last.get("gradient_evaluations", 0)), float(last.get("training_seconds", 0))
+    if not (run.coresets and last.get("probed_examples") and steps > 0 and training > 0):
+        return None
+    coreset = run.coresets[-1][1]
+    overhead = (float(last["probing_seconds"]) + float(last["selecting_seconds"])) / len(run.coresets)
+    return Costs(training / steps * coreset.population, training / steps * len(coreset), overhead)
 
 
 def _galleries(methods: Sequence[Method]) -> tuple[list[Gallery], str | None]:

@@ -47,8 +47,9 @@ def _against_random(difference: Interval) -> str:
 
 def _against_full(fast: Speedup) -> str:
     if fast.seconds is None:
-        often = f"in {fast.reached} of {fast.seeds} seeds" if fast.reached else "never"
-        return f"it comes within a point of training on everything {often}"
+        if not fast.reached:
+            return "it never comes within a point of training on everything"
+        return f"it comes within a point of training on everything in {fast.reached} of {fast.seeds} seeds"
     if fast.seconds >= 1:
         return f"it comes within a point of training on everything {fast.seconds:.1f} times sooner"
     return f"to come within a point of training on everything it takes {1 / fast.seconds:.1f} times as long"
