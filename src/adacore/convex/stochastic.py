@@ -25,6 +25,7 @@ def sgd(
     passes: int = 20,
     momentum: float = 0.0,
     batch_size: int = 1,
+    records: int = 1,
     seed: int = 0,
     start: Array | None = None,
 ) -> Trace:
@@ -41,6 +42,7 @@ def sgd(
         passes: How many.
         momentum: beta, in [0, 1).
         batch_size: Examples a step.
+        records: Entries of the trace for each pass, evenly spaced.
         seed: Of the order of the examples.
         start: w_0, float64, shape (K * p,); None for zeros.
 
@@ -58,11 +60,14 @@ def sgd(
     """
     check_smooth(problem)
     _check_schedule(rate, decay, passes, batch_size)
+    if records < 1:
+        raise ValueError(f"records={records} is below 1: the trace needs at least one entry a pass")
     if not 0.0 <= momentum < 1.0:
         raise ValueError(f"momentum={momentum} is outside [0, 1): choose for example 0.9")
     subset, weights = restrict(problem, coreset)
     start = problem.zero() if start is None else start
-    return run(problem, start, _sgd_passes(subset, weights, start, rate, decay, passes, momentum, batch_size, seed))
+    rates = rate * decay ** np.arange(passes)
+    return run(problem, start, _sgd_passes(subset, weights, start, rates, momentum, batch_size, records, seed))
 
 
 def _check_schedule(rate: float, decay: float, passes: int, batch_size: int) -> None:
@@ -78,11 +83,10 @@ def _sgd_passes(
     subset: Problem,
     weights: Array,
     start: Array,
-    rate: float,
-    decay: float,
-    passes: int,
+    rates: Array,
     momentum: float,
     batch_size: int,
+    records: int,
     seed: int,
 ) -> Iterator[Step]:
     from adacore.convex.kernels import sgd_pass
@@ -94,14 +98,13 @@ def _sgd_passes(
     free = W.shape[1] - int(subset.intercept)
     generator = np.random.default_rng(seed)
     code = LOSS_CODES[subset.loss.name]
-    for t in range(passes):
-        order = generator.permutation(subset.n)
-        eta = rate * decay**t
-        sgd_pass(
-            values, columns, bounds, subset.targets, gammas, order, W, velocity, code, eta, momentum, batch_size,
-            subset.l2, free,
-        )  # fmt: skip
-        yield W.ravel().copy(), subset.n
+    for rate in rates:
+        for order in np.array_split(generator.permutation(subset.n), records):
+            sgd_pass(
+                values, columns, bounds, subset.targets, gammas, order, W, velocity, code, rate, momentum, batch_size,
+                subset.l2, free,
+            )  # fmt: skip
+            yield W.ravel().copy(), len(order)
 
 
 def _as_csr(design: Any) -> tuple[Array, NDArray[np.int64], NDArray[np.int64]]:

@@ -162,7 +162,7 @@ class _CoresetEstimator(MetaEstimatorMixin, BaseEstimator):  # type: ignore[misc
 
     def _checked(self, X: Any) -> Any:
         check_is_fitted(self, "estimator_")
-        validate_data(self, X, reset=False, accept_sparse=True, dtype=None, ensure_all_finite=False)
+        validate_data(self, X, reset=False, accept_sparse=True, dtype=None)
         return self.estimator_
 
 

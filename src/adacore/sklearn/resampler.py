@@ -135,12 +135,18 @@ class CoresetResampler(BaseEstimator):  # type: ignore[misc]
         chosen_X, chosen_y = (_safe_indexing(part, self.sample_indices_) for part in (rows, y))
         return chosen_X, chosen_y
 
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.target_tags.required = True
+        return tags
+
     def _problem(self, targets: Any) -> str:
         if self.problem != "auto":
             if self.problem not in PROBLEMS:
                 raise unknown_name("problem", self.problem, ["auto", *PROBLEMS])
             return self.problem
-        kind = type_of_target(targets, input_name="y")
+        kind = type_of_target(targets, input_name="y", raise_unknown=True)
         known = {"binary": "logistic", "multiclass": "multinomial", "continuous": "ridge"}
         if kind not in known:
             raise ValueError(f"y is {kind}: expected a column of labels or of real numbers")

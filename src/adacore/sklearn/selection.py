@@ -113,8 +113,8 @@ def warn_if_unscaled(X: Any, settings: Settings) -> None:
     if len(sizes) and sizes.max() > UNEQUAL_SCALES * sizes.min():
         warnings.warn(
             f"features differ in scale by a factor of {sizes.max() / sizes.min():.0e}: the largest decide which "
-            "examples look alike; pass scale=True to select on scaled features (the estimator still gets them as they are), or "
-            "put a StandardScaler before",
+            "examples look alike; pass scale=True to select on scaled features (the estimator gets them as they are), "
+            "or put a StandardScaler before",
             UnscaledFeaturesWarning,
             stacklevel=3,
         )
