@@ -219,7 +219,10 @@ def _call(path: str, shape: Shape, classes: int) -> Any:
         "num_classes": classes,
         "n_classes": classes,
     }
-    parameters = inspect.signature(factory).parameters
+    try:
+        parameters = inspect.signature(factory).parameters
+    except ValueError:  # compiled code may have no signature
+        return factory()
     wanted = {parameter: offered[parameter] for parameter in parameters if parameter in offered}
     if not wanted and any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
         wanted = {"num_classes": classes}
