@@ -21,8 +21,40 @@ def kernel(function: Kernel) -> Kernel:
     Returns:
         The compiled function.
     """
+    return _compile(function, False)
+
+
+def bounding_kernel(function: Kernel) -> Kernel:
+    """Compile as ``kernel`` does, but let sums be reordered and products fused: for bounds, which decide nothing.
+
+    Args:
+        function: What to compile.
+
+    Returns:
+        The compiled function.
+    """
+    return _compile(function, {"contract"})
+
+
+def inlined(function: Kernel) -> Kernel:
+    """Paste a function into the kernels that call it.
+
+    A loop over scratch memory is only vectorized where the compiler sees that memory being allocated, and so knows that
+    nothing else points to it.
+
+    Args:
+        function: What to paste.
+
+    Returns:
+        The function, for kernels to call.
+    """
+    pasted: Kernel = numba.njit(function, nogil=True, error_model="numpy", inline="always")
+    return pasted
+
+
+def _compile(function: Kernel, fastmath: bool | set[str]) -> Kernel:
     try:
-        compiled: Kernel = numba.njit(function, nogil=True, cache=True, error_model="numpy")
+        compiled: Kernel = numba.njit(function, nogil=True, cache=True, error_model="numpy", fastmath=fastmath)
     except (RuntimeError, OSError):
-        compiled = numba.njit(function, nogil=True, error_model="numpy")
+        compiled = numba.njit(function, nogil=True, error_model="numpy", fastmath=fastmath)
     return compiled

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Points:
-    """Points with masses, scaled by a power of two so that squares of differences neither over- nor underflow.
+    """Points with masses, scaled by a power of two to a spread near 1, so that squares of differences neither over- nor underflow.
 
     Attributes:
         rows: Coordinates divided by ``scale``, float64, shape (n, d), C-contiguous.
@@ -64,9 +64,17 @@ def check_points(x: Any, weights: Any = None) -> Points:
         raise ValueError(
             f"x[{row}, {column}] is {rows[row, column]}: expected finite numbers; drop or repair such rows first"
         )
-    scale = float(np.exp2(np.frexp(largest)[1] - 1.0)) if largest > 0 else 1.0
+    scale = _power_of_two(largest)
     rows /= scale
+    spread = _power_of_two(float((rows.max(axis=0) - rows.min(axis=0)).max()))
+    rows /= spread
+    scale *= spread
     return Points(rows, _check_masses(weights, n), scale)
+
+
+def _power_of_two(value: float) -> float:
+    """Return the largest power of two up to a number, within what a double can hold exactly; 1 for 0."""
+    return float(np.exp2(np.clip(np.floor(np.log2(value)), -1000, 1000))) if value > 0 else 1.0
 
 
 def _check_masses(weights: Any, n: int) -> NDArray[np.float64]:

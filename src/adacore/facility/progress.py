@@ -1,0 +1,50 @@
+"""A progress bar on stderr, for selections that take long."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adacore.facility.planning import plan
+from adacore.facility.points import Points
+
+LONG = 5.0
+
+
+@contextmanager
+def show_progress(
+    parts: Sequence[Points], budgets: NDArray[np.int64], threads: int, wanted: bool | None
+) -> Iterator[Callable[[int, int], None]]:
+    """Show how many examples are selected, if that is wanted or will take long.
+
+    Args:
+        parts: Points of each class.
+        budgets: How many to select in each.
+        threads: How many threads are used.
+        wanted: Whether to show it; if None, where stderr is a terminal and the prediction exceeds 5 s.
+
+    Yields:
+        A function of a class and its number of picks.
+    """
+    if wanted is None and sys.stderr.isatty():
+        plans = [plan(part.n, part.rows.shape[1], int(k)) for part, k in zip(parts, budgets, strict=True)]
+        wanted = sum(p.seconds for p in plans) > LONG
+    if not wanted:
+        yield lambda c, picks: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    done = np.zeros(len(parts), np.int64)
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("selecting", total=int(np.sum(budgets)))
+
+        def report(c: int, picks: int) -> None:
+            done[c] = picks
+            bar.update(task, completed=int(done.sum()))
+
+        yield report

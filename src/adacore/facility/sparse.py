@@ -1,0 +1,192 @@
+"""Gains from lists: once a candidate serves few points, what it could serve is written down with the distances."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from adacore.facility.compiled import bounding_kernel, kernel
+from adacore.facility.dense import GROUP, ULP, add_squares, center_distances, exact_distances, mark_leaves, point
+from adacore.facility.heap import pop, push
+from adacore.facility.tree import LEAF, LEAVES, TILE
+
+TIE = 1e-12
+
+
+@kernel
+def distance_to(tree, x, position):
+    """Distance in double precision, dimension after dimension."""
+    s = 0.0
+    for k in range(x.size):
+        y = tree.exact[position // LEAF, k, position % LEAF] - x[k]
+        s += y * y
+    return np.sqrt(s)
+
+
+@kernel
+def count_served(tree, cover, positions):
+    """Count the points to which these candidates are nearer than what is selected."""
+    x, total = np.empty(tree.exact.shape[1]), 0
+    for c in range(positions.size):
+        point(tree, positions[c], x)
+        for i in range(tree.order.size):
+            if distance_to(tree, x, i) < cover.minima[i // TILE, i % TILE]:
+                total += 1
+    return total
+
+
+@bounding_kernel
+def list_served(tree, cover, first, last, begin, end, starts, lengths, served, distances):
+    """List the points that the candidates at ``first`` to ``last`` would serve, in ``served[begin:end]``.
+
+    Single precision only decides what is looked at. Returns where the lists end, or -1 if they do not fit, and the
+    number of distances evaluated.
+    """
+    d, tiles = tree.tile_centers.shape
+    n = tree.order.size
+    x = np.empty((GROUP, d), np.float32)
+    exact = np.empty((GROUP, d))
+    centers = np.empty((GROUP, tiles), np.float32)
+    squares = np.empty((GROUP, LEAF), np.float32)
+    limit = np.empty(LEAF, np.float32)
+    leaf_distances = np.empty(LEAF)
+    wanted = np.empty(LEAVES, np.bool_)
+    found, found_distances = np.empty((GROUP, n + 1), np.int32), np.empty((GROUP, n + 1))
+    counts = np.empty(GROUP, np.int64)
+    evaluated = 0
+    for start in range(first, last, GROUP):
+        group = min(GROUP, last - start)
+        norm = 0.0
+        for a in range(GROUP):
+            position = start + min(a, group - 1)
+            point(tree, position, exact[a])
+            s = 0.0
+            for k in range(d):
+                x[a, k] = tree.coarse[position // LEAF, k, position % LEAF]
+                s += np.float64(x[a, k]) ** 2
+            norm = max(norm, np.sqrt(s))
+            counts[a] = 0
+        for a in range(group):
+            center_distances(tree, x, a, centers)
+        for t in range(tiles):
+            near, whole = False, False
+            for a in range(group):
+                if centers[a, t] < cover.tile_reach[t]:
+                    near = True
+                    if centers[a, t] + tree.tile_radii[t] < cover.tile_floor[t]:
+                        whole = True
+            if not near:
+                continue
+            wanted[:] = whole
+            if not whole:
+                for a in range(group):
+                    if centers[a, t] < cover.tile_reach[t]:
+                        mark_leaves(tree, cover, t, x, a, squares, wanted)
+            slack = np.float32(1.01 * ULP * (2.0 * max(norm, tree.tile_norms[t]) + (0.5 * d + 8.0) * cover.tile_max[t]))
+            for leaf in range(LEAVES):
+                if not wanted[leaf]:
+                    continue
+                add_squares(tree.coarse, t * LEAVES + leaf, x, squares)
+                evaluated += group * LEAF
+                for p in range(LEAF):
+                    m = cover.coarse[t * LEAVES + leaf, p]
+                    limit[p] = (m + slack) * (m + slack) if m > 0 else np.float32(0)
+                base = t * TILE + leaf * LEAF
+                for a in range(group):
+                    hits = 0
+                    for p in range(LEAF):
+                        hits += squares[a, p] < limit[p]
+                    if hits == 0:
+                        continue
+                    exact_distances(tree.exact, t * LEAVES + leaf, exact[a], leaf_distances)
+                    count = counts[a]
+                    for p in range(min(LEAF, n - base)):
+                        found[a, count], found_distances[a, count] = base + p, leaf_distances[p]
+                        count += leaf_distances[p] < cover.minima[t, leaf * LEAF + p]
+                    counts[a] = count
+        for a in range(group):
+            if begin + counts[a] > end:
+                return -1, evaluated
+            starts[start + a], lengths[start + a] = begin, counts[a]
+            for c in range(counts[a]):
+                served[begin + c], distances[begin + c] = found[a, c], found_distances[a, c]
+            begin += counts[a]
+    return begin, evaluated
+
+
+@kernel
+def list_gain(position, starts, lengths, served, distances, minima, masses):
+    """Sum a candidate's gain and drop from its list what it can no longer serve."""
+    begin, kept, total = starts[position], 0, 0.0
+    for c in range(begin, begin + lengths[position]):
+        i = served[c]
+        if distances[c] < minima[i]:
+            total += masses[i] * (minima[i] - distances[c])
+            served[begin + kept], distances[begin + kept] = i, distances[c]
+            kept += 1
+    lengths[position] = kept
+    return total
+
+
+@kernel
+def list_gains(positions, first, last, starts, lengths, served, distances, minima, masses, gains):
+    """Evaluate candidates from their lists; returns 0, for no distance is evaluated."""
+    for c in range(first, last):
+        gains[c] = list_gain(positions[c], starts, lengths, served, distances, minima, masses)
+    return 0
+
+
+@kernel
+def pick_from_lists(
+    keys, positions, rows, size, starts, lengths, served, distances, minima, owner, masses,
+    picks, gains, count, limit, floor, target, total, margin,
+):  # fmt: skip
+    """Select by lazy evaluation until ``limit`` picks, a gain of at most ``floor`` or a total of at most ``target``.
+
+    Returns the number of picks, the size of the heap, the total (running, but exact where it is within ``margin`` of the
+    target), and whether there is nothing more to do.
+    """
+    tried, tried_gains = np.empty(size, np.int64), np.empty(size)
+    while count < limit:
+        best, tries = 0.0, 0
+        while size > 0 and keys[0] > floor and keys[0] >= best * (1.0 - TIE):
+            position = positions[0]
+            size = pop(keys, positions, rows, size)
+            gain = list_gain(position, starts, lengths, served, distances, minima, masses)
+            if gain > 0.0:
+                tried[tries], tried_gains[tries] = position, gain
+                tries += 1
+                best = max(best, gain)
+        pick, gained = -1, 0.0
+        for c in range(tries):
+            if best > floor and tried_gains[c] >= best * (1.0 - TIE) and (pick < 0 or rows[tried[c]] < rows[pick]):
+                pick, gained = tried[c], tried_gains[c]
+        for c in range(tries):
+            if tried[c] != pick:
+                size = push(keys, positions, rows, size, tried_gains[c], tried[c])
+        if pick < 0:
+            return count, size, total, True
+        for c in range(starts[pick], starts[pick] + lengths[pick]):
+            i = served[c]
+            if distances[c] < minima[i]:
+                minima[i] = distances[c]
+                owner[i] = count
+        picks[count], gains[count] = pick, gained
+        count += 1
+        total -= gained
+        if total <= target + margin:
+            total = sum_minima(masses, minima)
+            if total <= target:
+                return count, size, total, True
+    return count, size, total, False
+
+
+@kernel
+def sum_minima(masses, minima):
+    """Sum masses times minima: tile by tile, in a fixed order."""
+    total = 0.0
+    for first in range(0, masses.size, TILE):
+        s = 0.0
+        for i in range(first, first + TILE):
+            s += masses[i] * minima[i]
+        total += s
+    return total

@@ -1,0 +1,239 @@
+"""Points in the order of a ball tree of two levels: tiles of 256 points, each of 16 leaves of 16 points."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adacore.facility.compiled import kernel
+from adacore.facility.points import Points
+
+TILE = 256
+LEAF = 16
+LEAVES = TILE // LEAF
+
+
+class Tree(NamedTuple):
+    """Points grouped so that those near one another lie side by side, coordinate by coordinate within a tile.
+
+    Positions count the points in this order; the last tile is filled up with copies of mass 0.
+
+    Attributes:
+        order: Row of the point at each position, int64, shape (n,).
+        exact: Coordinates, leaf by leaf, float64, shape (tiles * 16, d, 16).
+        coarse: Coordinates less their mean, float32, same shape.
+        masses: Mass of each point, float64, shape (tiles, 256).
+        leaf_centers: Mass-weighted centroid of each leaf of ``coarse``, float32, shape (tiles, d, 16).
+        leaf_variances: Mean squared distance to it, shape (tiles, 16).
+        leaf_masses: Mass of each leaf, shape (tiles, 16).
+        leaf_distances: Distance of each point to its leaf's centroid, float32, rounded up, shape (tiles, 256).
+        tile_centers: As above for each tile, float32, shape (d, tiles).
+        tile_variances: Shape (tiles,).
+        tile_masses: Shape (tiles,).
+        tile_distances: Shape (tiles, 256).
+        tile_radii: Largest of ``tile_distances`` in each tile, float32, shape (tiles,).
+        tile_norms: Largest norm of ``coarse`` in each tile, float64, shape (tiles,).
+    """
+
+    order: NDArray[np.int64]
+    exact: NDArray[np.float64]
+    coarse: NDArray[np.float32]
+    masses: NDArray[np.float64]
+    leaf_centers: NDArray[np.float32]
+    leaf_variances: NDArray[np.float64]
+    leaf_masses: NDArray[np.float64]
+    leaf_distances: NDArray[np.float32]
+    tile_centers: NDArray[np.float32]
+    tile_variances: NDArray[np.float64]
+    tile_masses: NDArray[np.float64]
+    tile_distances: NDArray[np.float32]
+    tile_radii: NDArray[np.float32]
+    tile_norms: NDArray[np.float64]
+
+    @property
+    def n(self) -> int:
+        """Number of points."""
+        return int(self.order.size)
+
+
+def build_tree(points: Points) -> Tree:
+    """Group points.
+
+    Args:
+        points: The points.
+
+    Returns:
+        The tree.
+    """
+    n, d = points.rows.shape
+    order = np.arange(n)
+    sort_into_leaves(points.rows, order)
+    tiles = -(-n // TILE)
+    exact, coarse = np.empty((tiles * LEAVES, d, LEAF)), np.empty((tiles * LEAVES, d, LEAF), np.float32)
+    masses = np.zeros((tiles, TILE))
+    fill_tiles(points.rows, points.masses, order, points.rows.mean(axis=0), exact, coarse, masses)
+    leaf_centers = np.empty((tiles, d, LEAVES), np.float32)
+    tile_centers = np.empty((d, tiles), np.float32)
+    leaf_stats, tile_stats = np.empty((3, tiles, LEAVES)), np.empty((4, tiles))
+    leaf_distances, tile_distances = np.empty((tiles, TILE), np.float32), np.empty((tiles, TILE), np.float32)
+    summarize(coarse, masses, leaf_centers, leaf_stats, leaf_distances, tile_centers, tile_stats, tile_distances)
+    return Tree(
+        order,
+        exact,
+        coarse,
+        masses,
+        leaf_centers,
+        leaf_stats[0],
+        leaf_stats[1],
+        leaf_distances,
+        tile_centers,
+        tile_stats[0],
+        tile_stats[1],
+        tile_distances,
+        tile_stats[2].astype(np.float32),
+        tile_stats[3],
+    )
+
+
+@kernel
+def farthest(rows, order, first, last, point):
+    best, where = -1.0, first
+    for i in range(first, last):
+        s = 0.0
+        for k in range(rows.shape[1]):
+            t = rows[order[i], k] - point[k]
+            s += t * t
+        if s > best:
+            best, where = s, i
+    return order[where]
+
+
+@kernel
+def partition(keys, order, first, last, middle):
+    """Quickselect: afterwards no key before ``middle`` exceeds one from it on."""
+    low, high = first, last - 1
+    while low < high:
+        a, b, c = keys[low], keys[(low + high) // 2], keys[high]
+        pivot = max(min(a, b), min(max(a, b), c))
+        i, j = low, high
+        while i <= j:
+            while keys[i] < pivot:
+                i += 1
+            while keys[j] > pivot:
+                j -= 1
+            if i <= j:
+                keys[i], keys[j] = keys[j], keys[i]
+                order[i], order[j] = order[j], order[i]
+                i += 1
+                j -= 1
+        if middle <= j:
+            high = j
+        elif middle >= i:
+            low = i
+        else:
+            return
+
+
+@kernel
+def sort_into_leaves(rows, order):
+    """Halve along the line through two points far apart, again and again, until a leaf is left."""
+    n, d = rows.shape
+    keys = np.empty(n)
+    stack = np.empty((128, 2), np.int64)
+    stack[0, 0], stack[0, 1] = 0, n
+    depth = 1
+    direction = np.empty(d)
+    while depth > 0:
+        depth -= 1
+        first, last = stack[depth, 0], stack[depth, 1]
+        size = last - first
+        if size <= LEAF:
+            continue
+        unit = TILE if size > TILE else LEAF
+        middle = first + unit * max(1, (size // 2 + unit // 2) // unit)
+        if middle >= last:
+            middle = first + unit * ((size - 1) // unit)
+        a = farthest(rows, order, first, last, rows[order[first]])
+        b = farthest(rows, order, first, last, rows[a])
+        for k in range(d):
+            direction[k] = rows[b, k] - rows[a, k]
+        for i in range(first, last):
+            s = 0.0
+            for k in range(d):
+                s += (rows[order[i], k] - rows[a, k]) * direction[k]
+            keys[i] = s
+        partition(keys, order, first, last, middle)
+        stack[depth, 0], stack[depth, 1] = first, middle
+        stack[depth + 1, 0], stack[depth + 1, 1] = middle, last
+        depth += 2
+
+
+@kernel
+def fill_tiles(rows, masses, order, mean, exact, coarse, tile_masses):
+    n, d = rows.shape
+    for t in range(tile_masses.shape[0]):
+        for p in range(TILE):
+            i = order[min(t * TILE + p, n - 1)]
+            if t * TILE + p < n:
+                tile_masses[t, p] = masses[i]
+            for k in range(d):
+                exact[t * LEAVES + p // LEAF, k, p % LEAF] = rows[i, k]
+                coarse[t * LEAVES + p // LEAF, k, p % LEAF] = rows[i, k] - mean[k]
+
+
+@kernel
+def centroid(coarse, masses, t, first, last, center):
+    """Write the mass-weighted centroid of some points of a tile; return their mass."""
+    total = 0.0
+    for p in range(first, last):
+        total += masses[t, p]
+    for k in range(center.size):
+        s = 0.0
+        for p in range(first, last):
+            s += (masses[t, p] if total > 0 else 1.0) * coarse[t * LEAVES + p // LEAF, k, p % LEAF]
+        center[k] = s / (total if total > 0 else last - first)
+    return total
+
+
+@kernel
+def spread(coarse, masses, t, first, last, center, distances):
+    """Write distances to a center, rounded up; return their weighted sum of squares and the largest."""
+    squares, largest = 0.0, 0.0
+    for p in range(first, last):
+        s = 0.0
+        for k in range(center.size):
+            x = np.float64(coarse[t * LEAVES + p // LEAF, k, p % LEAF]) - np.float64(center[k])
+            s += x * x
+        squares += masses[t, p] * s
+        distances[t, p] = np.sqrt(s) * (1.0 + 2.0**-22)
+        largest = max(largest, distances[t, p])
+    return squares, largest
+
+
+@kernel
+def summarize(coarse, masses, leaf_centers, leaf_stats, leaf_distances, tile_centers, tile_stats, tile_distances):
+    d, tiles = tile_centers.shape
+    center = np.empty(d, np.float32)
+    for t in range(tiles):
+        for leaf in range(LEAVES):
+            first = leaf * LEAF
+            mass = centroid(coarse, masses, t, first, first + LEAF, center)
+            squares, _ = spread(coarse, masses, t, first, first + LEAF, center, leaf_distances)
+            leaf_centers[t, :, leaf] = center
+            leaf_stats[0, t, leaf] = squares / mass if mass > 0 else 0.0
+            leaf_stats[1, t, leaf] = mass
+        mass = centroid(coarse, masses, t, 0, TILE, center)
+        squares, radius = spread(coarse, masses, t, 0, TILE, center, tile_distances)
+        tile_centers[:, t] = center
+        tile_stats[0, t] = squares / mass if mass > 0 else 0.0
+        tile_stats[1, t] = mass
+        tile_stats[2, t] = radius
+        norm = 0.0
+        for p in range(TILE):
+            s = 0.0
+            for k in range(d):
+                s += np.float64(coarse[t * LEAVES + p // LEAF, k, p % LEAF]) ** 2
+            norm = max(norm, s)
+        tile_stats[3, t] = np.sqrt(norm)

@@ -1,0 +1,100 @@
+"""One pool of threads for the duration of one selection, and how it is interrupted."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import CancelledError, ThreadPoolExecutor
+from types import TracebackType
+from typing import TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class Workers:
+    """Threads that share out ranges of work; the caller's thread is one of them.
+
+    Nothing is left running when the block ends, whatever ended it: work comes in small pieces, and between two of them
+    everyone looks whether someone was interrupted.
+
+    Args:
+        threads: How many.
+        stop: Set when the work is to be given up; a new one if None.
+    """
+
+    def __init__(self, threads: int, stop: threading.Event | None = None) -> None:
+        self.threads = threads
+        self.stop = stop or threading.Event()
+        self._pool = ThreadPoolExecutor(threads - 1) if threads > 1 else None
+
+    def __enter__(self) -> Workers:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is not None:
+            self.stop.set()
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def check(self) -> None:
+        """Give up if someone was interrupted.
+
+        Raises:
+            CancelledError: If so.
+        """
+        if self.stop.is_set():
+            raise CancelledError
+
+    def share(self, work: Callable[[int, int], int], count: int, chunk: int) -> int:
+        """Call ``work(first, last)`` for every chunk of ``range(count)``.
+
+        Args:
+            work: What to do with a range, without holding the GIL; its results do not depend on how ranges are cut.
+            count: How many there are.
+            chunk: How many at a time.
+
+        Returns:
+            The sum of what the calls returned.
+        """
+        ranges = iter(range(0, count, chunk))
+
+        def loop() -> int:
+            total = 0
+            for first in ranges:
+                self.check()
+                total += work(first, min(first + chunk, count))
+            return total
+
+        if self._pool is None or count <= chunk:
+            return loop()
+        others = [self._pool.submit(loop) for _ in range(min(self.threads, -(-count // chunk)) - 1)]
+        try:
+            total = loop()
+            return total + sum(other.result() for other in others)
+        except BaseException:
+            self.stop.set()
+            raise
+
+    def side_by_side(self, function: Callable[[Item, Workers], Result], items: Sequence[Item]) -> list[Result]:
+        """Call ``function(item, workers)`` for every item, each on one thread, started in the order given.
+
+        Args:
+            function: What to do; its workers are the calling thread alone.
+            items: What to do it to; put the largest first.
+
+        Returns:
+            The results, in the order of the items.
+        """
+        if self.threads == 1 or len(items) == 1:
+            return [function(item, self) for item in items]
+        with ThreadPoolExecutor(min(self.threads, len(items))) as pool:
+            futures = [pool.submit(function, item, Workers(1, self.stop)) for item in items]
+            try:
+                return [future.result() for future in futures]
+            except BaseException:
+                self.stop.set()
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
