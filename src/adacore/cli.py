@@ -188,6 +188,24 @@ def _report(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _add_reproduce(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", help="a figure or table, such as table2, or a part of one, such as table2-r20")
+    parser.add_argument("--scale", default="paper", help="paper, or small: within 20 minutes on 2 cores")
+    parser.add_argument("--out", metavar="FOLDER", help="folder of runs, reports and records (default: runs/reproduce)")
+    _add_settings(parser, CompareConfig)
+
+
+def _reproduce(arguments: argparse.Namespace) -> int:
+    from adacore.reproduce import reproduce
+
+    if arguments.config:
+        raise ValueError("--config is not taken by reproduce, whose set-ups are shipped: use adacore compare")
+    names = {setting.name for setting in dataclasses.fields(CompareConfig)}
+    given = {name: value for name, value in vars(arguments).items() if name in names}
+    reproduce(arguments.name, scale=arguments.scale, overrides=given, out=arguments.out, console=_wide_console())
+    return 0
+
+
 def _add_doctor(parser: argparse.ArgumentParser) -> None:
     """Declare nothing: the doctor takes no flags."""
 
@@ -205,6 +223,7 @@ COMMANDS: dict[str, Command] = {
     ),
     "select": Command("choose the examples that stand for all from a table of features", _add_select, _select),
     "report": Command("make one HTML file of a run or a comparison", _add_report, _report),
+    "reproduce": Command("run a figure or table of the paper", _add_reproduce, _reproduce),
     "doctor": Command("check the installation and every method's contract", _add_doctor, _doctor),
 }
 """Commands by name."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from adacore.config import CompareConfig, from_mapping, load_config, shipped_configs
+from adacore.config import CompareConfig, from_mapping, load_config, shipped_configs, split_list
 from adacore.errors import unknown_name
 from adacore.experiments.small import TEST, train_size
 
@@ -68,7 +68,7 @@ def configure(
     Args:
         parts: Settings by name.
         scale: ``"small"`` for a version that ends within 20 minutes on 2 cores.
-        overrides: Settings that win over both.
+        overrides: Settings that win over both; ``methods`` keeps these of every part, and others join the first.
 
     Returns:
         Settings by name.
@@ -79,7 +79,7 @@ def configure(
     if scale not in {"paper", "small"}:
         raise unknown_name("scale", scale, ("paper", "small"))
     given = dict(overrides or {})
-    chosen = {name: dict(part) for name, part in parts.items()}
+    chosen = _restrict({name: dict(part) for name, part in parts.items()}, given.pop("methods", None))
     if scale == "small":
         chosen = shrink_all(chosen)
     for settings in chosen.values():
@@ -87,6 +87,19 @@ def configure(
             settings.pop("fraction", None)
         settings.update(given)
     return {name: from_mapping(CompareConfig, settings) for name, settings in chosen.items()}
+
+
+def _restrict(parts: dict[str, dict[str, Any]], methods: str | Sequence[str] | None) -> dict[str, dict[str, Any]]:
+    """Keep the methods that are wanted; a part without any falls away, a method that is in none joins the first."""
+    if methods is None:
+        return parts
+    wanted = split_list(methods) if isinstance(methods, str) else list(methods)
+    strangers = [method for method in wanted if not any(method in part["methods"] for part in parts.values())]
+    for number, part in enumerate(parts.values()):
+        part["methods"] = [method for method in part["methods"] if method in wanted] + (
+            strangers if number == 0 else []
+        )
+    return {name: part for name, part in parts.items() if part["methods"]}
 
 
 def shrink_all(parts: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
