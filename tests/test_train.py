@@ -198,7 +198,8 @@ def test_a_model_that_draws_from_the_global_stream_is_resumed_exactly(tmp_path, 
     assert_same_run("whole", "parts")
 
 
-ARGUMENTS = "--no-tensorboard --data digits --model mlp --method adacore --fraction 0.1 --every 3 --epochs 12 --batch-size 32".split()
+SETTINGS = {"data": "digits", "model": "mlp", "method": "adacore", "fraction": 0.1, "every": 3, "epochs": 12}
+ARGUMENTS = [f"--{name}={value}" for name, value in SETTINGS.items()] + ["--no-tensorboard"]
 
 
 def start(*words):
@@ -296,7 +297,7 @@ def test_a_checkpoint_of_something_else_is_a_clear_error(tmp_path):
 
 def test_a_folder_that_holds_a_run_is_not_overwritten(tmp_path):
     train(TrainConfig(**QUICK, method="random"), tmp_path / "run")
-    with pytest.raises(FileExistsError, match="already holds a run.*--resume"):
+    with pytest.raises(FileExistsError, match=r"already holds a run.*--resume"):
         train(TrainConfig(**QUICK, method="random"), tmp_path / "run")
 
 
