@@ -54,7 +54,7 @@ def parts_of(name: str) -> dict[str, dict[str, Any]]:
     stems = [entry.name.removesuffix(".yaml") for entry in shipped_configs()]
     known = [stem for stem in stems if stem not in _OTHERS]
     wanted = ALIASES.get(name, name)
-    found = [stem for stem in known if stem == wanted or stem.startswith(f"{wanted}-")]
+    found = sorted(stem for stem in known if stem == wanted or stem.startswith(f"{wanted}-"))
     if not found:
         raise unknown_name("figure or table", name, {*known, *(stem.partition("-")[0] for stem in known), *ALIASES})
     return {stem: load_config(stem) for stem in found}
