@@ -4,8 +4,52 @@ from adacore.coreset import Coreset
 from adacore.facility import facility_location
 from adacore.loader import CoresetLoader
 from adacore.reselect import select
-from adacore.selectors import CRAIG, AdaCore, Full, Random
+from adacore.selectors import (
+    CRAIG,
+    EL2N,
+    GLISTER,
+    AdaCore,
+    Entropy,
+    Forgetting,
+    Full,
+    GradientNorm,
+    GradMatch,
+    KCenter,
+    KMedoids,
+    LeastConfidence,
+    Loss,
+    Margin,
+    PerBatch,
+    PerClass,
+    Random,
+    Redundancy,
+    Whole,
+)
 
 __version__ = "0.1.0"
 
-__all__ = ["CRAIG", "AdaCore", "Coreset", "CoresetLoader", "Full", "Random", "facility_location", "select"]
+__all__ = [
+    "CRAIG",
+    "EL2N",
+    "GLISTER",
+    "AdaCore",
+    "Coreset",
+    "CoresetLoader",
+    "Entropy",
+    "Forgetting",
+    "Full",
+    "GradMatch",
+    "GradientNorm",
+    "KCenter",
+    "KMedoids",
+    "LeastConfidence",
+    "Loss",
+    "Margin",
+    "PerBatch",
+    "PerClass",
+    "Random",
+    "Redundancy",
+    "Whole",
+    "facility_location",
+    "select",
+]

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from adacore.coreset import Coreset
 from adacore.curvature import precondition
-from adacore.errors import unknown_name
-from adacore.selectors.base import Grain, Traits
-from adacore.selectors.weighting import Weighting, check_weighting, reweight
+from adacore.selectors.base import Grain, Traits, needed
+from adacore.selectors.settings import check_choice, check_flag, check_number, check_whole
+from adacore.selectors.weighting import Weighting, reweight
 from adacore.snapshot import Curvature, CurvatureKind, Proxy, Requirements, Scope, Snapshot
 
 
@@ -22,10 +22,13 @@ class AdaCore:
 
     L(S) = sum_i min_{j in S} ||x_i - x_j||, eq. (12); g by eq. (6) and (7), H by eq. (8) and (9).
 
+    Ablations: ``curvature=None`` compares the gradients alone, x_i = g_i (with ``average_gradient=False`` that is
+    CRAIG); ``gradient=False`` compares the curvature alone, x_i = H_i.
+
     Args:
         proxy: Space of g and H, ``"logits"``, ``"penultimate"`` or ``"last_layer"``.
         weighting: ``"cluster"`` (sizes, the paper's), ``"uniform"`` or ``"sqrt"``.
-        curvature: ``"exact"`` or ``"hutchinson"``.
+        curvature: ``"exact"``, ``"hutchinson"`` or None for none.
         scope: One diagonal for each random ``"block"``, ``"global"``, or for each ``"example"``.
         block_size: b_H, examples in a block.
         beta1: Decay of the average of gradients over reselections, in [0, 1).
@@ -34,9 +37,11 @@ class AdaCore:
         average_curvature: Whether to average curvature, eq. (9).
         damping: Added to |H|, above 0.
         probes: Rademacher vectors for each example (Hutchinson).
+        gradient: Whether gradients are compared; False for the curvature alone.
 
     Raises:
-        ValueError: If a name is unknown or a number out of range.
+        ValueError: If a name is unknown or a number out of range, or neither gradient nor curvature is used.
+        TypeError: If a setting is of the wrong kind.
 
     Example:
         >>> snapshot = Snapshot(
@@ -52,7 +57,7 @@ class AdaCore:
 
     proxy: Proxy = "logits"
     weighting: Weighting = "cluster"
-    curvature: CurvatureKind = "exact"
+    curvature: CurvatureKind | None = "exact"
     scope: Scope = "block"
     block_size: int = 64
     beta1: float = 0.9
@@ -61,36 +66,43 @@ class AdaCore:
     average_curvature: bool = True
     damping: float = 1e-6
     probes: int = 1
+    gradient: bool = True
 
     def __post_init__(self) -> None:
-        for kind, value, names in (
-            ("proxy", self.proxy, get_args(Proxy)),
-            ("curvature", self.curvature, get_args(CurvatureKind)),
-            ("scope", self.scope, get_args(Scope)),
-        ):
-            if value not in names:
-                raise unknown_name(kind, value, names)
-        check_weighting(self.weighting)
-        for name in ("block_size", "probes"):
-            if not (isinstance(getattr(self, name), int) and getattr(self, name) >= 1):
-                raise ValueError(f"{name}={getattr(self, name)!r}: pass a whole number of at least 1")
-        for name in ("beta1", "beta2"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)} is outside [0, 1): pass for example 0.9")
-        if not self.damping > 0:
-            raise ValueError(f"damping={self.damping} is not above 0: pass for example 1e-6")
+        check_choice("proxy", self.proxy, get_args(Proxy))
+        check_choice("weighting", self.weighting, get_args(Weighting))
+        if self.curvature is not None:
+            check_choice("curvature", self.curvature, get_args(CurvatureKind))
+        check_choice("scope", self.scope, get_args(Scope))
+        check_whole("block_size", self.block_size)
+        check_whole("probes", self.probes)
+        check_number("beta1", self.beta1, below=1.0, example=0.9)
+        check_number("beta2", self.beta2, below=1.0, example=0.999)
+        check_number("damping", self.damping, above=0.0, example=1e-6)
+        for flag in ("average_gradient", "average_curvature", "gradient"):
+            check_flag(flag, getattr(self, flag))
+        if self.curvature is None and not self.gradient:
+            raise ValueError("curvature=None and gradient=False leave nothing to compare: change one of them")
+        if not self.gradient and self.scope == "global":
+            raise ValueError('gradient=False with scope="global" makes all examples alike: pass scope="block"')
 
     def requirements(self) -> Requirements:
         """Gradient proxies and curvature, each averaged if so set."""
+        kind = self.curvature
         return Requirements(
             proxy=self.proxy,
-            curvature=Curvature(self.curvature, self.scope, self.block_size, self.probes),
-            beta1=self.beta1 if self.average_gradient else None,
-            beta2=self.beta2 if self.average_curvature else None,
+            curvature=None if kind is None else Curvature(kind, self.scope, self.block_size, self.probes),
+            beta1=self.beta1 if self.average_gradient and self.gradient else None,
+            beta2=self.beta2 if self.average_curvature and kind is not None else None,
         )
 
-    def _points(self, snapshot: Snapshot) -> NDArray[np.float32]:
-        return precondition(snapshot.proxies, snapshot.curvature, self.damping)
+    def _points(self, snapshot: Snapshot) -> NDArray[np.floating]:
+        if self.curvature is None:
+            return needed(snapshot.proxies, "proxies")
+        curvature = needed(snapshot.curvature, "curvature")
+        if not self.gradient:
+            return curvature
+        return precondition(needed(snapshot.proxies, "proxies"), curvature, self.damping)
 
     def select(self, snapshot: Snapshot, budget: int, *, generator: np.random.Generator) -> Coreset:
         """Choose medoids; see ``Selector.select``."""

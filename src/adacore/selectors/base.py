@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from adacore.coreset import Coreset
 from adacore.snapshot import Requirements, Snapshot
 
 Grain = Literal["class", "batch", "whole"]
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,7 @@ class Traits:
 
     Attributes:
         sums_to_population: The weights sum to the number of examples chosen from.
+        unbiased: Every example's weight, 0 where it is not chosen, is 1 on average over the generator's draws.
         equivariant: Permuting the examples permutes the answer, up to ties.
         randomised: The answer depends on the generator.
         fills_budget: As many examples are chosen as asked for, unless examples are duplicates.
@@ -27,6 +29,7 @@ class Traits:
     """
 
     sums_to_population: bool = True
+    unbiased: bool = False
     equivariant: bool = True
     randomised: bool = False
     fills_budget: bool = True
@@ -67,6 +70,9 @@ class Selector(Protocol):
 
         Returns:
             Indices into the snapshot's rows, and weights.
+
+        Raises:
+            ValueError: If the budget is out of range, or the snapshot lacks what was required.
         """
         ...
 
@@ -78,3 +84,25 @@ class HasObjective(Protocol):
     def objective(self, snapshot: Snapshot, coreset: Coreset) -> float:
         """Return the number that the method makes small: lower is better."""
         ...
+
+
+def needed(value: Value | None, name: str) -> Value:
+    """Return a part of a snapshot that a selector cannot do without.
+
+    Args:
+        value: The part, or None where the snapshot lacks it.
+        name: Its name in ``Snapshot``.
+
+    Returns:
+        The part.
+
+    Raises:
+        ValueError: If it is None.
+
+    Example:
+        >>> needed(Snapshot(2, losses=np.ones(2, np.float32)).losses, "losses")
+        array([1., 1.], dtype=float32)
+    """
+    if value is None:
+        raise ValueError(f"the snapshot has no {name}: probe with the selector's requirements(), or pass {name}=")
+    return value

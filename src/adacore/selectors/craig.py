@@ -8,9 +8,9 @@ from typing import ClassVar, get_args
 import numpy as np
 
 from adacore.coreset import Coreset
-from adacore.errors import unknown_name
-from adacore.selectors.base import Grain, Traits
-from adacore.selectors.weighting import Weighting, check_weighting, reweight
+from adacore.selectors.base import Grain, Traits, needed
+from adacore.selectors.settings import check_choice
+from adacore.selectors.weighting import Weighting, reweight
 from adacore.snapshot import Proxy, Requirements, Snapshot
 
 
@@ -39,9 +39,8 @@ class CRAIG:
     weighting: Weighting = "cluster"
 
     def __post_init__(self) -> None:
-        if self.proxy not in get_args(Proxy):
-            raise unknown_name("proxy", self.proxy, get_args(Proxy))
-        check_weighting(self.weighting)
+        check_choice("proxy", self.proxy, get_args(Proxy))
+        check_choice("weighting", self.weighting, get_args(Weighting))
 
     def requirements(self) -> Requirements:
         """Gradient proxies."""
@@ -51,10 +50,10 @@ class CRAIG:
         """Choose medoids; see ``Selector.select``."""
         from adacore.facility import facility_location
 
-        return reweight(facility_location(snapshot.proxies, budget=budget), self.weighting)
+        return reweight(facility_location(needed(snapshot.proxies, "proxies"), budget=budget), self.weighting)
 
     def objective(self, snapshot: Snapshot, coreset: Coreset) -> float:
         """L(S), eq. (12), with plain gradients."""
         from adacore.facility import facility_objective
 
-        return facility_objective(snapshot.proxies, coreset.indices)
+        return facility_objective(needed(snapshot.proxies, "proxies"), coreset.indices)

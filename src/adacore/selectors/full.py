@@ -22,7 +22,7 @@ class Full:
     """
 
     name: ClassVar[str] = "full"
-    traits: ClassVar[Traits] = Traits(objective=False, ignores_budget=True)
+    traits: ClassVar[Traits] = Traits(unbiased=True, objective=False, ignores_budget=True)
     grain: ClassVar[Grain] = "whole"
 
     def requirements(self) -> Requirements:

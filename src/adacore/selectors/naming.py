@@ -5,55 +5,100 @@ from __future__ import annotations
 import re
 from typing import Any
 
-import yaml
-
 from adacore.selectors.base import Selector
+from adacore.selectors.grains import PerBatch, PerClass, Whole
 
 _CALL = re.compile(r"\s*([\w-]+)\s*(?:\((.*)\))?\s*", re.DOTALL)
+_WORDS = {"true": True, "false": False, "none": None, "null": None}
 
 
 def parse_name(text: str) -> tuple[str, dict[str, Any]]:
     """Take a selector's name and settings apart.
 
     Args:
-        text: ``name`` or ``name(setting=value, ...)``, values as in YAML.
+        text: ``name`` or ``name(setting=value, ...)``; values are numbers, true, false, none or words.
 
     Returns:
         The name, and the settings.
 
     Raises:
-        ValueError: If the text is neither.
+        ValueError: If the text is neither, or a setting is given twice.
+        TypeError: If it is no text.
 
     Example:
-        >>> parse_name("adacore(weighting=uniform, beta1=0.8, average_gradient=false)")
-        ('adacore', {'weighting': 'uniform', 'beta1': 0.8, 'average_gradient': False})
+        >>> parse_name("adacore(weighting=uniform, damping=1e-3, average_gradient=false)")
+        ('adacore', {'weighting': 'uniform', 'damping': 0.001, 'average_gradient': False})
     """
+    if not isinstance(text, str):
+        raise TypeError(f"{text!r} is no method: write for example adacore or adacore(weighting=uniform, beta1=0.8)")
     match = _CALL.fullmatch(text)
     if match is None:
         raise ValueError(f"{text!r} is no method: write for example adacore or adacore(weighting=uniform, beta1=0.8)")
     name, inside = match.groups()
     settings: dict[str, Any] = {}
     for item in filter(str.strip, (inside or "").split(",")):
-        key, equals, value = item.partition("=")
-        if not equals or not key.strip() or not value.strip():
+        key, equals, value = (part.strip() for part in item.partition("="))
+        if not (equals and key and value):
             raise ValueError(f"{item.strip()!r} in {text!r} is no setting: write name=value, such as weighting=uniform")
-        settings[key.strip()] = yaml.safe_load(value)
+        if key in settings:
+            raise ValueError(f"{text!r} gives {key} twice: give it once")
+        settings[key] = _value(value)
     return name, settings
 
 
+def _value(text: str) -> Any:
+    if text.lower() in _WORDS:
+        return _WORDS[text.lower()]
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text.strip("'\"")
+
+
 def describe(selector: Selector) -> str:
-    """Write a selector the way ``parse_name`` reads it, leaving out what is as by default.
+    """Write a selector the way it can be read again, leaving out what is as by default.
+
+    Args:
+        selector: Any selector, wrapped in a grain or not.
+
+    Returns:
+        Text from which ``parse_selector`` makes an equal selector.
+
+    Example:
+        >>> from adacore.selectors import AdaCore, GradMatch
+        >>> describe(AdaCore(weighting="uniform")), describe(PerBatch(GradMatch(), batch_size=32))
+        ('adacore(weighting=uniform)', 'gradmatch(grain=batch, batch_size=32)')
+    """
+    settings: dict[str, Any] = {}
+    if isinstance(selector, PerBatch):
+        settings = {"grain": selector.grain, "batch_size": selector.batch_size}
+    elif isinstance(selector, PerClass | Whole):
+        settings = {"grain": selector.grain}
+    inner = selector.selector if isinstance(selector, PerBatch | PerClass | Whole) else selector
+    fields = getattr(inner, "__dataclass_fields__", {})
+    changed = {name: getattr(inner, name) for name, field in fields.items() if getattr(inner, name) != field.default}
+    inside = ", ".join(f"{name}={_written(value)}" for name, value in {**changed, **settings}.items())
+    return f"{inner.name}({inside})" if inside else inner.name
+
+
+def _written(value: Any) -> str:
+    return str(value).lower() if value is None or isinstance(value, bool) else str(value)
+
+
+def label(selector: Selector) -> str:
+    """Name a selector so that it can name a folder; the same selector always gets the same label.
+
+    Args:
+        selector: Any selector.
+
+    Returns:
+        ``describe(selector)`` in letters, digits and ``. = _ + -``.
 
     Example:
         >>> from adacore.selectors import AdaCore
-        >>> describe(AdaCore(weighting="uniform"))
-        'adacore(weighting=uniform)'
+        >>> label(AdaCore(weighting="uniform", beta1=0.8))
+        'adacore-weighting=uniform-beta1=0.8'
     """
-    fields = getattr(selector, "__dataclass_fields__", {})
-    changed = {
-        name: getattr(selector, name) for name, field in fields.items() if getattr(selector, name) != field.default
-    }
-    inside = ", ".join(
-        f"{name}={str(value).lower() if isinstance(value, bool) else value}" for name, value in changed.items()
-    )
-    return f"{selector.name}({inside})" if inside else selector.name
+    return re.sub(r"[^A-Za-z0-9.=_+-]+", "-", describe(selector)).strip("-")

@@ -7,8 +7,10 @@ from typing import ClassVar
 
 import numpy as np
 
+from adacore.budget import resolve_budget
 from adacore.coreset import Coreset
 from adacore.selectors.base import Grain, Traits
+from adacore.selectors.weighting import equally_weighted
 from adacore.snapshot import Requirements, Snapshot
 
 
@@ -23,7 +25,7 @@ class Random:
     """
 
     name: ClassVar[str] = "random"
-    traits: ClassVar[Traits] = Traits(equivariant=False, randomised=True, objective=False)
+    traits: ClassVar[Traits] = Traits(unbiased=True, equivariant=False, randomised=True, objective=False)
     grain: ClassVar[Grain] = "class"
 
     def requirements(self) -> Requirements:
@@ -32,5 +34,5 @@ class Random:
 
     def select(self, snapshot: Snapshot, budget: int, *, generator: np.random.Generator) -> Coreset:
         """Draw ``budget`` examples; see ``Selector.select``."""
-        indices = generator.choice(snapshot.n, size=budget, replace=False)
-        return Coreset(indices, np.full(budget, snapshot.n / budget), snapshot.n)
+        budget = resolve_budget(snapshot.n, budget=budget)
+        return equally_weighted(generator.choice(snapshot.n, size=budget, replace=False), snapshot.n)

@@ -1,22 +1,17 @@
-"""Weighting: what becomes of the cluster sizes of a facility-location coreset."""
+"""Weighting: cluster sizes, what becomes of them, and equal weights."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
-from adacore.coreset import Coreset
-from adacore.errors import unknown_name
+from adacore.coreset import Coreset, Statistic
 
 Weighting = Literal["cluster", "uniform", "sqrt"]
-
-
-def check_weighting(weighting: str) -> None:
-    """Raise a ValueError, with the nearest known name, if there is no such weighting."""
-    if weighting not in get_args(Weighting):
-        raise unknown_name("weighting", weighting, get_args(Weighting))
 
 
 def reweight(coreset: Coreset, weighting: Weighting) -> Coreset:
@@ -37,3 +32,24 @@ def reweight(coreset: Coreset, weighting: Weighting) -> Coreset:
         return coreset
     powers = np.sqrt(coreset.weights) if weighting == "sqrt" else np.ones(len(coreset))
     return replace(coreset, weights=powers * (coreset.weights.sum() / powers.sum()))
+
+
+def equally_weighted(
+    indices: NDArray[np.int64], population: int, statistics: Mapping[str, Statistic] | None = None
+) -> Coreset:
+    """Give every chosen example the weight n / k.
+
+    Args:
+        indices: The k examples, int64, shape (k,).
+        population: n.
+        statistics: What else was measured.
+
+    Returns:
+        The coreset.
+
+    Example:
+        >>> equally_weighted(np.array([3, 1]), 10).weights
+        array([5., 5.])
+    """
+    k = len(indices)
+    return Coreset(indices, np.full(k, population / max(k, 1)), population, statistics=statistics or {})

@@ -1,0 +1,43 @@
+"""Entropy of the predicted probabilities (Settles, 2009; Coleman et al., ICLR 2020)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adacore.selectors.scores import Score, predicted
+from adacore.snapshot import Requirements, Snapshot
+
+
+@dataclass(frozen=True)
+class Entropy(Score):
+    """The most uncertain examples by entropy, ``-sum_c p_c log p_c``.
+
+    Args:
+        mode: ``"top"`` or ``"sample"``; see ``Score``.
+        smoothing: Share of the uniform distribution in q, in [0, 1].
+
+    Raises:
+        ValueError: If the mode is unknown or the smoothing out of range.
+        TypeError: If the smoothing is no number.
+
+    Example:
+        >>> snapshot = Snapshot(2, probabilities=np.array([[0.9, 0.1], [0.5, 0.5]], np.float32))
+        >>> Entropy().select(snapshot, 1, generator=np.random.default_rng(0)).indices
+        array([1])
+    """
+
+    name: ClassVar[str] = "entropy"
+
+    def requirements(self) -> Requirements:
+        """Predicted probabilities."""
+        return Requirements(probabilities=True)
+
+    def scores(self, snapshot: Snapshot) -> NDArray[np.floating]:
+        """Entropy in nats; see ``Score.scores``."""
+        p = predicted(snapshot).astype(np.float64)
+        logs = np.log(np.where(p > 0, p, 1.0))
+        return np.asarray(np.maximum(-(p * logs).sum(1), 0.0))

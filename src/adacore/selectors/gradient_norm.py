@@ -1,0 +1,57 @@
+"""Gradient norm: unbiased importance sampling (Katharopoulos and Fleuret, ICML 2018)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adacore.selectors.base import needed
+from adacore.selectors.scores import Mode, Score
+from adacore.selectors.settings import check_choice
+from adacore.snapshot import Proxy, Requirements, Snapshot
+
+
+@dataclass(frozen=True)
+class GradientNorm(Score):
+    """Sampling with probability in proportion to the gradient's norm, ``q_i ~ ||g_i||``, or the largest norms.
+
+    Among all q this makes the variance of ``sum_j w_j g_j`` smallest. An example without gradient is never drawn: it
+    adds nothing to the sum.
+
+    Args:
+        mode: ``"top"`` or ``"sample"``; see ``Score``.
+        smoothing: Share of the uniform distribution in q, in [0, 1].
+        proxy: Space of the gradient proxies, ``"logits"``, ``"penultimate"`` or ``"last_layer"``.
+
+    Raises:
+        ValueError: If the mode or proxy is unknown or the smoothing out of range.
+        TypeError: If the smoothing is no number.
+
+    Example:
+        >>> snapshot = Snapshot(2, proxies=np.array([[0.0], [2.0]], np.float32))
+        >>> GradientNorm().select(snapshot, 1, generator=np.random.default_rng(0)).indices
+        array([1])
+    """
+
+    name: ClassVar[str] = "gradient_norm"
+    reaches_all: ClassVar[bool] = True
+
+    mode: Mode = "sample"
+    smoothing: float = 0.0
+    proxy: Proxy = "logits"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_choice("proxy", self.proxy, get_args(Proxy))
+
+    def requirements(self) -> Requirements:
+        """Gradient proxies."""
+        return Requirements(proxy=self.proxy)
+
+    def scores(self, snapshot: Snapshot) -> NDArray[np.floating]:
+        """Norms of the proxies; see ``Score.scores``."""
+        proxies = needed(snapshot.proxies, "proxies")
+        return np.asarray(np.sqrt(np.einsum("ij,ij->i", proxies, proxies, dtype=np.float64)))

@@ -1,0 +1,41 @@
+"""Least confidence in the predicted class (Lewis and Gale, 1994; Coleman et al., ICLR 2020)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adacore.selectors.scores import Score, predicted
+from adacore.snapshot import Requirements, Snapshot
+
+
+@dataclass(frozen=True)
+class LeastConfidence(Score):
+    """The most uncertain examples by confidence, ``1 - max_c p_c``.
+
+    Args:
+        mode: ``"top"`` or ``"sample"``; see ``Score``.
+        smoothing: Share of the uniform distribution in q, in [0, 1].
+
+    Raises:
+        ValueError: If the mode is unknown or the smoothing out of range.
+        TypeError: If the smoothing is no number.
+
+    Example:
+        >>> snapshot = Snapshot(2, probabilities=np.array([[0.9, 0.1], [0.5, 0.5]], np.float32))
+        >>> LeastConfidence().select(snapshot, 1, generator=np.random.default_rng(0)).indices
+        array([1])
+    """
+
+    name: ClassVar[str] = "least_confidence"
+
+    def requirements(self) -> Requirements:
+        """Predicted probabilities."""
+        return Requirements(probabilities=True)
+
+    def scores(self, snapshot: Snapshot) -> NDArray[np.floating]:
+        """One minus the highest probability; see ``Score.scores``."""
+        return np.asarray(np.clip(1 - predicted(snapshot).max(1).astype(np.float64), 0.0, 1.0))

@@ -1,0 +1,43 @@
+"""Margin between the two likeliest classes (Scheffer et al., 2001; Coleman et al., ICLR 2020)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adacore.selectors.scores import Score, predicted
+from adacore.snapshot import Requirements, Snapshot
+
+
+@dataclass(frozen=True)
+class Margin(Score):
+    """The most uncertain examples by margin, ``1 - (p_(1) - p_(2))``, with the likeliest two classes.
+
+    Args:
+        mode: ``"top"`` or ``"sample"``; see ``Score``.
+        smoothing: Share of the uniform distribution in q, in [0, 1].
+
+    Raises:
+        ValueError: If the mode is unknown or the smoothing out of range.
+        TypeError: If the smoothing is no number.
+
+    Example:
+        >>> snapshot = Snapshot(2, probabilities=np.array([[0.9, 0.1], [0.5, 0.5]], np.float32))
+        >>> Margin().select(snapshot, 1, generator=np.random.default_rng(0)).indices
+        array([1])
+    """
+
+    name: ClassVar[str] = "margin"
+
+    def requirements(self) -> Requirements:
+        """Predicted probabilities."""
+        return Requirements(probabilities=True)
+
+    def scores(self, snapshot: Snapshot) -> NDArray[np.floating]:
+        """One minus the margin; see ``Score.scores``."""
+        p = predicted(snapshot)
+        likeliest = np.partition(p, p.shape[1] - 2, axis=1)[:, -2:].astype(np.float64)
+        return np.clip(1 - (likeliest[:, 1] - likeliest[:, 0]), 0.0, 1.0)

@@ -1,0 +1,101 @@
+"""Semantic redundancy: one example of each cluster of features (Birodkar, Mobahi and Bengio, 2019)."""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adacore.budget import resolve_budget
+from adacore.coreset import Coreset
+from adacore.selectors.base import Grain, Traits, needed
+from adacore.selectors.farthest_first import squared_distances
+from adacore.selectors.settings import check_whole
+from adacore.snapshot import Requirements, Snapshot
+
+# While it clusters, scikit-learn limits BLAS threads for the whole process; two at once would leave the limit behind.
+_CLUSTERING = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Redundancy:
+    """The example nearest to the centre of each of k clusters of penultimate activations; cluster sizes weigh.
+
+    Activations are scaled to unit length, so that clusters gather what points in one direction. The paper clusters
+    hierarchically, which takes n x n distances; k-means takes O(n k h) time and O(n h) memory.
+
+    Args:
+        iterations: Rounds of k-means at most.
+
+    Raises:
+        ValueError: If iterations is below 1.
+        TypeError: If iterations is no whole number.
+
+    Example:
+        >>> features = np.array([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0]], np.float32)
+        >>> chosen = Redundancy().select(Snapshot(3, features=features), 2, generator=np.random.default_rng(0))
+        >>> np.sort(chosen.weights)
+        array([1., 2.])
+    """
+
+    name: ClassVar[str] = "redundancy"
+    traits: ClassVar[Traits] = Traits(equivariant=False, randomised=True)
+    grain: ClassVar[Grain] = "class"
+
+    iterations: int = 20
+
+    def __post_init__(self) -> None:
+        check_whole("iterations", self.iterations)
+
+    def requirements(self) -> Requirements:
+        """Penultimate activations."""
+        return Requirements(features=True)
+
+    def select(self, snapshot: Snapshot, budget: int, *, generator: np.random.Generator) -> Coreset:
+        """Cluster, and keep one of each; see ``Selector.select``. Duplicates may leave fewer than asked for."""
+        budget = resolve_budget(snapshot.n, budget=budget)
+        points = _unit_rows(needed(snapshot.features, "features"))
+        clusters, centers = _k_means(points, budget, self.iterations, int(generator.integers(2**31)))
+        differences = points - centers[clusters]
+        distances = np.einsum("ij,ij->i", differences, differences)
+        order = np.lexsort((distances, clusters))  # stable: ties in distance go to the lower index
+        filled, starts, sizes = np.unique(clusters[order], return_index=True, return_counts=True)
+        largest_first = np.argsort(-sizes, kind="stable")
+        return Coreset(
+            order[starts[largest_first]],
+            sizes[largest_first].astype(np.float64),
+            snapshot.n,
+            statistics={"short": budget - len(filled)},
+        )
+
+    def objective(self, snapshot: Snapshot, coreset: Coreset) -> float:
+        """Sum of squared distances of the unit-length activations to the nearest chosen one."""
+        points = _unit_rows(needed(snapshot.features, "features"))
+        nearest = np.full(snapshot.n, np.inf)
+        for row in coreset.indices:
+            np.minimum(nearest, squared_distances(points, points[row]), out=nearest)
+        return float(nearest.sum())
+
+
+def _unit_rows(features: NDArray[np.float32]) -> NDArray[np.float64]:
+    rows = np.asarray(features, np.float64)
+    if not np.isfinite(rows).all():
+        raise ValueError("a feature is nan or infinite: has the training diverged?")
+    lengths = np.sqrt(np.einsum("ij,ij->i", rows, rows))
+    return rows / np.where(lengths > 0, lengths, 1.0)[:, None]
+
+
+def _k_means(
+    points: NDArray[np.float64], k: int, iterations: int, seed: int
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    from sklearn.cluster import KMeans
+    from sklearn.exceptions import ConvergenceWarning
+
+    with _CLUSTERING, warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct points than clusters
+        found = KMeans(k, init="k-means++", n_init=1, max_iter=iterations, random_state=seed).fit(points)
+    return found.labels_.astype(np.int64), found.cluster_centers_
