@@ -53,11 +53,25 @@ def test_any_data_set_is_read_if_need_be():
     np.testing.assert_array_equal(labels_of(Dicts()), Y)
 
 
+def test_a_column_is_taken_where_there_is_one():
+    class Table(Dataset):
+        column_names = ("pixels", "label")
+
+        def __len__(self):
+            return 20
+
+        def __getitem__(self, index):
+            return Y.tolist() if index == "label" else {"pixels": torch.zeros(2), "label": int(Y[index])}
+
+    np.testing.assert_array_equal(labels_of(Table(), scan=False), Y)
+
+
 @pytest.mark.parametrize(
     ("targets", "criterion", "expected"),
     [
         (torch.rand(20), None, None),
         (Y, nn.MSELoss(), None),
+        (Y, nn.HuberLoss(), None),
         (torch.rand(20, 3), nn.MSELoss(), None),
         ((Y > 0).float(), nn.BCEWithLogitsLoss(), (Y > 0).long()),
         ((Y > 0).float().unsqueeze(1), nn.BCEWithLogitsLoss(), (Y > 0).long()),

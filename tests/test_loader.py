@@ -165,8 +165,12 @@ def test_set_epoch_leaves_an_epoch_early():
         loader.set_epoch(-1)
 
 
-@pytest.mark.parametrize("stop", [0, 1, 3, 6])
-def test_stopping_in_an_epoch_and_going_on(make, stop):
+@pytest.mark.parametrize(
+    ("kind", "stop"),
+    [*((kind, 3) for kind in KINDS), *(("in memory", stop) for stop in (0, 1, 6)), ("persistent workers", 6)],
+)
+def test_stopping_in_an_epoch_and_going_on(kind, stop):
+    make = KINDS[kind]
     undisturbed, loader = make(every=2), make(every=2)
     expected = [epoch_of(undisturbed) for _ in range(4)]
     epoch_of(loader)

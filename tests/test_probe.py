@@ -206,6 +206,18 @@ def test_nothing_is_run_when_nothing_is_required(data):
     assert snapshot.per_example().keys() == {"labels"}
 
 
+def test_within_inference_mode(model, data):
+    with torch.inference_mode():
+        snapshot = probe(model, data, Requirements("logits", Curvature()), criterion=focal)
+    np.testing.assert_array_equal(
+        snapshot.curvature, probe(model, data, Requirements("logits", Curvature()), criterion=focal).curvature
+    )
+
+
+def focal(z, y):
+    return (1 - z.softmax(1).gather(1, y[:, None])[:, 0]) ** 2 * functional.cross_entropy(z, y, reduction="none")
+
+
 def test_no_state_changes(model, data):
     with state_unchanged(model):
         probe(model, Noisy(data), EVERYTHING, validation=data)

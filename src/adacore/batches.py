@@ -108,6 +108,30 @@ def attach(batch: Any, weights: Tensor) -> Any:
     raise TypeError(f"a batch is a {type(batch).__name__}: expected a tuple, a list or a dict to attach weights to")
 
 
+def check_rows(batch: Any, rows: int) -> None:
+    """Check that a batch holds as many examples as there are weights for it.
+
+    Args:
+        batch: A tensor, or a nested structure of them, whose first tensor is looked at.
+        rows: Expected number of examples.
+
+    Raises:
+        ValueError: If it holds another number.
+    """
+    while not isinstance(batch, Tensor):
+        if isinstance(batch, Mapping):
+            batch = next(iter(batch.values()), None)
+        elif isinstance(batch, tuple | list) and batch:
+            batch = batch[0]
+        else:
+            return
+    if batch.ndim and len(batch) != rows:
+        raise ValueError(
+            f"a batch of {rows} examples came out with {len(batch)} rows: collate_fn must keep every example, since "
+            "each has a weight"
+        )
+
+
 def move(inputs: Any, device: torch.device, memory_format: torch.memory_format | None = None) -> Any:
     """Move every tensor in a nested structure to a device, images into the memory format."""
     if isinstance(inputs, Tensor):

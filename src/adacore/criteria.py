@@ -63,7 +63,12 @@ class CrossEntropy:
         weight = None if self.module.weight is None else self.module.weight.to(outputs)
         targets = targets.to(outputs.dtype) if targets.is_floating_point() else targets
         return functional.cross_entropy(
-            outputs, targets, weight, reduction="none", label_smoothing=self.module.label_smoothing
+            outputs,
+            targets,
+            weight,
+            ignore_index=self.module.ignore_index,
+            reduction="none",
+            label_smoothing=self.module.label_smoothing,
         )
 
     def at(self, outputs: Tensor, targets: Tensor) -> CrossEntropyAt:
@@ -80,9 +85,12 @@ class CrossEntropyAt:
         if targets.is_floating_point():
             soft = targets.to(outputs.dtype)
         else:
-            soft = torch.zeros_like(outputs).scatter_(1, targets.unsqueeze(1), 1.0)
+            counted = targets != module.ignore_index
+            soft = torch.zeros_like(outputs).scatter_(1, targets.where(counted, 0).unsqueeze(1), 1.0)
         if module.label_smoothing:
             soft = soft * (1 - module.label_smoothing) + module.label_smoothing / classes
+        if not targets.is_floating_point():
+            soft *= counted.unsqueeze(1)
         if module.weight is not None:
             soft = soft * module.weight.to(outputs)
         self._soft = soft
@@ -204,7 +212,9 @@ class DifferentiatedAt:
             if not self._losses.requires_grad:
                 raise ValueError("the loss does not depend on the model's outputs: check the criterion")
             with torch.enable_grad():
-                (self._graph,) = torch.autograd.grad(self._losses.sum(), self._leaf, create_graph=True)
+                # With a seed that requires grad, what is marked once_differentiable leaves an error in the graph.
+                seed = torch.ones_like(self._losses, requires_grad=True)
+                (self._graph,) = torch.autograd.grad(self._losses, self._leaf, seed, create_graph=True)
         return self._graph
 
     def gradient(self) -> Tensor:
@@ -230,10 +240,35 @@ class DifferentiatedAt:
     def hessian_product(self, vectors: Tensor) -> Tensor:
         """See ``LocalLoss.hessian_product``."""
         gradient = self._gradient()
-        if not gradient.requires_grad:
-            return torch.zeros_like(vectors)
-        (product,) = torch.autograd.grad(gradient, self._leaf, vectors, retain_graph=True, allow_unused=True)
-        return torch.zeros_like(vectors) if product is None else product
+        try:
+            (product,) = torch.autograd.grad(gradient, self._leaf, vectors, retain_graph=True, allow_unused=True)
+        except RuntimeError as error:
+            if isinstance(error, torch.OutOfMemoryError):
+                raise
+            raise _no_second_derivative(error) from error
+        if product is not None:
+            return product
+        if "Error" in _names(gradient.grad_fn):
+            raise _no_second_derivative(RuntimeError("a function in it is marked once_differentiable"))
+        return torch.zeros_like(vectors)
+
+
+def _names(root: Any) -> str:
+    """Name the nodes of an autograd graph."""
+    names, waiting = {}, [root]
+    while waiting:
+        node = waiting.pop()
+        if node is not None and node not in names:
+            names[node] = node.name()
+            waiting.extend(child for child, _ in node.next_functions)
+    return " ".join(names.values())
+
+
+def _no_second_derivative(error: Exception) -> ValueError:
+    return ValueError(
+        f"the loss could not be differentiated twice ({str(error).splitlines()[0]}): write the criterion with "
+        "functions that can, or use a selector that needs no curvature, such as CRAIG"
+    )
 
 
 _ELEMENTWISE = (nn.BCEWithLogitsLoss, nn.BCELoss, nn.L1Loss, nn.SmoothL1Loss, nn.HuberLoss, nn.SoftMarginLoss)
@@ -274,53 +309,3 @@ def per_example(criterion: LossFunction | None) -> Criterion:
     if type(single) is nn.CrossEntropyLoss:
         return CrossEntropy(single)
     return Differentiated(single, summed, elementwise=isinstance(single, _ELEMENTWISE))
-
-
-def check_targets(criterion: Criterion, outputs: Tensor, targets: Tensor, first: int) -> None:
-    """Check that the targets of a batch fit the model's outputs and the criterion.
-
-    Args:
-        criterion: The loss of each example.
-        outputs: Shape (batch, outputs).
-        targets: As the data set gives them.
-        first: Position of the batch's first example, for the message.
-
-    Raises:
-        ValueError: If shapes, dtypes or the range of the labels do not fit.
-    """
-    shape, wanted = tuple(targets.shape), tuple(outputs.shape)
-    if not shape or shape[0] != wanted[0]:
-        raise ValueError(f"the model gives {wanted[0]} rows of logits for targets of shape {shape}: expected one a row")
-    if isinstance(criterion, CrossEntropy):
-        _check_classes(criterion, outputs, targets, first)
-        return
-    matched = isinstance(criterion, SquaredError) or (isinstance(criterion, Differentiated) and criterion.elementwise)
-    if matched and targets.numel() != outputs.numel():
-        raise ValueError(f"targets have shape {shape}, the model's outputs {wanted}: they must match one to one")
-
-
-def _check_classes(criterion: CrossEntropy, outputs: Tensor, targets: Tensor, first: int) -> None:
-    shape, classes = tuple(targets.shape), outputs.shape[1]
-    if classes < 2:
-        raise ValueError(
-            "the model gives one logit: cross-entropy needs two or more; "
-            "pass criterion=torch.nn.BCEWithLogitsLoss() or torch.nn.MSELoss()"
-        )
-    if criterion.module.weight is not None and len(criterion.module.weight) != classes:
-        raise ValueError(f"the criterion has {len(criterion.module.weight)} class weights, the model {classes} logits")
-    if targets.is_floating_point():
-        if shape != tuple(outputs.shape):
-            raise ValueError(
-                f"targets are {targets.dtype} of shape {shape}: cross-entropy needs int64 classes of shape (n,) or "
-                f"probabilities of shape (n, {classes}); for regression pass criterion=torch.nn.MSELoss()"
-            )
-        return
-    if targets.dtype == torch.bool or len(shape) != 1:
-        raise ValueError(f"targets are {targets.dtype} of shape {shape}: cross-entropy needs int64 of shape (n,)")
-    wrong = (targets < 0) | (targets >= classes)
-    if wrong.any():
-        row = int(wrong.nonzero()[0, 0])
-        raise ValueError(
-            f"example {first + row} has label {int(targets[row])}, the model gives {classes} logits: labels must lie "
-            f"in [0, {classes}); change the model's last layer or the labels"
-        )

@@ -11,9 +11,11 @@ from torch import Tensor, nn
 from torch.utils.data import ConcatDataset, Dataset, Subset, TensorDataset
 
 from adacore.batches import TARGET_KEYS, length_of, split
-from adacore.criteria import LossFunction
+from adacore.criteria import LossFunction, SquaredError, per_example
 from adacore.fetch import Collate, read
 from adacore.untouched import untouched_streams
+
+_REGRESSION = (nn.L1Loss, nn.SmoothL1Loss, nn.HuberLoss, nn.PoissonNLLLoss, nn.GaussianNLLLoss)
 
 
 def check_labels(labels: ArrayLike | Tensor, n: int) -> NDArray[np.int64]:
@@ -47,12 +49,12 @@ def classes_of(targets: Tensor, criterion: LossFunction | None) -> Tensor | None
 
     Args:
         targets: Of a batch.
-        criterion: The loss: squared error has no classes; binary cross-entropy of one logit has two.
+        criterion: The loss: one of regression has no classes, binary cross-entropy of one logit has two.
 
     Returns:
         int64, shape (batch,), or None.
     """
-    if isinstance(criterion, nn.MSELoss):
+    if isinstance(criterion, _REGRESSION) or isinstance(per_example(criterion), SquaredError):
         return None
     if targets.ndim == 2 and targets.shape[1] == 1 and isinstance(criterion, nn.BCEWithLogitsLoss):
         targets = targets.squeeze(1)
@@ -81,8 +83,8 @@ def labels_of(
 ) -> NDArray[np.int64] | None:
     """Find the classes of the examples without running a model.
 
-    Taken from what the data set keeps (``targets``, ``labels``, a ``TensorDataset``'s last tensor, also through
-    ``Subset`` and ``ConcatDataset``) if a few examples agree with it, else by reading the whole data set.
+    Taken from what the data set keeps (``targets``, ``labels``, a column of that name, a ``TensorDataset``'s last
+    tensor, also through ``Subset`` and ``ConcatDataset``) if a few examples agree with it, else by reading everything.
 
     Args:
         dataset: A map-style data set of n examples.
@@ -132,8 +134,11 @@ def _kept(dataset: Any) -> Tensor | None:
         return torch.cat(known) if known and len(known) == len(parts) else None
     if isinstance(dataset, TensorDataset):
         return dataset.tensors[-1].cpu()
+    columns = getattr(dataset, "column_names", None) or ()  # of a Hugging Face data set
     for key in TARGET_KEYS:
         try:
+            if key in columns:
+                return torch.as_tensor(np.asarray(dataset[key]))
             return torch.as_tensor(getattr(dataset, key)).cpu()
         except (AttributeError, TypeError, ValueError, RuntimeError):
             continue

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -13,25 +12,19 @@ from numpy.typing import ArrayLike
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from adacore.batches import Forward, attach, length_of
+from adacore.arguments import check_batch_size, check_seed, check_settings, probed
+from adacore.batches import Forward, attach, check_rows, length_of
 from adacore.budget import resolve_budget
 from adacore.coreset import Coreset
 from adacore.criteria import LossFunction
-from adacore.errors import unknown_name
 from adacore.fetch import Fetch, fetcher, loadable
 from adacore.forgetting import ForgettingCounts
 from adacore.ledger import Ledger
 from adacore.probe import ProbeSettings
-from adacore.reselect import Reselector, check_seed, probed
+from adacore.reselect import Reselector
 from adacore.sampler import CoresetBatchSampler, batch_count
 from adacore.schedule import Schedule, WarmStart
 from adacore.selectors import Selector
-
-_REFUSED = {
-    "shuffle": "the coreset is shuffled anew in every epoch, by seed and epoch",
-    "sampler": "the coreset decides which examples are drawn",
-    "batch_sampler": "the coreset decides which examples are drawn; set batch_size= and drop_last=",
-}
 
 
 class CoresetLoader(DataLoader[Any]):
@@ -132,7 +125,7 @@ class CoresetLoader(DataLoader[Any]):
             settings=settings,
             seed=check_seed(seed),
         )
-        self._sampler = CoresetBatchSampler(_check_batch_size(batch_size), seed, drop_last=drop_last)
+        self._sampler = CoresetBatchSampler(check_batch_size(batch_size), seed, drop_last=drop_last)
         self.forgetting = ForgettingCounts(n)
         self.epoch = 0
         self.indices: Tensor = torch.empty(0, dtype=torch.int64)
@@ -296,57 +289,6 @@ class CoresetLoader(DataLoader[Any]):
         self.epoch = state["epoch"]
         self._start = self._position = self._recorded = state["position"]
         self._running = object()
-
-
-def check_settings(settings: Mapping[str, Any]) -> None:
-    """Check what is passed on to ``torch.utils.data.DataLoader``.
-
-    Args:
-        settings: By name.
-
-    Raises:
-        ValueError: If one is unknown, or decided by the loader itself.
-    """
-    known = set(inspect.signature(DataLoader.__init__).parameters) - {"self", "dataset", *_REFUSED}
-    for name in settings:
-        if name in _REFUSED:
-            raise ValueError(f"{name}= is not taken by CoresetLoader: {_REFUSED[name]}; leave it out")
-        if name not in known:
-            raise unknown_name("setting of CoresetLoader", name, known)
-    if settings.get("in_order") is False:
-        raise ValueError("in_order=False would mix up examples and weights: leave it out")
-
-
-def check_rows(batch: Any, rows: int) -> None:
-    """Check that a batch holds as many examples as there are weights for it.
-
-    Args:
-        batch: A tensor, or a nested structure of them, whose first tensor is looked at.
-        rows: Expected number of examples.
-
-    Raises:
-        ValueError: If it holds another number.
-    """
-    while not isinstance(batch, Tensor):
-        if isinstance(batch, Mapping):
-            batch = next(iter(batch.values()), None)
-        elif isinstance(batch, tuple | list) and batch:
-            batch = batch[0]
-        else:
-            return
-    if batch.ndim and len(batch) != rows:
-        raise ValueError(
-            f"a batch of {rows} examples came out with {len(batch)} rows: collate_fn must keep every example, since "
-            "each has a weight"
-        )
-
-
-def _check_batch_size(batch_size: Any) -> int:
-    if isinstance(batch_size, bool) or not isinstance(batch_size, int | np.integer):
-        raise TypeError(f"batch_size={batch_size!r} is not a whole number: pass an int of at least 1")
-    if batch_size < 1:
-        raise ValueError(f"batch_size={batch_size} is below 1: pass an int of at least 1")
-    return int(batch_size)
 
 
 def _direct_fetch(dataset: Dataset[Any], settings: Mapping[str, Any]) -> Fetch | None:

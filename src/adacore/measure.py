@@ -18,7 +18,6 @@ from adacore.criteria import (
     DifferentiatedAt,
     LocalLoss,
     LossFunction,
-    check_targets,
     per_example,
 )
 from adacore.curvature import exact_diagonal, hutchinson_diagonal, pool
@@ -27,6 +26,7 @@ from adacore.labels import classes_of, joined
 from adacore.last_layer import Head, Watched, find_head, watching
 from adacore.proxies import Space, space_of
 from adacore.snapshot import LastLayer, Requirements, Snapshot
+from adacore.targets import check_targets
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import nn
 from torch.utils.data import Dataset
 
+from adacore.arguments import check_seed, check_selector, probed
 from adacore.batches import Forward, length_of
 from adacore.budget import resolve_budget, split_budget
 from adacore.coreset import Coreset
@@ -22,7 +23,7 @@ from adacore.labels import check_labels, labels_of
 from adacore.ledger import Ledger
 from adacore.probe import ProbeSettings, take_snapshot
 from adacore.schedule import Phase, Schedule
-from adacore.selectors import Full, PerClass, Random, Selector, with_grain
+from adacore.selectors import Full, Random, Selector, with_grain
 from adacore.snapshot import Snapshot
 
 
@@ -169,7 +170,7 @@ class Reselector:
         return self._labels
 
     def _wants_labels(self) -> bool:
-        return self.selector.grain == "class" or isinstance(self.selector, PerClass)
+        return self.selector.grain == "class"
 
     def _find_labels(self, *, scan: bool) -> NDArray[np.int64] | None:
         settings = self.settings
@@ -281,52 +282,3 @@ def select(
         seed=seed,
     )
     return reselector.coreset_for(0)
-
-
-def probed(dataset: Dataset[Any], probe_dataset: Dataset[Any] | None) -> Dataset[Any]:
-    """Return the data set to run the model over.
-
-    Args:
-        dataset: What is trained on.
-        probe_dataset: The same without augmentation, or None.
-
-    Returns:
-        The latter if given.
-
-    Raises:
-        ValueError: If their lengths differ.
-    """
-    if probe_dataset is None:
-        return dataset
-    n, m = length_of(dataset), length_of(probe_dataset, "probe_dataset")
-    if n != m:
-        raise ValueError(f"probe_dataset has {m} examples, dataset {n}: they must be the same in the same order")
-    return probe_dataset
-
-
-def check_selector(selector: Any) -> Selector:
-    """Check that a selector is one.
-
-    Args:
-        selector: What the user passed.
-
-    Returns:
-        The same.
-
-    Raises:
-        TypeError: If it is a class, a name, or something else.
-    """
-    if isinstance(selector, type):
-        raise TypeError(f"selector={selector.__name__} is a class: pass an instance, {selector.__name__}()")
-    if not isinstance(selector, Selector):
-        raise TypeError(f"selector={selector!r} is no selector: pass for example adacore.AdaCore()")
-    return selector
-
-
-def check_seed(seed: Any) -> int:
-    """Check that a seed is a whole number of at least 0, and return it."""
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer):
-        raise TypeError(f"seed={seed!r} is not a whole number: pass an int of at least 0")
-    if seed < 0:
-        raise ValueError(f"seed={seed} is negative: pass an int of at least 0")
-    return int(seed)

@@ -43,7 +43,7 @@ def untouched(model: nn.Module) -> Iterator[None]:
             # A weight cast by autocast without gradients must not be taken from its cache when training goes on.
             torch.clear_autocast_cache()
             model.eval()
-            with torch.no_grad():
+            with torch.inference_mode(False), torch.no_grad():
                 yield
         finally:
             torch.clear_autocast_cache()
