@@ -32,7 +32,7 @@ class KMedoids:
     """
 
     name: ClassVar[str] = "k_medoids"
-    traits: ClassVar[Traits] = Traits()
+    traits: ClassVar[Traits] = Traits(equivariant=False)  # the order in which swaps are tried decides
     grain: ClassVar[Grain] = "class"
 
     proxy: Proxy = "logits"
