@@ -1,12 +1,13 @@
 """Proxies against per-example gradients by torch.func, in float64."""
 
+import numpy as np
 import pytest
 import torch
 from torch.func import grad, vmap
 from torch.nn import functional
 
 from adacore.criteria import per_example
-from adacore.proxies import projection, space_of
+from adacore.proxies import orthogonal_rows, projection, space_of
 
 BATCH, CLASSES, WIDTH = 6, 4, 5
 
@@ -47,6 +48,20 @@ def test_the_projection_keeps_inner_products_on_average(problem):
     delta = per_example(None).at(features @ weight.T, targets).gradient()
     proxies = space_of("last_layer", weight=weight, features=features, dimension=200_000).pull(delta)
     torch.testing.assert_close(proxies @ proxies.T, gradients @ gradients.T, atol=0.05, rtol=0.05)
+
+
+def test_orthogonal_directions_halve_the_error_of_independent_ones():
+    generator = np.random.default_rng(0)
+    delta, h = generator.standard_normal((300, 4, 10)), generator.standard_normal((300, 4, 64))
+    exact = (delta @ delta.swapaxes(1, 2)) * (h @ h.swapaxes(1, 2))
+
+    def error(draw):
+        a, b = (np.stack([draw(64, columns) for _ in range(300)]) for columns in (10, 64))
+        g = (delta @ a.swapaxes(1, 2)) * (h @ b.swapaxes(1, 2)) / 8
+        return np.mean((g @ g.swapaxes(1, 2) - exact).diagonal(axis1=1, axis2=2) ** 2)
+
+    independent = error(lambda rows, columns: generator.choice([-1.0, 1.0], size=(rows, columns)))
+    assert error(lambda rows, columns: orthogonal_rows(rows, columns, generator)) < 0.65 * independent
 
 
 def test_the_projection_is_a_function_of_the_seed():

@@ -8,6 +8,7 @@ from functools import lru_cache
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from adacore.snapshot import Proxy
@@ -43,8 +44,10 @@ class Space:
 class Projection:
     """A random projection of rank-one matrices ``delta h^T`` that never forms them.
 
-    Coordinate r is ``(a_r . delta) (b_r . h) / sqrt(k)`` with Rademacher a_r, b_r: inner products are unbiased,
-    ``E <P(delta h^T), P(delta' h'^T)> = (delta . delta') (h . h')``.
+    Coordinate r is ``(a_r . delta) (b_r . h) / sqrt(k)`` with random a_r, b_r of ``E a a^T = I``: inner products are
+    unbiased, ``E <P(delta h^T), P(delta' h'^T)> = (delta . delta') (h . h')``. Up to as many a_r (and b_r) as there are
+    dimensions are orthogonal to each other, which halves the variance of independent Rademacher vectors where k is at
+    most the number of features.
 
     Attributes:
         left: a_r, shape (k, outputs).
@@ -88,10 +91,32 @@ def projection(
         raise ValueError(f"projection={dimension} is below 1: pass for example 64")
     generator = np.random.default_rng([seed, 0x9A])
 
-    def signs(*shape: int) -> Tensor:
-        return torch.from_numpy(generator.choice([-1.0, 1.0], size=shape)).to(device=device, dtype=dtype)
+    def directions(columns: int) -> Tensor:
+        return torch.from_numpy(orthogonal_rows(dimension, columns, generator)).to(device=device, dtype=dtype)
 
-    return Projection(signs(dimension, outputs), signs(dimension, features) / math.sqrt(dimension))
+    return Projection(directions(outputs), directions(features) / math.sqrt(dimension))
+
+
+def orthogonal_rows(rows: int, columns: int, generator: np.random.Generator) -> NDArray[np.float64]:
+    """Draw rows x with E x x^T = I: uniform on the sphere of radius sqrt(columns), orthogonal in blocks of ``columns``.
+
+    Args:
+        rows: How many.
+        columns: Their dimension.
+        generator: Source of randomness.
+
+    Returns:
+        float64, shape (rows, columns).
+
+    Example:
+        >>> x = orthogonal_rows(2, 3, np.random.default_rng(0))
+        >>> np.allclose(x @ x.T, 3 * np.eye(2))
+        True
+    """
+    height = min(rows, columns)
+    q, r = np.linalg.qr(generator.standard_normal((-(-rows // height), columns, height)))
+    q *= np.sign(np.diagonal(r, axis1=1, axis2=2))[:, None, :]  # makes it uniform
+    return np.asarray(math.sqrt(columns) * q.swapaxes(1, 2).reshape(-1, columns)[:rows])
 
 
 def space_of(
