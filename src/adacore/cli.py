@@ -9,6 +9,7 @@ import difflib
 import os
 import sys
 import typing
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -272,6 +273,10 @@ def _say(console: Console, text: str) -> None:
     console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
+def _warn(message: Warning | str, *_: object, **__: object) -> None:
+    print(f"adacore: warning: {' '.join(str(message).split())}", file=sys.stderr)
+
+
 def main(words: Sequence[str] | None = None) -> int:
     """Run a command.
 
@@ -283,7 +288,9 @@ def main(words: Sequence[str] | None = None) -> int:
     """
     try:
         arguments = _parse(sys.argv[1:] if words is None else words)
-        return COMMANDS[arguments.command].run(arguments)
+        with warnings.catch_warnings():
+            warnings.showwarning = _warn
+            return COMMANDS[arguments.command].run(arguments)
     except (ValueError, TypeError, OSError, MemoryError, ModuleNotFoundError) as error:
         if os.environ.get("ADACORE_TRACEBACK"):
             raise

@@ -139,8 +139,9 @@ def table(config: CompareConfig, summaries: list[MethodSummary]) -> Table:
         A rich table.
     """
     size = f"{config.budget} examples" if config.budget is not None else f"{config.size['fraction']:.3g} of the data"
+    rhythm = "as often as costs allow" if config.every == "auto" else f"every {config.every} epochs"
     laid = Table(
-        title=f"{config.data}, {config.model}, {size}, a new coreset every {config.every} epochs, {config.epochs} "
+        title=f"{config.data}, {config.model}, {size}, a new coreset {rhythm}, {config.epochs} "
         f"epochs, {config.seeds} seed{'s' * (config.seeds > 1)}",
         caption="Means over seeds; accuracy with its 95 % interval. Speed-up: to full training's accuracy less one "
         "point, in seconds / gradient evaluations.",

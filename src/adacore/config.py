@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from adacore.errors import unknown_name
 
@@ -40,7 +40,9 @@ class RunSettings:
     )
     fraction: float | None = _setting(None, "share of the training set to select, in (0, 1] (default: 0.1)")
     budget: int | None = _setting(None, "number of examples to select, instead of --fraction")
-    every: int = _setting(5, "R: epochs between reselections")
+    every: int | Literal["auto"] = _setting(
+        5, "R: epochs between reselections, or auto: as often as keeps probing and selecting under 20 % of the time"
+    )
     epochs: int = _setting(50, "epochs to train for")
     batch_size: int = _setting(128, "examples in a batch")
     optimizer: str = _setting("sgd", "sgd, adamw or adahessian")
@@ -57,6 +59,7 @@ class RunSettings:
     precision: str = _setting("32", "32, or bf16-mixed for bfloat16 autocast")
     channels_last: bool = _setting(False, "lay images out channels last, which is faster for convolutions")
     device: str = _setting("auto", "auto, cpu, cuda or mps")
+    threads: int = _setting(0, "threads that torch computes with on the CPU; small models are fastest on 1 (0: all)")
     num_workers: int = _setting(0, "processes that load data (data held in memory needs none)")
     eval_every: int = _setting(1, "epochs between evaluations on the test set; the last epoch is always evaluated")
     analyse_every: int = _setting(
@@ -78,7 +81,7 @@ class RunSettings:
             if getattr(self, name) not in known:
                 raise unknown_name(name, getattr(self, name), known)
         for name, least in _LEAST.items():
-            if getattr(self, name) < least:
+            if getattr(self, name) != "auto" and getattr(self, name) < least:
                 raise ValueError(f"{name}={getattr(self, name)} is below {least}")
         if self.budget is not None and self.fraction is not None:
             raise ValueError(f"two sizes given, budget={self.budget} and fraction={self.fraction}: pass one of them")
@@ -121,6 +124,7 @@ _LEAST = {
     "epochs": 1,
     "batch_size": 1,
     "warm_start": 0,
+    "threads": 0,
     "num_workers": 0,
     "eval_every": 1,
     "analyse_every": 0,
@@ -226,7 +230,9 @@ def to_mapping(settings: RunSettings) -> dict[str, Any]:
 
 
 def _coerce(name: str, hint: Any, value: Any) -> Any:
-    options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    options = typing.get_args(hint) if typing.get_origin(hint) in {types.UnionType, typing.Union} else (hint,)
+    if any(typing.get_origin(option) is Literal and value in typing.get_args(option) for option in options):
+        return value
     if types.NoneType in options and (value is None or (isinstance(value, str) and value.lower() in {"none", "null"})):
         return None
     kind = next(option for option in options if option is not types.NoneType)

@@ -21,6 +21,7 @@ from adacore.curvature import RunningAverages
 from adacore.fetch import Collate, varies
 from adacore.labels import check_labels, labels_of
 from adacore.ledger import Ledger
+from adacore.pace import Pace
 from adacore.probe import ProbeSettings, take_snapshot
 from adacore.schedule import Phase, Schedule
 from adacore.selectors import Full, Random, Selector, with_grain
@@ -44,6 +45,7 @@ class Reselector:
         coreset: The current coreset, or None before the first selection.
         phase: What the coreset came from, and the epoch in which it was selected.
         reselections: How many selections there were.
+        pace: What reselections cost, and R once ``every="auto"`` has settled on one.
         averages: Running averages of proxies and curvature.
         ledger: The ledger.
 
@@ -74,6 +76,7 @@ class Reselector:
         self.coreset: Coreset | None = None
         self.phase: Phase | None = None
         self.reselections = 0
+        self.pace = Pace(self.schedule, self.ledger, self.budget)
         self.averages = RunningAverages.init(self.requirements.beta1, self.requirements.beta2)
         self._labels: NDArray[np.int64] | None = None
         self._checked = False
@@ -97,7 +100,18 @@ class Reselector:
         Returns:
             Whether ``coreset_for(epoch)`` would select.
         """
-        return self.coreset is None or self.phase != self.schedule.phase(epoch)
+        return self.coreset is None or self.phase != self.phase_of(epoch)
+
+    def phase_of(self, epoch: int) -> Phase:
+        """Tell what an epoch trains on, and since when.
+
+        Args:
+            epoch: From 0.
+
+        Returns:
+            By the schedule, with R as chosen so far.
+        """
+        return self.schedule.phase(epoch, self.pace.choice(epoch, self.phase))
 
     def coreset_for(self, epoch: int, *, forgetting: NDArray[np.int64] | None = None) -> Coreset:
         """Return the coreset of an epoch, selecting if it is due.
@@ -109,9 +123,11 @@ class Reselector:
         Returns:
             The coreset; asking again in the same epoch costs nothing.
         """
+        self.pace.settle(epoch, self.phase)
         if self.coreset is None or self.is_due(epoch):
-            phase = self.schedule.phase(epoch)
-            self.coreset = self._select(phase, forgetting)
+            phase = self.phase_of(epoch)
+            with self.pace.measure():
+                self.coreset = self._select(phase, forgetting)
             self.phase = phase
             self.reselections += 1
         return self.coreset
@@ -193,6 +209,7 @@ class Reselector:
             "population": self.population,
             "reselections": self.reselections,
             "phase": None if self.phase is None else list(self.phase),
+            "pace": self.pace.state_dict(),
             "coreset": None if self.coreset is None else self.coreset.state_dict(),
             "averages": self.averages.state_dict(),
         }
@@ -213,6 +230,7 @@ class Reselector:
             )
         self.reselections = state["reselections"]
         self.phase = None if state["phase"] is None else Phase(*state["phase"])
+        self.pace.load_state_dict(state["pace"])
         self.coreset = None if state["coreset"] is None else Coreset.from_state_dict(state["coreset"])
         self.averages = RunningAverages.from_state_dict(state["averages"])
 

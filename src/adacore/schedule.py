@@ -23,12 +23,24 @@ class Phase(NamedTuple):
     since: int
 
 
+class Chosen(NamedTuple):
+    """What ``every="auto"`` has settled on.
+
+    Attributes:
+        every: R.
+        since: The epoch, from 0, that it counts from.
+    """
+
+    every: int
+    since: int
+
+
 @dataclass(frozen=True)
 class Schedule:
     """A coreset every R epochs, after a warm start.
 
     Attributes:
-        every: R, epochs between reselections, at least 1.
+        every: R, epochs between reselections, at least 1; or ``"auto"``, to be chosen once its costs are known.
         warm_start: Epochs at the start that do without the selector.
         warm_start_on: ``"full"`` data, or a fresh ``"random"`` subset in each of them.
 
@@ -42,12 +54,14 @@ class Schedule:
         [Phase(source='selector', since=1), Phase(source='selector', since=1), Phase(source='selector', since=3)]
     """
 
-    every: int = 1
+    every: int | Literal["auto"] = 1
     warm_start: int = 0
     warm_start_on: WarmStart = "full"
 
     def __post_init__(self) -> None:
         for name, value, least in (("every", self.every, 1), ("warm_start", self.warm_start, 0)):
+            if name == "every" and value == "auto":
+                continue
             if isinstance(value, bool) or not isinstance(value, Integral):
                 raise TypeError(f"{name}={value!r} is not a whole number: pass a number of epochs")
             if value < least:
@@ -55,15 +69,18 @@ class Schedule:
         if self.warm_start_on not in {"full", "random"}:
             raise unknown_name("warm start", self.warm_start_on, ("full", "random"))
 
-    def phase(self, epoch: int) -> Phase:
+    def phase(self, epoch: int, chosen: Chosen | None = None) -> Phase:
         """Tell what an epoch trains on.
 
         Args:
             epoch: From 0.
+            chosen: R, if it is chosen automatically; None before, when every epoch selects anew.
 
         Returns:
             Where its examples come from, and since when.
         """
-        if epoch >= self.warm_start:
-            return Phase("selector", epoch - (epoch - self.warm_start) % self.every)
-        return Phase("full", 0) if self.warm_start_on == "full" else Phase("random", epoch)
+        if epoch < self.warm_start:
+            return Phase("full", 0) if self.warm_start_on == "full" else Phase("random", epoch)
+        fixed = Chosen(1 if self.every == "auto" else self.every, self.warm_start)
+        every, since = chosen if chosen is not None and self.every == "auto" else fixed
+        return Phase("selector", epoch - (epoch - since) % every)

@@ -114,13 +114,19 @@ def _facts(methods: Sequence[Method], settings: dict[str, Any]) -> list[tuple[st
     told = (
         ("Model", common("model")),
         ("Coreset", size),
-        ("New coreset every", None if common("every") is None else f"{common('every')} epochs"),
+        ("New coreset every", _rhythm(common("every"))),
         ("Epochs", common("epochs")),
         ("Batch", common("batch_size")),
         ("Optimizer", common("optimizer")),
         ("Seeds", f"{len(seeds)} ({seeds[0]} to {seeds[-1]})" if len(seeds) > 1 else seeds[0]),
     )
     return [(name, str(value)) for name, value in told if value is not None]
+
+
+def _rhythm(every: Any) -> str | None:
+    if every is None:
+        return None
+    return "as costs allow" if every == "auto" else f"{every} epoch{'s' * (every != 1)}"
 
 
 def _advice(method: Method) -> str | None:
