@@ -187,7 +187,8 @@ class Greedy:
             upper[contenders] = np.inf
         else:
             upper[contenders] = values
-            ties = np.flatnonzero(values >= values.max() * (1 - TIE)) if values.max() > floor else np.empty(0, np.int64)
+            best = float(values.max(initial=0.0))
+            ties = np.flatnonzero(values >= best * (1 - TIE)) if best > floor else np.empty(0, np.int64)
         winner = -1
         if ties.size:
             at = ties[np.argmin(order[positions[contenders[ties]]])]
