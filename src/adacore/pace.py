@@ -19,8 +19,8 @@ WORTH_A_WARNING = 0.5
 class Pace:
     """Chooses R for ``every="auto"``, once and for all, after the second selection.
 
-    The first selection does not count: it also pays for what is done only once, such as compiling. The choice depends on
-    measured time, so that runs differ from machine to machine; once made it is part of the state.
+    The first selection does not count: it also pays for what is done only once, such as compiling. The choice depends
+    on measured time, so that runs differ from machine to machine; once made it is part of the state.
 
     Args:
         schedule: When to select.
