@@ -385,3 +385,19 @@ def test_metrics_are_one_json_object_a_line(tmp_path):
     train(TrainConfig(**QUICK, method="random"), tmp_path / "run")
     lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(line)["epoch"] for line in lines] == [1, 2, 3, 4]
+
+
+def test_the_number_of_threads_is_put_back(tmp_path):
+    before = torch.get_num_threads()
+    seen = []
+
+    class Looking:
+        def begin(self, title, epochs, done):
+            seen.append(torch.get_num_threads())
+
+        def epoch(self, row):
+            pass
+
+    train(TrainConfig(**QUICK, method="random", threads=before + 1), tmp_path / "run", watcher=Looking())
+    assert seen == [before + 1]
+    assert torch.get_num_threads() == before

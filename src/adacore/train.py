@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from adacore import data
 from adacore.config import TrainConfig, from_mapping, to_mapping
 from adacore.data import Splits
@@ -57,7 +59,7 @@ def train(
             return folder.rewind(config.epochs)
     if splits is None:
         splits = data.load(config.data, data_root=config.data_root, validation=config.validation, seed=config.seed)
-    with untouched_streams():
+    with untouched_streams(), _threads(config.threads):
         trainer = Trainer(config, splits)
         if state is None:
             folder.create(config)
@@ -75,6 +77,17 @@ def train(
                 rows.append(row)
                 watcher.epoch(row)
     return rows
+
+
+@contextlib.contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """Let torch compute with so many threads; 0 leaves it alone."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _check_same(config: TrainConfig, saved: Mapping[str, Any], folder: RunFolder) -> None:
