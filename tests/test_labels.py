@@ -1,9 +1,12 @@
 """Classes are found without running a model, and never trusted blindly."""
 
+import functools
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional
 from torch.utils.data import ConcatDataset, Dataset, Subset, TensorDataset
 
 from adacore.labels import check_labels, labels_of
@@ -72,6 +75,7 @@ def test_a_column_is_taken_where_there_is_one():
         (torch.rand(20), None, None),
         (Y, nn.MSELoss(), None),
         (Y, nn.HuberLoss(), None),
+        (Y, functools.partial(functional.mse_loss, reduction="none"), None),
         (torch.rand(20, 3), nn.MSELoss(), None),
         ((Y > 0).float(), nn.BCEWithLogitsLoss(), (Y > 0).long()),
         ((Y > 0).float().unsqueeze(1), nn.BCEWithLogitsLoss(), (Y > 0).long()),

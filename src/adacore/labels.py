@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.utils.data import ConcatDataset, Dataset, Subset, TensorDataset
 
 from adacore.batches import TARGET_KEYS, length_of, split
-from adacore.criteria import LossFunction, SquaredError, per_example
+from adacore.criteria import LossFunction
 from adacore.fetch import Collate, read
 from adacore.untouched import untouched_streams
 
-_REGRESSION = (nn.L1Loss, nn.SmoothL1Loss, nn.HuberLoss, nn.PoissonNLLLoss, nn.GaussianNLLLoss)
+_REGRESSION = (nn.MSELoss, nn.L1Loss, nn.SmoothL1Loss, nn.HuberLoss, nn.PoissonNLLLoss, nn.GaussianNLLLoss)
 
 
 def check_labels(labels: ArrayLike | Tensor, n: int) -> NDArray[np.int64]:
@@ -54,7 +56,8 @@ def classes_of(targets: Tensor, criterion: LossFunction | None) -> Tensor | None
     Returns:
         int64, shape (batch,), or None.
     """
-    if isinstance(criterion, _REGRESSION) or isinstance(per_example(criterion), SquaredError):
+    partial = isinstance(criterion, functools.partial) and criterion.func is functional.mse_loss
+    if partial or isinstance(criterion, _REGRESSION):
         return None
     if targets.ndim == 2 and targets.shape[1] == 1 and isinstance(criterion, nn.BCEWithLogitsLoss):
         targets = targets.squeeze(1)
