@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     import torch
     from torch.utils.data import Dataset, Subset
+
+_COLUMNS = {"indices": "index", "weights": "weight", "gains": "gain"}
+"""Names of the arrays as columns of a table."""
 
 Statistic = float | int | str | bool | None | list[Any]
 
@@ -158,6 +161,19 @@ class Coreset:
             "statistics": dict(self.statistics),
         }
 
+    def _arrays(self) -> dict[str, NDArray[Any]]:
+        arrays: dict[str, NDArray[Any]] = {"indices": self.indices, "weights": self.weights}
+        return arrays if self.gains is None else {**arrays, "gains": self.gains}
+
+    def _checksum(self) -> int:
+        content = json.dumps(self._plain(), sort_keys=True).encode()
+        for array in self._arrays().values():
+            content += array.tobytes()
+        return zlib.crc32(content)
+
+    def _metadata(self) -> str:
+        return json.dumps({**self._plain(), "checksum": self._checksum()})
+
     def save(self, path: str | Path) -> Path:
         """Write the coreset to a file: ``.npz`` (everything), or ``.parquet`` (a table, and everything).
 
@@ -172,20 +188,14 @@ class Coreset:
         """
         path = Path(path)
         if path.suffix == ".npz":
-            arrays = {"indices": self.indices, "weights": self.weights}
-            if self.gains is not None:
-                arrays["gains"] = self.gains
             with path.open("wb") as file:
-                np.savez(file, allow_pickle=False, metadata=np.array(json.dumps(self._plain())), **arrays)
+                np.savez(file, allow_pickle=False, metadata=np.array(self._metadata()), **self._arrays())
         elif path.suffix == ".parquet":
             import pyarrow as pa
             import pyarrow.parquet as pq
 
-            columns = {"index": self.indices, "weight": self.weights}
-            if self.gains is not None:
-                columns["gain"] = self.gains
-            table = pa.table(columns).replace_schema_metadata({"adacore": json.dumps(self._plain())})
-            pq.write_table(table, path)
+            columns = {_COLUMNS[name]: array for name, array in self._arrays().items()}
+            pq.write_table(pa.table(columns).replace_schema_metadata({"adacore": self._metadata()}), path)
         else:
             raise ValueError(f"{path} ends in {path.suffix!r}: a coreset is saved as .npz or .parquet")
         return path
@@ -210,22 +220,25 @@ class Coreset:
         if not path.exists():
             raise FileNotFoundError(f"no coreset at {path}: check the path")
         try:
-            columns, plain = _read_npz(path) if path.suffix == ".npz" else _read_parquet(path)
-            return cls(columns["indices"], columns["weights"], gains=columns.get("gains"), **plain)
-        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+            arrays, plain = _read_npz(path) if path.suffix == ".npz" else _read_parquet(path)
+            checksum = plain.pop("checksum", None)
+            coreset = cls(arrays["indices"], arrays["weights"], gains=arrays.get("gains"), **plain)
+            if checksum not in (None, coreset._checksum()):
+                raise ValueError("the checksum differs")
+        except Exception as error:  # of a corrupt file, zipfile and pyarrow raise almost anything
             raise ValueError(f"{path} is not a readable coreset ({error}): save it again with Coreset.save") from error
+        return coreset
 
 
 def _read_npz(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
     with np.load(path, allow_pickle=False) as file:
-        columns = {name: file[name] for name in file.files if name != "metadata"}
-        return columns, json.loads(str(file["metadata"]))
+        arrays = {name: file[name] for name in file.files if name != "metadata"}
+        return arrays, json.loads(str(file["metadata"]))
 
 
 def _read_parquet(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
     import pyarrow.parquet as pq
 
     table = pq.read_table(path)
-    names = {"index": "indices", "weight": "weights", "gain": "gains"}
-    columns = {names[column]: table[column].to_numpy() for column in table.column_names}
-    return columns, json.loads(table.schema.metadata[b"adacore"])
+    arrays = {name: table[column].to_numpy() for name, column in _COLUMNS.items() if column in table.column_names}
+    return arrays, json.loads(table.schema.metadata[b"adacore"])

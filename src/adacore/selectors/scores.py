@@ -127,7 +127,7 @@ class Score(ABC):
 
     def __post_init__(self) -> None:
         check_choice("mode", self.mode, get_args(Mode))
-        check_number("smoothing", self.smoothing, below=np.nextafter(1.0, 2.0), example=0.1)
+        check_number("smoothing", self.smoothing, most=1.0, example=0.1)
 
     @property
     def traits(self) -> Traits:

@@ -28,16 +28,24 @@ def check_choice(name: str, value: object, choices: Sequence[str]) -> None:
 
 
 def check_number(
-    name: str, value: object, *, least: float = 0.0, below: float = math.inf, above: float | None = None, example: float
+    name: str,
+    value: object,
+    *,
+    least: float = 0.0,
+    above: float | None = None,
+    most: float | None = None,
+    below: float = math.inf,
+    example: float,
 ) -> None:
-    """Check a setting that is a real number in ``[least, below)``, or in ``(above, below)``.
+    """Check a setting that is a real number, from ``least`` or ``above`` on, to ``most`` or ``below``.
 
     Args:
         name: The setting.
         value: What was given.
         least: Smallest number allowed.
-        below: What it must be below.
         above: What it must be above, in place of ``least``.
+        most: Largest number allowed, in place of ``below``.
+        below: What it must be below.
         example: A sensible number, for the error.
 
     Raises:
@@ -50,10 +58,13 @@ def check_number(
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{name}={value!r} is not a number: pass for example {example}")
     number = float(value)
-    inside = number < below and (number > above if above is not None else number >= least)
+    inside = (number >= least if above is None else number > above) and (
+        number < below if most is None else number <= most
+    )
     if not inside:
-        start = f"({above:g}" if above is not None else f"[{least:g}"
-        raise ValueError(f"{name}={value} is outside {start}, {below:g}): pass for example {example}")
+        start = f"[{least:g}" if above is None else f"({above:g}"
+        end = f"{below:g})" if most is None else f"{most:g}]"
+        raise ValueError(f"{name}={value} is outside {start}, {end}: pass for example {example}")
 
 
 def check_whole(name: str, value: object, *, least: int = 1, optional: bool = False) -> None:

@@ -1,0 +1,145 @@
+"""AdaCore and CRAIG against naive greedy in float64, their ablations, and what becomes of cluster sizes."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from adacore.coreset import Coreset
+from adacore.selectors import CRAIG, AdaCore, PerClass
+from adacore.selectors.synthetic import synthetic_snapshot
+from adacore.selectors.weighting import equally_weighted, reweight
+from adacore.snapshot import Curvature, Requirements, Snapshot
+
+
+def rng():
+    return np.random.default_rng(0)
+
+
+@pytest.fixture
+def snapshot():
+    labels = np.random.default_rng(1).permutation(np.repeat([0, 1, 2], [30, 20, 10]))
+    return synthetic_snapshot(AdaCore().requirements(), labels)
+
+
+def naive_greedy(x, k):
+    """Facility location by trying everything, over the full matrix of distances; ties go to the lower index."""
+    distances = np.linalg.norm(x[:, None].astype(np.float64) - x[None], axis=2)
+    nearest, picks = np.full(len(x), np.inf), []
+    for _ in range(k):
+        totals = np.array([np.minimum(nearest, distances[:, j]).sum() for j in range(len(x))])
+        totals[picks] = np.inf
+        picks.append(int(np.flatnonzero(totals <= totals.min() * (1 + 1e-12))[0]))
+        nearest = np.minimum(nearest, distances[:, picks[-1]])
+    return picks, np.bincount(distances[:, picks].argmin(1), minlength=k)
+
+
+def expected(points, labels, budgets):
+    indices, weights = [], []
+    for label, k in enumerate(budgets):
+        rows = np.flatnonzero(labels == label)
+        picks, sizes = naive_greedy(points[rows], k)
+        indices += rows[picks].tolist()
+        weights += sizes.tolist()
+    return indices, weights
+
+
+def test_adacore_is_greedy_on_preconditioned_gradients_within_classes(snapshot):
+    coreset = PerClass(AdaCore(damping=0.1)).select(snapshot, 6, generator=rng())
+    x = snapshot.proxies / (np.abs(snapshot.curvature) + np.float32(0.1))
+    indices, weights = expected(x, snapshot.labels, (3, 2, 1))
+    assert coreset.indices.tolist() == indices
+    assert coreset.weights.tolist() == weights
+
+
+def test_craig_is_greedy_on_gradients_within_classes(snapshot):
+    coreset = PerClass(CRAIG()).select(snapshot, 6, generator=rng())
+    indices, weights = expected(snapshot.proxies, snapshot.labels, (3, 2, 1))
+    assert coreset.indices.tolist() == indices
+    assert coreset.weights.tolist() == weights
+
+
+def test_gradients_alone_without_averages_are_craig(snapshot):
+    ablated = AdaCore(curvature=None, average_gradient=False)
+    assert ablated.requirements() == CRAIG().requirements()
+    one, other = (s.select(snapshot, 6, generator=rng()) for s in (ablated, CRAIG()))
+    np.testing.assert_array_equal(one.indices, other.indices)
+
+
+def test_curvature_alone_compares_curvature(snapshot):
+    coreset = AdaCore(gradient=False).select(snapshot, 5, generator=rng())
+    assert coreset.indices.tolist() == naive_greedy(snapshot.curvature, 5)[0]
+
+
+def test_requirements_follow_the_settings():
+    assert AdaCore().requirements() == Requirements(
+        proxy="logits", curvature=Curvature("exact", "block", 64, 1), beta1=0.9, beta2=0.999
+    )
+    assert AdaCore(
+        proxy="penultimate",
+        curvature="hutchinson",
+        scope="example",
+        block_size=8,
+        probes=3,
+        average_gradient=False,
+        average_curvature=False,
+    ).requirements() == Requirements(proxy="penultimate", curvature=Curvature("hutchinson", "example", 8, 3))
+    assert AdaCore(curvature=None).requirements() == Requirements(proxy="logits", beta1=0.9)
+    assert AdaCore(gradient=False).requirements().beta1 is None
+
+
+@pytest.mark.parametrize("selector", [AdaCore, CRAIG])
+@pytest.mark.parametrize("weighting", ["cluster", "uniform", "sqrt"])
+def test_weightings_change_weights_only_and_sum_to_each_class(snapshot, selector, weighting):
+    plain = PerClass(selector()).select(snapshot, 12, generator=rng())
+    coreset = PerClass(selector(weighting=weighting)).select(snapshot, 12, generator=rng())
+    np.testing.assert_array_equal(coreset.indices, plain.indices)
+    for label, size in enumerate((30, 20, 10)):
+        of_class = snapshot.labels[coreset.indices] == label
+        weights, sizes = coreset.weights[of_class], plain.weights[of_class]
+        assert weights.sum() == pytest.approx(size)
+        power = {"cluster": 1.0, "uniform": 0.0, "sqrt": 0.5}[weighting]
+        np.testing.assert_allclose(weights / weights[0], (sizes / sizes[0]) ** power)
+
+
+def test_weights_are_cluster_sizes_of_at_least_one(snapshot):
+    coreset = PerClass(AdaCore()).select(snapshot, 40, generator=rng())
+    assert (coreset.weights >= 1).all()
+    np.testing.assert_array_equal(coreset.weights, np.round(coreset.weights))
+
+
+def test_equal_weights_of_nothing():
+    assert len(equally_weighted(np.empty(0, np.int64), 5)) == 0
+    assert len(reweight(Coreset(np.array([0]), np.array([4.0]), 4), "sqrt")) == 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "message"),
+    [
+        ({"proxy": "logit"}, ValueError, "unknown proxy 'logit': did you mean 'logits'"),
+        ({"weighting": "clusters"}, ValueError, "did you mean 'cluster'"),
+        ({"curvature": "hutchison"}, ValueError, "did you mean 'hutchinson'"),
+        ({"scope": "blocks"}, ValueError, "did you mean 'block'"),
+        ({"block_size": 0}, ValueError, "block_size=0 is below 1"),
+        ({"probes": True}, TypeError, "probes=True is not a whole number"),
+        ({"beta1": -0.1}, ValueError, "beta1=-0.1 is outside"),
+        ({"beta2": 1.0}, ValueError, "beta2=1.0 is outside"),
+        ({"beta2": float("nan")}, ValueError, "beta2=nan is outside"),
+        ({"damping": 0.0}, ValueError, r"damping=0.0 is outside \(0, inf\)"),
+        ({"damping": float("inf")}, ValueError, "damping=inf"),
+        ({"damping": "1e-6"}, TypeError, "damping='1e-6' is not a number"),
+        ({"average_gradient": "yes"}, TypeError, "neither true nor false"),
+        ({"curvature": None, "gradient": False}, ValueError, "leave nothing to compare"),
+        ({"gradient": False, "scope": "global"}, ValueError, "makes all examples alike"),
+    ],
+)
+def test_bad_settings_are_refused_at_construction(settings, error, message):
+    with pytest.raises(error, match=message):
+        AdaCore(**settings)
+
+
+def test_a_snapshot_without_curvature_is_refused(snapshot):
+    with pytest.raises(ValueError, match="the snapshot has no curvature"):
+        AdaCore().select(replace(snapshot, curvature=None), 5, generator=rng())
+    with pytest.raises(ValueError, match="the snapshot has no proxies"):
+        CRAIG().select(Snapshot(5), 5, generator=rng())

@@ -1,0 +1,122 @@
+"""k-center, k-medoids and redundancy against brute force and against public implementations."""
+
+from itertools import combinations
+
+import kmedoids
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.spatial.distance import cdist
+
+from adacore.selectors import KCenter, KMedoids, Redundancy
+from adacore.selectors.farthest_first import farthest_first, largest_distance, squared_distances
+from adacore.snapshot import Snapshot
+
+
+def rng(seed=0):
+    return np.random.default_rng(seed)
+
+
+points = st.tuples(st.integers(1, 9), st.integers(1, 3), st.integers(0, 10**6), st.booleans())
+
+
+def cloud(problem):
+    n, d, seed, integers = problem
+    generator = rng(seed)
+    return generator.integers(0, 3, size=(n, d)).astype(float) if integers else generator.normal(size=(n, d))
+
+
+@given(points, st.integers(1, 9))
+@settings(deadline=None)
+def test_farthest_first_is_within_twice_the_best_radius(problem, k):
+    x = cloud(problem)
+    k = min(k, len(x))
+    picks, sizes, radius = farthest_first(x, k)
+    distances = cdist(x, x)
+    best = min(distances[:, list(subset)].min(1).max() for subset in combinations(range(len(x)), k))
+    assert radius <= 2 * best + 1e-12
+    assert radius == pytest.approx(distances[:, picks].min(1).max())
+    assert radius == pytest.approx(largest_distance(x, picks))
+    assert sizes.tolist() == np.bincount(distances[:, picks].argmin(1), minlength=len(picks)).tolist()
+    assert len(picks) == min(k, len(np.unique(x, axis=0)))
+
+
+def test_each_pick_is_the_farthest_of_all():
+    x = rng().normal(size=(60, 3))
+    picks, _, _ = farthest_first(x, 10)
+    assert picks[0] == np.linalg.norm(x - x.mean(0), axis=1).argmin()
+    for t in range(1, 10):
+        assert picks[t] == cdist(x, x[picks[:t]]).min(1).argmax()
+
+
+def test_distances_in_chunks_are_distances():
+    x = rng().normal(size=(9000, 2))
+    np.testing.assert_allclose(squared_distances(x, x[5]), np.square(cdist(x, x[5:6])[:, 0]), atol=1e-12)
+
+
+def test_k_center_reports_its_radius():
+    snapshot = Snapshot(60, proxies=rng().normal(size=(60, 3)).astype(np.float32))
+    coreset = KCenter().select(snapshot, 10, generator=rng())
+    assert coreset.statistics["radius"] == pytest.approx(KCenter().objective(snapshot, coreset))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_k_medoids_is_as_good_as_the_kmedoids_package(seed):
+    x = (rng(seed).normal(size=(300, 4)) + 4 * rng(seed + 1).integers(0, 3, size=(300, 1))).astype(np.float32)
+    snapshot = Snapshot(300, proxies=x)
+    coreset = KMedoids().select(snapshot, 12, generator=rng())
+    distances = cdist(x.astype(np.float64), x.astype(np.float64))
+    theirs = np.mean([kmedoids.fasterpam(distances, 12, random_state=s).loss for s in range(10)])
+    ours = distances[:, coreset.indices].min(1).sum()
+    assert ours <= 1.01 * theirs
+    assert coreset.objective == pytest.approx(ours)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_no_swap_improves_k_medoids(seed):
+    x = rng(seed).normal(size=(60, 2)).astype(np.float32)
+    coreset = KMedoids().select(Snapshot(60, proxies=x), 6, generator=rng())
+    distances = cdist(x.astype(np.float64), x.astype(np.float64))
+    own = distances[:, coreset.indices].min(1).sum()
+    for position in range(6):
+        for other in range(60):
+            swapped = coreset.indices.copy()
+            swapped[position] = other
+            assert distances[:, swapped].min(1).sum() >= own * (1 - 1e-9)
+
+
+def test_redundancy_keeps_one_of_each_direction():
+    directions = np.eye(5)[rng().permutation(np.repeat(np.arange(5), 20))]
+    features = directions * rng(1).uniform(1, 3, size=(100, 1)) + 0.01 * rng(2).normal(size=(100, 5))
+    coreset = Redundancy().select(Snapshot(100, features=features.astype(np.float32)), 5, generator=rng())
+    assert sorted(directions[coreset.indices].argmax(1)) == list(range(5))
+    np.testing.assert_array_equal(coreset.weights, 20.0)
+
+
+def test_redundancy_of_fewer_distinct_examples_than_asked_for(recwarn):
+    features = np.repeat(np.eye(3, dtype=np.float32), 4, axis=0)
+    coreset = Redundancy().select(Snapshot(12, features=features), 6, generator=rng())
+    assert len(coreset) == 3
+    assert coreset.statistics["short"] == 3
+    assert not recwarn.list
+
+
+def test_features_of_length_zero_are_copied_with():
+    features = np.zeros((4, 2), np.float32)
+    assert Redundancy().select(Snapshot(4, features=features), 2, generator=rng()).weights.sum() == 4
+
+
+@pytest.mark.parametrize(("selector", "name"), [(KCenter(), "proxies"), (Redundancy(), "features")])
+def test_what_is_not_finite_is_refused(selector, name):
+    snapshot = Snapshot(3, **{name: np.array([[0.0], [np.inf], [1.0]], np.float32)})
+    with pytest.raises(ValueError, match="nan or infinite"):
+        selector.select(snapshot, 2, generator=rng())
+
+
+@pytest.mark.parametrize("make", [KCenter, KMedoids])
+def test_bad_settings_are_refused(make):
+    with pytest.raises(ValueError, match="did you mean 'penultimate'"):
+        make(proxy="penultimat")
+    with pytest.raises(ValueError, match="iterations=0"):
+        Redundancy(iterations=0)

@@ -1,0 +1,108 @@
+"""Every selector in the table, and what its settings and wrappers make of it, keeps the promises of its traits."""
+
+import numpy as np
+import pytest
+
+from adacore.selectors import SELECTORS, PerBatch, Traits, Whole, make_selector, parse_selector
+from adacore.selectors.invariants import INVARIANTS, BrokenInvariantError, check_selector
+from adacore.selectors.random import Random
+from adacore.selectors.weighting import equally_weighted
+
+VARIANTS = [
+    *SELECTORS,
+    "adacore(weighting=uniform, curvature=hutchinson, scope=example, average_gradient=false)",
+    "adacore(curvature=none)",
+    "adacore(gradient=false)",
+    "adacore(proxy=penultimate, weighting=sqrt)",
+    "craig(proxy=last_layer, weighting=sqrt)",
+    "craig(grain=whole)",
+    "gradmatch(lam=0, eps=0)",
+    "gradmatch(proxy=logits, fill=random)",
+    "gradmatch(target=validation)",
+    "glister(r=1)",
+    "glister(r=1000, step=1)",
+    "gradient_norm(mode=top)",
+    *(f"{name}(mode=sample)" for name in ("loss", "entropy", "margin", "least_confidence", "forgetting", "el2n")),
+    "random(grain=whole)",
+    "adacore(grain=batch, batch_size=4)",
+    "gradmatch(grain=batch, batch_size=4)",
+    "random(grain=batch, batch_size=4)",
+    "glister(grain=batch, batch_size=3)",
+    "loss(grain=batch, batch_size=1)",
+]
+
+
+PROMISED = [
+    (text, name)
+    for text in VARIANTS
+    for name, invariant in INVARIANTS.items()
+    if invariant.applies(parse_selector(text).traits)
+]
+
+
+@pytest.mark.parametrize(("text", "name"), PROMISED)
+def test_selector_keeps_its_promises(text, name):
+    INVARIANTS[name].check(parse_selector(text), 1)
+
+
+def test_wrappers_promise_what_they_can_keep():
+    inner = make_selector("craig")
+    assert Whole(inner).traits == inner.traits
+    assert not PerBatch(inner).traits.equivariant
+
+
+class Broken(Random):
+    """A selector that breaks one promise at a time."""
+
+    name = "broken"
+
+    def __init__(self, how):
+        object.__setattr__(self, "how", how)
+
+    traits = Traits(randomised=True, equivariant=False, objective=False, unbiased=True)
+    grain = "whole"
+
+    def select(self, snapshot, budget, *, generator):
+        if self.how == "budget":
+            budget += 1
+        if self.how == "untouched":
+            np.random.random()  # noqa: NPY002
+        if self.how == "repeatable":
+            generator = np.random.default_rng()
+        if self.how == "unbiased" and budget < snapshot.n:
+            return equally_weighted(np.arange(budget), snapshot.n)
+        if self.how == "refusals":
+            budget = min(max(budget, 1), snapshot.n)
+            return equally_weighted(generator.choice(max(snapshot.n, 1), size=budget, replace=False), snapshot.n)
+        allowed = min(budget, snapshot.n) if self.how == "budget" else budget
+        coreset = super().select(snapshot, allowed, generator=generator)
+        if self.how == "weights":
+            coreset.weights[:] *= 1.1
+        return coreset
+
+
+@pytest.mark.parametrize("how", ["budget", "untouched", "repeatable", "unbiased", "refusals", "weights"])
+def test_a_broken_promise_is_found(how):
+    assert how in check_selector(Broken(how))
+
+
+def test_an_intact_selector_passes():
+    assert check_selector(Broken("not")) == {}
+
+
+def test_breaking_the_order_the_objective_or_the_traits_is_found():
+    class Contradictory(Broken):
+        traits = Traits(equivariant=True, randomised=False, objective=True)
+
+    broken = check_selector(Contradictory("not"))
+    assert {"permutation", "repeatable", "objective"} <= broken.keys()
+
+
+def test_errors_of_a_selector_are_told_by_name():
+    class Raising(Broken):
+        def select(self, snapshot, budget, *, generator):
+            raise KeyError("oops")
+
+    assert check_selector(Raising("not"))["budget"] == "KeyError: 'oops'"
+    with pytest.raises(BrokenInvariantError):
+        INVARIANTS["objective"].check(Broken("not"), 0)

@@ -1,0 +1,114 @@
+"""Budgets: from fractions, and shared among classes by largest remainders."""
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from adacore.budget import resolve_budget, split_budget
+
+
+@given(st.integers(1, 10**6), st.floats(0, 1, exclude_min=True))
+def test_a_fraction_is_rounded_and_never_gives_nothing(n, fraction):
+    assert resolve_budget(n, fraction=fraction) == max(1, round(fraction * n))
+    assert 1 <= resolve_budget(n, fraction=fraction) <= n
+
+
+@pytest.mark.parametrize("budget", [3, np.int64(3), np.int32(3)])
+def test_a_budget_may_be_any_whole_number(budget):
+    assert resolve_budget(5, budget=budget) == 3
+    assert isinstance(resolve_budget(5, budget=budget), int)
+
+
+@pytest.mark.parametrize("fraction", [0.5, np.float32(0.5), 1, Fraction(1, 2)])
+def test_a_fraction_may_be_any_real_number(fraction):
+    assert resolve_budget(4, fraction=fraction) in {2, 4}
+
+
+@pytest.mark.parametrize(
+    ("n", "sizes", "error", "message"),
+    [
+        (0, {"budget": 1}, ValueError, "there are no examples"),
+        (5, {}, ValueError, "no size given"),
+        (5, {"budget": 1, "fraction": 0.5}, ValueError, "two sizes given"),
+        (5, {"budget": 0}, ValueError, r"budget=0 is outside \[1, 5\]"),
+        (5, {"budget": 6}, ValueError, r"budget=6 is outside \[1, 5\]"),
+        (5, {"budget": -1}, ValueError, "budget=-1"),
+        (5, {"budget": 2.0}, TypeError, r"budget=2\.0 is not a whole number"),
+        (5, {"budget": True}, TypeError, "budget=True is not a whole number"),
+        (5, {"budget": "2"}, TypeError, "budget='2' is not a whole number"),
+        (5, {"fraction": 0.0}, ValueError, r"fraction=0\.0 is outside \(0, 1\]"),
+        (5, {"fraction": 1.01}, ValueError, r"fraction=1\.01 is outside"),
+        (5, {"fraction": float("nan")}, ValueError, "fraction=nan is outside"),
+        (5, {"fraction": "0.1"}, TypeError, "fraction='0.1' is not a number"),
+        (5, {"fraction": True}, TypeError, "fraction=True is not a number"),
+    ],
+)
+def test_sizes_that_make_no_sense_are_refused(n, sizes, error, message):
+    with pytest.raises(error, match=message):
+        resolve_budget(n, **sizes)
+
+
+def largest_remainders(counts, budget):
+    """Whole shares first; one to every class that has examples but no share; the rest by largest remainder."""
+    total = sum(counts)
+    due = [Fraction(min(budget, total) * count, total) for count in counts]
+    shares = [max(int(share), int(count > 0)) for share, count in zip(due, counts, strict=True)]
+    raised = [int(share) == 0 for share in due]
+    missing = min(budget, total) - sum(shares)
+    order = sorted((c for c in range(len(counts)) if not raised[c]), key=lambda c: (-(due[c] - int(due[c])), c))
+    for c in order[: max(missing, 0)]:
+        shares[c] += 1
+    return shares, missing
+
+
+counts_and_budget = st.lists(st.integers(0, 30), min_size=1, max_size=8).flatmap(
+    lambda counts: st.tuples(st.just(counts), st.integers(1, max(sum(counts), 1) + 3))
+)
+
+
+@given(counts_and_budget)
+def test_shares_are_fair(given_):
+    counts, budget = given_
+    filled = sum(count > 0 for count in counts)
+    assume(budget >= filled > 0)
+    shares = split_budget(np.array(counts), budget)
+    assert shares.sum() == min(budget, sum(counts))
+    for share, count in zip(shares, counts, strict=True):
+        assert (share >= 1) == (count > 0)
+        assert share <= count
+    for one, share_of_one in zip(counts, shares, strict=True):
+        for other, share_of_other in zip(counts, shares, strict=True):
+            if one > other:
+                assert share_of_one >= share_of_other
+
+
+@given(counts_and_budget)
+def test_shares_are_those_of_largest_remainders(given_):
+    counts, budget = given_
+    assume(budget >= sum(count > 0 for count in counts) > 0)
+    expected, missing = largest_remainders(counts, budget)
+    shares = split_budget(np.array(counts), budget).tolist()
+    if missing >= 0:
+        assert shares == expected
+    else:  # small classes raised to one took from large ones, which none gave more than it had to
+        lost = [e - s for e, s in zip(expected, shares, strict=True)]
+        assert all(loss >= 0 for loss in lost)
+        assert sum(lost) == -missing
+
+
+def test_ties_go_to_the_lower_class():
+    assert split_budget(np.array([5, 5, 5, 5]), 6).tolist() == [2, 2, 1, 1]
+
+
+def test_the_paper_sized_case_without_rounding_errors():
+    counts = np.array([6_000_000_000, 3_000_000_000, 1_000_000_000])
+    assert split_budget(counts, 1_000_000_007).sum() == 1_000_000_007
+
+
+@pytest.mark.parametrize(("counts", "budget"), [([1, 1, 1], 2), ([5, 0, 5], 1)])
+def test_a_budget_below_the_number_of_classes_is_refused(counts, budget):
+    with pytest.raises(ValueError, match="every class needs at least one; raise the budget"):
+        split_budget(np.array(counts), budget)
