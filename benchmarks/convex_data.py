@@ -47,13 +47,13 @@ def _processor() -> str:
 
 
 def write(name: str, record: dict[str, Any]) -> Path:
-    """Write a record into docs/ and return its path."""
-    path = DOCS / f"{name}.json"
-    path.parent.mkdir(exist_ok=True)
+    """Write a record into docs/records/ and return its path."""
+    path = DOCS / "records" / f"{name}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(record, indent=1) + "\n")
     return path
 
 
 def read(name: str) -> dict[str, Any]:
-    path = DOCS / f"{name}.json"
+    path = DOCS / "records" / f"{name}.json"
     return dict(json.loads(path.read_text())) if path.exists() else {}

@@ -13,9 +13,10 @@ import tempfile
 import time
 from typing import Any
 
-from convex_data import load, machine, read, write
 from sklearn.model_selection import GridSearchCV, StratifiedKFold
 from sklearn.svm import SVC
+
+from convex_data import load, machine, read, write
 
 GRID = {"C": [1.0, 4.0, 16.0], "gamma": [0.5, 1.0, 2.0, 4.0]}
 ARMS: dict[str, dict[str, Any]] = {
