@@ -63,7 +63,7 @@ def results(entries: Sequence[Entry], records: Mapping[str, Record]) -> str:
     Returns:
         Markdown.
     """
-    full = {name: record for name, record in records.items() if "methods" not in record or not is_small(record)}
+    full = {name: record for name, record in records.items() if not (_is_comparison(record) and is_small(record))}
     rows = ["| Figure or table | Set-up | Paper | Measured | Verdict |", "| --- | --- | --- | --- | --- |"]
     details: list[str] = []
     for entry in entries:
@@ -71,12 +71,17 @@ def results(entries: Sequence[Entry], records: Mapping[str, Record]) -> str:
         rows.append(
             f"| {entry['item']} | {entry['about']} | {_paper(entry)} | {_measured(record)} | {verdict(entry, record)} |"
         )
-        if record is not None and "methods" in record:
+        if record is not None and _is_comparison(record):
             details.append(_detail(entry, record))
     not_run = [entry for entry in entries if entry["record"] not in full and _has_set_up(entry["record"])]
     if not_run:
         details.append(_not_run(not_run))
     return _HEAD + "\n".join(rows) + "\n" + "".join(f"\n{detail}\n" for detail in details)
+
+
+def _is_comparison(record: Record) -> bool:
+    """Tell records of comparisons from those of convex experiments, which tell ``measured`` and ``verdict`` themselves."""
+    return isinstance(record.get("methods"), list)
 
 
 def verdict(entry: Entry, record: Record | None) -> str:
@@ -91,8 +96,8 @@ def verdict(entry: Entry, record: Record | None) -> str:
     """
     if record is None:
         return "not run"
-    if "methods" not in record:
-        return str(record["verdict"])
+    if not _is_comparison(record):
+        return str(record.get("verdict", "recorded, not judged"))
     judged = [judge(claim, record) for claim in entry.get("claims", ())]
     known = [outcome for outcome in judged if outcome is not None]
     if not known:
@@ -116,8 +121,8 @@ def _paper_number(numbers: Sequence[float]) -> str:
 def _measured(record: Record | None) -> str:
     if record is None:
         return "not run"
-    if "methods" not in record:
-        return str(record["measured"])
+    if not _is_comparison(record):
+        return str(record.get("measured", "see the record"))
     return "; ".join(f"{display_name(method['method'])} {_accuracy(method)}" for method in record["methods"])
 
 

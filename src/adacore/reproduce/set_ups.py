@@ -45,7 +45,7 @@ def parts_of(name: str) -> dict[str, dict[str, Any]]:
         Settings by name of the file, in its order.
 
     Raises:
-        ValueError: If there is no such figure, table or part.
+        ValueError: If there is no such figure, table or part, or it is of convex models, which train in another way.
 
     Example:
         >>> list(parts_of("table3"))
@@ -57,7 +57,10 @@ def parts_of(name: str) -> dict[str, dict[str, Any]]:
     found = sorted(stem for stem in known if stem == wanted or stem.startswith(f"{wanted}-"))
     if not found:
         raise unknown_name("figure or table", name, {*known, *(stem.partition("-")[0] for stem in known), *ALIASES})
-    return {stem: load_config(stem) for stem in found}
+    parts = {stem: load_config(stem) for stem in found}
+    if any("solvers" in part for part in parts.values()):
+        raise ValueError(f"{name} is of convex models: run it from a checkout, by the scripts benchmarks/convex*.py")
+    return parts
 
 
 def configure(
