@@ -63,7 +63,8 @@ def results(entries: Sequence[Entry], records: Mapping[str, Record]) -> str:
     Returns:
         Markdown.
     """
-    full = {name: record for name, record in records.items() if not (_is_comparison(record) and is_small(record))}
+    named = {entry["record"]: records[entry["record"]] for entry in entries if entry["record"] in records}
+    full = {name: record for name, record in named.items() if not (_is_comparison(record) and is_small(record))}
     rows = ["| Figure or table | Set-up | Paper | Measured | Verdict |", "| --- | --- | --- | --- | --- |"]
     details: list[str] = []
     for entry in entries:
@@ -80,7 +81,7 @@ def results(entries: Sequence[Entry], records: Mapping[str, Record]) -> str:
 
 
 def _is_comparison(record: Record) -> bool:
-    """Tell records of comparisons from those of convex experiments, which tell ``measured`` and ``verdict`` themselves."""
+    """Tell comparisons from convex experiments, whose records tell ``measured`` and ``verdict`` themselves."""
     return isinstance(record.get("methods"), list)
 
 
