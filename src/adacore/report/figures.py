@@ -49,7 +49,7 @@ def progress_figures(methods: Sequence[Method], styles: Mapping[str, Style]) -> 
     for name, words, x, cost in costs:
         measured: Measured = lambda run, cost=cost: (cost(run), 100 * run.column("test_accuracy"))  # type: ignore[misc]  # noqa: E731
         ends = [cost(run)[-1] for method in methods for run in method.runs]
-        axes = Axes(x, "Test accuracy (%)", x_log=max(ends) > _WIDE * min(ends) > 0)
+        axes = Axes(x, "Test accuracy (%)", x_log=max(ends) > _WIDE * min(ends) > 0, whole_x=name == "epochs")
         figure = _over_methods(methods, styles, measured, axes, (f"progress-{name}", f"Accuracy against {words}", ""))
         figures.extend([figure] if figure else [])
     return figures
@@ -68,9 +68,13 @@ def analysis_figures(methods: Sequence[Method], styles: Mapping[str, Style]) -> 
     drawn = [
         _over_methods(choosing, styles, measured, axes, words)
         for measured, axes, words in (
-            (_touched, Axes("Epochs", "Share of the data (%)"), _WORDS["touched"]),
+            (_touched, Axes("Epochs", "Share of the data (%)", whole_x=True), _WORDS["touched"]),
             (_counts, Axes("Times chosen", "Examples", y_log=True, steps=True, whole_x=True), _WORDS["counts"]),
-            (_overlaps, Axes("Epochs", "Share of the coreset (%)", reference=_chance(choosing)), _WORDS["overlaps"]),
+            (
+                _overlaps,
+                Axes("Epochs", "Share of the coreset (%)", reference=_chance(choosing), whole_x=True),
+                _WORDS["overlaps"],
+            ),
             (
                 _aged("gradient_error"),
                 Axes("Epochs since selection", "Relative error", y_log=True, whole_x=True),
@@ -85,7 +89,9 @@ def analysis_figures(methods: Sequence[Method], styles: Mapping[str, Style]) -> 
             (_ranked("uncertainty"), Axes("Rank in the class (%)", "Entropy (nats)"), _WORDS["uncertainty"]),
         )
     ]
-    worst = _over_methods(methods, styles, _worst, Axes("Epochs", "Worst-class accuracy (%)"), _WORDS["worst"])
+    worst = _over_methods(
+        methods, styles, _worst, Axes("Epochs", "Worst-class accuracy (%)", whole_x=True), _WORDS["worst"]
+    )
     return [figure for figure in (*drawn, worst) if figure is not None]
 
 
@@ -117,7 +123,7 @@ _WORDS = {
         "Uncertainty against selection rank",
         "Entropy of the predictions at the end of training, in sliding windows as beside.",
     ),
-    "worst": ("worst", "Accuracy on the worst class", "The lowest accuracy on any class of the test set."),
+    "worst": ("worst", "Accuracy on the worst class", "The lowest test accuracy on any class that occurs in training."),
 }
 
 
