@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -179,3 +180,15 @@ def test_importing_the_library_leaves_heavy_packages_alone():
     code = f"import sys, torch; old = set(sys.modules); import adacore; {count}"
     done = subprocess.run([sys.executable, "-c", code, *heavy], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_warning_is_one_line(tmp_path, capsys, monkeypatch):
+    import warnings
+
+    def warn(arguments):
+        warnings.warn("it may\nnot pay", UserWarning, stacklevel=1)
+        return 0
+
+    monkeypatch.setitem(COMMANDS, "doctor", replace(COMMANDS["doctor"], run=warn))
+    assert main(["doctor"]) == 0
+    assert capsys.readouterr().err.splitlines() == ["adacore: warning: it may not pay"]
