@@ -1,6 +1,5 @@
 PYTHON ?= python3
 BIN := .venv/bin
-SLOW ?= 0
 
 .PHONY: demo test test-slow lint format fuzz benchmarks clean
 
@@ -31,5 +30,8 @@ format: .venv/ready
 fuzz: .venv/ready  ## Random small problems against the slow oracle, for two minutes.
 	$(BIN)/python benchmarks/fuzz_facility_location.py --seconds 120
 
+benchmarks: .venv/ready  ## Facility location beside other libraries; writes docs/benchmarks.md.
+	$(BIN)/python benchmarks/facility_location.py
+
 clean:
-	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .venv-benchmarks build dist .pytest_cache .mypy_cache .ruff_cache
