@@ -3,8 +3,8 @@
     python benchmarks/facility_location.py             # everything: about half an hour
     python benchmarks/facility_location.py --quick     # without the million and the curve
 
-The other libraries live in an environment of their own, .venv-benchmarks, made on the first run: they need not agree with
-this project's versions. Each timing is a process of its own; ours and theirs take turns.
+The other libraries live in an environment of their own, .venv-benchmarks, made on the first run: they need not agree
+with this project's versions. Each timing is a process of its own; ours and theirs take turns.
 """
 
 from __future__ import annotations
@@ -16,14 +16,12 @@ import platform
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from facility_location_cases import Case, cases, objective_of, softmax_gradients
 
@@ -43,9 +41,11 @@ class Timings:
     runs: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
 
     def seconds(self, name: str) -> float:
+        """Return the median."""
         return median(run["seconds"] for run in self.runs[name])
 
     def spread(self, name: str) -> str:
+        """Return the least and the most."""
         values = [run["seconds"] for run in self.runs[name]]
         return f"{min(values):.3g}-{max(values):.3g}"
 
@@ -66,7 +66,12 @@ def run_json(command: list[str]) -> dict[str, Any]:
 def run_case(case: Case, folder: Path, peers: Path) -> Timings:
     x, labels = case.make()
     np.save(folder / "x.npy", x)
-    ours = [sys.executable, str(ROOT / "benchmarks/facility_location_ours.py"), str(folder / "x.npy"), str(case.budget(x))]
+    ours = [
+        sys.executable,
+        str(ROOT / "benchmarks/facility_location_ours.py"),
+        str(folder / "x.npy"),
+        str(case.budget(x)),
+    ]
     ours += ["--method", case.method]
     if labels is not None:
         np.save(folder / "labels.npy", labels)
@@ -114,7 +119,12 @@ def curve(folder: Path) -> list[tuple[int, float, float]]:
     points = []
     for n in CURVE:
         np.save(folder / "x.npy", softmax_gradients(n, 10, seed=n))
-        script = [sys.executable, str(ROOT / "benchmarks/facility_location_ours.py"), str(folder / "x.npy"), str(n // 10)]
+        script = [
+            sys.executable,
+            str(ROOT / "benchmarks/facility_location_ours.py"),
+            str(folder / "x.npy"),
+            str(n // 10),
+        ]
         runs = [run_json(script) for _ in range(3)]
         points.append((n, median(run["seconds"] for run in runs), runs[0]["distances"] / n**2))
         print("curve", points[-1], flush=True)
@@ -152,18 +162,24 @@ def write_report(
     import numba
     import torch
 
-    versions = f"Python {platform.python_version()}, numpy {np.__version__}, numba {numba.__version__}, torch {torch.__version__}"
-    lines = [
-        "# Facility location, measured",
-        "",
+    versions = ", ".join(
+        f"{name} {version}"
+        for name, version in {
+            "Python": platform.python_version(),
+            "numpy": np.__version__,
+            "numba": numba.__version__,
+            "torch": torch.__version__,
+        }.items()
+    )
+    introduction = (
         f"Hardware: {describe_machine()}. {versions}; against {', '.join(PINNED)}. Command: "
-        "`python benchmarks/facility_location.py`, which writes this page. Every timing is a process of its own, ours and theirs "
-        f"in turns: medians of {REPEATS} repeats of ours (fewer where said) and {PEER_REPEATS} of theirs, spread in brackets. "
-        "Computing distances counts on both sides; compiling counts on neither. Objectives are recomputed in float64 from the indices.",
-        "",
-        "| case | adacore | others | bar | met |",
-        "| --- | --- | --- | --- | --- |",
-    ]
+        "`python benchmarks/facility_location.py`, which writes this page. Every timing is a process of its own, ours and "
+        f"theirs in turns: medians of {REPEATS} runs of ours (fewer where said) and {PEER_REPEATS} of theirs, least and "
+        "most in brackets. Computing distances counts on both sides; compiling counts on neither. Objectives are "
+        "recomputed in float64 from the indices."
+    )
+    lines = ["# Facility location, measured", "", introduction, ""]
+    lines += ["| case | adacore | others | bar | met |", "| --- | --- | --- | --- | --- |"]
     for timings in results:
         text, met = verdict(timings)
         others = ", ".join(
@@ -172,7 +188,10 @@ def write_report(
         ours = f"{timings.seconds('adacore'):.3g} s ({timings.spread('adacore')}, {len(timings.runs['adacore'])} runs)"
         lines.append(f"| {timings.case.name} | {ours} | {others or '-'} | {text} | {'yes' if met else '**no**'} |")
     if ratio is not None:
-        lines += ["", f"`method=\"sampled\"` at n = 100,000, k = 1,000: L is {ratio:.4f} x that of exact greedy (bar 1.03)."]
+        lines += [
+            "",
+            f'`method="sampled"` at n = 100,000, k = 1,000: L is {ratio:.4f} x that of exact greedy (bar 1.03).',
+        ]
     if points:
         lines += ["", "## How it grows", "", "![distances and seconds](benchmarks-distances.png)", ""]
         lines += ["| n | seconds (median of 3) | distances / n² |", "| --- | --- | --- |"]
@@ -188,10 +207,12 @@ def main() -> int:
     peers = install_peers()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        chosen: Callable[[Case], bool] = lambda case: (
-            arguments.only in case.name if arguments.only else not (arguments.quick and case.slow)
-        )
-        results = [run_case(case, folder, peers) for case in cases() if chosen(case)]
+        chosen = [
+            case
+            for case in cases()
+            if (arguments.only in case.name if arguments.only else not (arguments.quick and case.slow))
+        ]
+        results = [run_case(case, folder, peers) for case in chosen]
         if arguments.only:
             return 0
         points = [] if arguments.quick else curve(folder)

@@ -40,6 +40,7 @@ class Case:
     slow: bool = False
 
     def budget(self, x: NDArray[np.float64]) -> int:
+        """Return how many to select."""
         return round(self.fraction * len(x))
 
 
@@ -70,11 +71,8 @@ def ijcnn1() -> Data:
     from sklearn.datasets import load_svmlight_file
 
     root = Path(os.environ.get("ADACORE_DATA", Path(__file__).resolve().parent.parent.parent / "shared/data"))
-    files = sorted(path for path in (root / "ijcnn1").rglob("*") if path.is_file() and not path.suffix == ".md")
-    train = next((path for path in files if path.name in {"ijcnn1", "ijcnn1.train", "ijcnn1.bz2", "ijcnn1.tr"}), None)
-    parts = [load_svmlight_file(str(path), n_features=22) for path in ([train] if train else files)]
-    x = np.concatenate([part[0].toarray() for part in parts])
-    return x, np.concatenate([part[1] for part in parts]).astype(np.int64)
+    x, labels = load_svmlight_file(str(root / "ijcnn1" / "ijcnn1.bz2"), n_features=22)
+    return x.toarray(), labels.astype(np.int64)
 
 
 def cases() -> list[Case]:

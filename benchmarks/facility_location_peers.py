@@ -32,9 +32,16 @@ def apricot(x, k):
 def submodlib(x, k):
     from submodlib import FacilityLocationFunction
 
-    function = FacilityLocationFunction(n=len(x), mode="dense", sijs=similarity_of(x).astype(np.float32), separate_rep=False)
+    function = FacilityLocationFunction(
+        n=len(x), mode="dense", sijs=similarity_of(x).astype(np.float32), separate_rep=False
+    )
     picks = function.maximize(
-        budget=k, optimizer="LazyGreedy", stopIfZeroGain=False, stopIfNegativeGain=False, verbose=False, show_progress=False
+        budget=k,
+        optimizer="LazyGreedy",
+        stopIfZeroGain=False,
+        stopIfNegativeGain=False,
+        verbose=False,
+        show_progress=False,
     )
     return np.array([index for index, _ in picks])
 

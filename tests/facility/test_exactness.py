@@ -104,7 +104,17 @@ def test_masses_equal_duplicated_points(problem, seed):
         lambda rng: 1e8 + rng.normal(size=(600, 4)),
         lambda rng: np.r_[rng.normal(size=(600, 4)), 1e9 * rng.normal(size=(5, 4))],
     ],
-    ids=["gaussian", "wide", "softmax", "saturated", "cauchy", "tight clusters", "one dimension", "far away", "outliers"],
+    ids=[
+        "gaussian",
+        "wide",
+        "softmax",
+        "saturated",
+        "cauchy",
+        "tight clusters",
+        "one dimension",
+        "far away",
+        "outliers",
+    ],
 )
 @pytest.mark.parametrize("capacity", [None, 30_000], ids=["lists early", "lists late"])
 def test_larger_problems_of_many_kinds(make, capacity, monkeypatch):

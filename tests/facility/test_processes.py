@@ -65,11 +65,12 @@ def test_an_interrupt_ends_a_long_selection_cleanly(labels):
 
 
 SMALL = """
+    import torch
     import numpy as np, time
     import adacore.facility
-    start = time.perf_counter()
+    start = time.process_time()  # what other processes do at the same time does not count
     coreset = adacore.facility.facility_location(np.random.default_rng(0).normal(size=(500, 4)), budget=20)
-    print(time.perf_counter() - start, coreset.indices.tolist())
+    print(time.process_time() - start, coreset.indices.tolist())
     """
 
 
@@ -82,7 +83,7 @@ def test_an_unwritable_cache_folder_does_not_matter(kind, tmp_path):
     elif kind == "file":
         folder.write_text("")
     else:
-        folder = folder / "no" / "such" / "\0".replace("\0", "folder")
+        folder = folder / "no" / "such" / "folder"
         tmp_path.chmod(0o500)
     process = start(SMALL, NUMBA_CACHE_DIR=str(folder))
     output, errors = process.communicate(timeout=300)
@@ -103,6 +104,8 @@ def test_the_first_selection_of_a_process_is_quick_once_the_cache_is_warm():
 
 
 def test_importing_does_not_load_the_compiler():
-    process = start("import sys, adacore.facility; print([m for m in ('numba', 'scipy', 'sklearn') if m in sys.modules])")
+    process = start(
+        "import sys, adacore.facility; print([m for m in ('numba', 'scipy', 'sklearn') if m in sys.modules])"
+    )
     output, _ = process.communicate(timeout=120)
     assert output.strip() == "[]"

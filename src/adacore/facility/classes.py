@@ -42,7 +42,8 @@ def select_in_classes(
 ) -> list[Outcome]:
     """Select in every class.
 
-    A class that outweighs a thread's share of the work is run on all threads by itself, the rest side by side, the largest first.
+    A class that outweighs a thread's share of the work is run on all threads by itself, the rest side by side, the
+    largest first.
 
     Args:
         parts: Points of each class, none empty.
@@ -106,8 +107,8 @@ def run_classes(
 def select_cover(parts: Sequence[Points], target: float, workers: Workers, report: Reporter) -> list[Outcome]:
     """Solve the cover problem (13) over all classes: greedy over their union, each class starting from its medoid.
 
-    Greedy takes picks of all classes in the order of their gains. So each class is run down to a floor on gains, which is
-    lowered until the total is small enough, and then the least gains are handed back.
+    Greedy takes picks of all classes in the order of their gains. So each class is run down to a floor on gains, which
+    is lowered until the total is small enough, and then the least gains are handed back.
 
     Args:
         parts: Points of each class.

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from adacore.facility.compiled import bounding_kernel, inlined, kernel
+from adacore.facility.compiled import Array, bounding_kernel, inlined, kernel
 from adacore.facility.tree import LEAF, LEAVES, TILE, Tree
 
 GROUP = 4
 ULP = 2.0**-24
 FLUSH = 4
+TESTS = 8 * LEAVES
 
 
 class Cover(NamedTuple):
@@ -21,9 +22,9 @@ class Cover(NamedTuple):
     A candidate gains nothing in a leaf (tile) whose centroid is at least the leaf's (tile's) reach away.
 
     Attributes:
-        minima: Distance to the nearest selected point, float64, shape (tiles, 256).
-        coarse: The same, float32, rounded up, shape (tiles * 16, 16).
-        owner: Pick number of the nearest selected point, int64, shape (tiles, 256).
+        minima: Distance to the nearest selected point, float64, shape (tiles, 512).
+        coarse: The same, float32, rounded up, shape (tiles * 16, 32).
+        owner: Pick number of the nearest selected point, int64, shape (tiles, 512).
         leaf_reach: float32, shape (tiles, 16).
         tile_reach: float32, shape (tiles,).
         tile_floor: Smallest reach of the tile's leaves, float32, shape (tiles,).
@@ -57,7 +58,7 @@ def new_cover(tree: Tree, distance: float) -> Cover:
 
 
 @kernel
-def measure_reach(tree, cover, t):
+def measure_reach(tree: Tree, cover: Cover, t: int) -> None:
     """Bring what a tile's pruning rests on up to date with its minima."""
     d = tree.coarse.shape[1]
     slack = 1.0 + (d + 16) * ULP
@@ -82,7 +83,7 @@ def measure_reach(tree, cover, t):
 
 
 @inlined
-def center_distances(tree, candidate, row, out):
+def center_distances(tree: Tree, candidate: Array, row: int, out: Array) -> None:
     """Write single-precision distances between a candidate and the tiles' centroids."""
     d, tiles = tree.tile_centers.shape
     for s in range(tiles):
@@ -97,7 +98,7 @@ def center_distances(tree, candidate, row, out):
 
 
 @inlined
-def mark_leaves(tree, cover, t, candidate, row, squares, wanted):
+def mark_leaves(tree: Tree, cover: Cover, t: int, candidate: Array, row: int, squares: Array, wanted: Array) -> None:
     """Mark the leaves of a tile in which a candidate may gain something."""
     d = tree.coarse.shape[1]
     for leaf in range(LEAVES):
@@ -109,18 +110,18 @@ def mark_leaves(tree, cover, t, candidate, row, squares, wanted):
             squares[0, leaf] += x * x
     for leaf in range(LEAVES):
         reach = cover.leaf_reach[t, leaf]
-        if squares[0, leaf] < reach * reach * np.float32(1.0 + 2.0**-21):
-            wanted[leaf] = True
+        # Without a branch, so that it is vectorized.
+        wanted[leaf] |= squares[0, leaf] < reach * reach * np.float32(1.0 + 2.0**-21)
 
 
 @inlined
-def square(x):
+def square(x: Any) -> Any:
     """Keep float32 what ``x ** 2`` would make float64."""
     return x * x
 
 
 @inlined
-def add_squares(coarse, leaf, x, squares):
+def add_squares(coarse: Array, leaf: int, x: Array, squares: Array) -> None:
     """Write squared distances between four candidates and a leaf's points.
 
     Four candidates and four dimensions at a time, so that what is loaded once is used four times.
@@ -153,7 +154,7 @@ def add_squares(coarse, leaf, x, squares):
 
 
 @inlined
-def add_gains(minima, masses, leaf, squares, total):
+def add_gains(minima: Array, masses: Array, leaf: int, squares: Array, total: Array) -> None:
     """Add four candidates' gains among a leaf's points to ``total``, point by point."""
     zero = np.float32(0)
     for p in range(LEAF):
@@ -165,7 +166,7 @@ def add_gains(minima, masses, leaf, squares, total):
 
 
 @inlined
-def flush(total, sums):
+def flush(total: Array, sums: Array) -> None:
     """Move the single-precision sums into double-precision ones."""
     for a in range(GROUP):
         s = 0.0
@@ -176,12 +177,22 @@ def flush(total, sums):
 
 
 @bounding_kernel
-def bound_gains(tree, cover, masses, largest_mass, positions, first, last, gains, errors):
+def bound_gains(
+    tree: Tree,
+    cover: Cover,
+    masses: Array,
+    largest_mass: float,
+    positions: Array,
+    first: int,
+    last: int,
+    gains: Array,
+    errors: Array,
+) -> Any:
     """Evaluate candidates in single precision.
 
-    Writes for ``positions[first:last]`` a gain and how far from the true one it may be at most. The error counts, for every
-    point looked at: the rounding of both points' coordinates (2 norms), of their distance (relative d / 2 + 3), of the
-    minimum and of the sums. Returns the number of distances evaluated.
+    Writes for ``positions[first:last]`` a gain and how far from the true one it may be at most. The error counts, for
+    every point looked at: the rounding of the coordinates (2 norms), of their distance (relative d / 2 + 3), of
+    the minimum and of the sums. Returns the number of distances evaluated.
     """
     d, tiles = tree.tile_centers.shape
     x = np.empty((GROUP, d), np.float32)
@@ -205,7 +216,7 @@ def bound_gains(tree, cover, masses, largest_mass, positions, first, last, gains
         for a in range(group):
             center_distances(tree, x, a, centers)
         error, pending = 0.0, 0
-        looked_at = 0
+        looked_at, tested, skipped = 0, 0, 0
         for t in range(tiles):
             near, whole = False, False
             for a in range(group):
@@ -215,6 +226,8 @@ def bound_gains(tree, cover, masses, largest_mass, positions, first, last, gains
                         whole = True
             if not near:
                 continue
+            if tested >= TESTS and 5 * skipped < 2 * tested:
+                whole = True  # Testing leaves costs two fifths of looking at them all.
             wanted[:] = whole
             if not whole:
                 for a in range(group):
@@ -226,6 +239,9 @@ def bound_gains(tree, cover, masses, largest_mass, positions, first, last, gains
                     add_squares(tree.coarse, t * LEAVES + leaf, x, squares)
                     add_gains(cover.coarse, masses, t * LEAVES + leaf, squares, total)
                     count += LEAF
+            if not whole:
+                tested += LEAVES
+                skipped += LEAVES - count // LEAF
             looked_at += count
             error += count * (2.0 * max(norm, tree.tile_norms[t]) + (0.5 * d + 8.0) * cover.tile_max[t])
             pending += 1
@@ -242,14 +258,14 @@ def bound_gains(tree, cover, masses, largest_mass, positions, first, last, gains
 
 
 @kernel
-def point(tree, position, out):
+def point(tree: Tree, position: int, out: Array) -> None:
     """Copy a point's coordinates."""
     for k in range(out.size):
         out[k] = tree.exact[position // LEAF, k, position % LEAF]
 
 
 @inlined
-def exact_distances(exact, leaf, x, out):
+def exact_distances(exact: Array, leaf: int, x: Array, out: Array) -> None:
     """Write double-precision distances between a point and those of a leaf, dimension after dimension."""
     for p in range(LEAF):
         out[p] = 0.0
@@ -263,7 +279,7 @@ def exact_distances(exact, leaf, x, out):
 
 
 @kernel
-def tile_is_near(tree, cover, t, position):
+def tile_is_near(tree: Tree, cover: Cover, t: int, position: int) -> Any:
     """Whether a candidate may gain something in a tile, by the distance to its centroid."""
     s = np.float32(0)
     for k in range(tree.coarse.shape[1]):
@@ -273,8 +289,8 @@ def tile_is_near(tree, cover, t, position):
 
 
 @kernel
-def exact_gains(tree, cover, positions, first, last, gains):
-    """Evaluate candidates in double precision: 16 partial sums in a fixed order. Returns the number of distances."""
+def exact_gains(tree: Tree, cover: Cover, positions: Array, first: int, last: int, gains: Array) -> Any:
+    """Evaluate candidates in double precision: 32 partial sums in a fixed order. Returns the number of distances."""
     tiles, d = tree.masses.shape[0], tree.exact.shape[1]
     x, distances, total = np.empty(d), np.empty(LEAF), np.empty(LEAF)
     evaluated = 0
@@ -294,7 +310,7 @@ def exact_gains(tree, cover, positions, first, last, gains):
 
 
 @kernel
-def exact_sums(tree, positions, first, last, sums):
+def exact_sums(tree: Tree, positions: Array, first: int, last: int, sums: Array) -> Any:
     """Sum the distances from candidates to all points in double precision. Returns the number of distances."""
     tiles, d = tree.masses.shape[0], tree.exact.shape[1]
     x, distances, total = np.empty(d), np.empty(LEAF), np.empty(LEAF)
@@ -311,7 +327,7 @@ def exact_sums(tree, positions, first, last, sums):
 
 
 @kernel
-def add_pick(tree, cover, position, number):
+def add_pick(tree: Tree, cover: Cover, position: int, number: int) -> Any:
     """Select a point: lower the minima of those nearer to it than to what was selected.
 
     Returns the number of distances evaluated and by how much the sum of masses times minima fell.

@@ -8,17 +8,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adacore.facility import dense, heap, medoid, sparse
+from adacore.facility.planning import ENTRIES_PER_POINT, LEAST_ENTRIES, MOST_ENTRIES
 from adacore.facility.points import Points
 from adacore.facility.sparse import TIE
-from adacore.facility.tree import TILE, build_tree
+from adacore.facility.tree import LEAF, build_tree
 from adacore.facility.workers import Workers
 
 FIRST_BATCH = 32
 PAIRS_AT_A_TIME = 20_000_000
 SERIAL_PAIRS = 300_000
-MOST_ENTRIES = 64_000_000
 SAMPLE = 32
 PICKS_AT_A_TIME = 512
+OVERHEAD_PAIRS = 300_000
 
 Reporter = Callable[[int], None]
 
@@ -26,11 +27,11 @@ Reporter = Callable[[int], None]
 class Greedy:
     """Lazy greedy selection that can be continued.
 
-    What decides is a candidate's gain in double precision. Upper bounds on gains, which by submodularity only fall, wait
-    in a heap; those on top are evaluated in single precision with a rigorous error; those which that leaves in question,
-    in double precision. While few points are selected, gains are sums over whole distances, with the tiles and leaves left out
-    that are too far away ("dense"). As soon as it fits in memory and pays, every candidate's list of the points that it
-    would serve is written down, and gains are sums over lists ("sparse").
+    What decides is a candidate's gain in double precision. Upper bounds on gains, which by submodularity only fall,
+    wait in a heap; those on top are evaluated in single precision with a rigorous error; those which that leaves in
+    question, in double precision. While few points are selected, gains are sums over all distances, without the tiles
+    and leaves that are too far away ("dense"). As soon as it fits in memory and pays, every candidate's list of the
+    points that it would serve is written down, and gains are sums over lists ("sparse").
 
     Args:
         points: The points.
@@ -44,8 +45,8 @@ class Greedy:
         self.report = report or (lambda picks: None)
         self.n = points.n
         self.masses = self.tree.masses.reshape(-1)
-        self._masses32 = np.nextafter(self.masses.astype(np.float32), np.float32(np.inf)).reshape(-1, dense.LEAF)
-        self._masses32[self.masses.reshape(-1, dense.LEAF) == 0] = 0
+        self._masses32 = np.nextafter(self.masses.astype(np.float32), np.float32(np.inf)).reshape(-1, LEAF)
+        self._masses32[self.masses.reshape(-1, LEAF) == 0] = 0
         self._largest_mass = float(self._masses32.max())
         self._all = np.arange(self.n)
         self._far = 2.1 * float(self.tree.tile_norms.max())
@@ -58,10 +59,12 @@ class Greedy:
         self.exhausted = False
         self.distances = 0
         self._keys, self._positions, self._size = np.empty(self.n), np.empty(self.n, np.int64), 0
-        self._lists: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int32], NDArray[np.float64]] | None = None
-        self._bounds_of: NDArray[np.float64] | None = None
+        self._lists: sparse.Lists | None = None
+        self._sampling = False
+        self._bounds_of = np.full(self.n, np.inf)
         self._sparse_at = 1.0
-        self._spent = 0
+        self._last_cost = 0, 0
+        self._looked_at = float(self.n)
 
     @property
     def count(self) -> int:
@@ -82,7 +85,7 @@ class Greedy:
             if self._lists is None and self._lists_pay(limit):
                 self._write_lists()
             if self._lists is not None:
-                if self._extend_from_lists(min(limit, self.count + PICKS_AT_A_TIME), floor, target):
+                if self._extend_from_lists(self._lists, min(limit, self.count + PICKS_AT_A_TIME), floor, target):
                     return
             else:
                 found = self._best(floor)
@@ -104,7 +107,7 @@ class Greedy:
             self._share(
                 lambda a, b: medoid.leaf_sum_bounds(tree, near, a, b, low, high),
                 near.size,
-                tree.masses.size // dense.LEAF,
+                tree.masses.size // LEAF,
             )
             keep = low <= min(high.min(), upper.min()) * (1 + 1e-11)
             near, lower = near[keep], low[keep]
@@ -139,11 +142,13 @@ class Greedy:
         """Evaluate candidates in single precision: gains and errors."""
         gains, errors = np.empty(positions.size), np.empty(positions.size)
         tree, cover, masses, largest = self.tree, self.cover, self._masses32, self._largest_mass
+        before = self.distances
         self._share(
             lambda a, b: dense.bound_gains(tree, cover, masses, largest, positions, a, b, gains, errors),
             positions.size,
             self.n,
         )
+        self._looked_at = (self.distances - before) / max(1, positions.size)
         return gains, errors
 
     def _exact(self, positions: NDArray[np.int64], *, medoid: bool) -> NDArray[np.float64]:
@@ -157,7 +162,7 @@ class Greedy:
         return values
 
     def _best(self, floor: float, *, medoid: bool = False) -> tuple[int, float] | None:
-        """Find the candidate with the largest gain, ties to the lowest row, or nothing that gains more than ``floor``."""
+        """Find the candidate with the largest gain, ties to the lowest row; None if none gains more than ``floor``."""
         order, most, low = self.tree.order, FIRST_BATCH, floor
         tried: list[NDArray[np.int64]] = []
         tried_gains: list[NDArray[np.float64]] = []
@@ -248,8 +253,7 @@ class Greedy:
         Returns:
             The position selected, or None if none of them gains anything.
         """
-        if self.count == 0:
-            self._bounds_of = np.full(self.n, np.inf)
+        self._sampling = True
         self._fill(positions, self._bounds_of[positions])
         found = self._best(0.0, medoid=self.count == 0)
         if self.count > 0:
@@ -260,30 +264,42 @@ class Greedy:
         return found[0]
 
     def _capacity(self) -> int:
-        return min(max(128 * self.n, 4_000_000), MOST_ENTRIES)
+        return min(max(ENTRIES_PER_POINT * self.n, LEAST_ENTRIES), MOST_ENTRIES, self.n * self.n // 25)
 
     def _lists_pay(self, limit: int) -> bool:
         """Whether writing the lists fits in memory and costs less than going on without is likely to."""
         if self.count < self._sparse_at:
             return False
         self._sparse_at = max(self.count + 1, 1.3 * self.count)
-        before, self._spent = self._spent, self.distances
-        if self.count < 3:
+        if self.count < 3 or self._cost_of_going_on(limit) < self._cost_of_lists():
             return False
         sample = np.linspace(0, self.n - 1, min(SAMPLE, self.n)).astype(np.int64)
         entries = sparse.count_served(self.tree, self.cover, sample) / sample.size * self.n
         self.distances += sample.size * self.n
-        if 1.3 * entries > self._capacity():
-            return False
-        return True
+        return bool(1.3 * entries <= self._capacity())
+
+    def _cost_of_going_on(self, limit: int) -> float:
+        """Predict the distances evaluated until the last pick, from those for the picks since the last prediction."""
+        picks, spent = self._last_cost
+        self._last_cost = self.count, self.distances
+        each = (self.distances - spent) / max(1, self.count - picks) + OVERHEAD_PAIRS
+        return each * (limit - self.count)
+
+    def _cost_of_lists(self) -> float:
+        """Predict the distances evaluated for all lists, from the last candidates evaluated."""
+        return self._looked_at * self.n
 
     def _write_lists(self) -> None:
         """Write every candidate's list, and evaluate all from them."""
         tree, cover = self.tree, self.cover
         parts = self.workers.threads
         share = self._capacity() // parts
-        starts, lengths = np.zeros(self.n, np.int64), np.zeros(self.n, np.int64)
-        served, distances = np.empty(parts * share, np.int32), np.empty(parts * share)
+        lists = sparse.Lists(
+            np.zeros(self.n, np.int64),
+            np.zeros(self.n, np.int64),
+            np.empty(parts * share, np.int32),
+            np.empty(parts * share),
+        )
         chunk = max(dense.GROUP, min(256, self.n // (8 * parts) // dense.GROUP * dense.GROUP))
         ends = [part * share for part in range(parts)]
         free = list(range(parts))
@@ -292,7 +308,7 @@ class Greedy:
             part = free.pop()
             if ends[part] >= 0:
                 ends[part], evaluated = sparse.list_served(
-                    tree, cover, first, last, ends[part], (part + 1) * share, starts, lengths, served, distances
+                    tree, cover, first, last, ends[part], (part + 1) * share, lists
                 )
             else:
                 evaluated = 0
@@ -302,24 +318,23 @@ class Greedy:
         self.distances += self.workers.share(work, self.n, chunk)
         if min(ends) < 0:
             return
-        self._lists = starts, lengths, served, distances
+        self._lists = lists
         gains = np.empty(self.n)
         minima, masses = self.minima, self.masses
         everyone = self._all
         self.workers.share(
-            lambda a, b: sparse.list_gains(everyone, a, b, starts, lengths, served, distances, minima, masses, gains),
+            lambda a, b: sparse.list_gains(everyone, a, b, lists, minima, masses, gains),
             self.n,
             4096,
         )
         self._fill(everyone, gains)
 
-    def _extend_from_lists(self, limit: int, floor: float, target: float) -> bool:
+    def _extend_from_lists(self, lists: sparse.Lists, limit: int, floor: float, target: float) -> bool:
         """Select from the lists; returns whether to stop."""
-        assert self._lists is not None
         picks, gains = np.empty(limit, np.int64), np.empty(limit)
         picks[: self.count], gains[: self.count] = self.picks, self.gains
         count, self._size, self.total, done = sparse.pick_from_lists(
-            self._keys, self._positions, self.tree.order, self._size, *self._lists, self.minima, self.owner, self.masses,
+            self._keys, self._positions, self.tree.order, self._size, lists, self.minima, self.owner, self.masses,
             picks, gains, self.count, limit, floor, target, self.total, self._margin,
         )  # fmt: skip
         self.picks, self.gains = picks[:count], gains[:count]
@@ -335,13 +350,13 @@ class Greedy:
             The bounds, float64, shape (candidates with something to gain,).
         """
         keys, positions = self._keys[: self._size].copy(), self._positions[: self._size].copy()
-        if not self.exhausted and self._bounds_of is not None:
+        if not self.exhausted and self._sampling:
             self.bound_all()
             return self._keys[: self._size].copy()
         if self._lists is not None:
             minima, masses, lists = self.minima, self.masses, self._lists
             self.workers.share(
-                lambda a, b: sparse.list_gains(positions, a, b, *lists, minima, masses, keys), positions.size, 4096
+                lambda a, b: sparse.list_gains(positions, a, b, lists, minima, masses, keys), positions.size, 4096
             )
             return keys
         most = min(most, positions.size)

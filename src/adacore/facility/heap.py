@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from adacore.facility.compiled import kernel
+from typing import Any
+
+from adacore.facility.compiled import Array, kernel
 
 
 @kernel
-def above(keys, rows, positions, a, b):
+def above(keys: Array, rows: Array, positions: Array, a: int, b: int) -> Any:
     """Whether the entry at ``a`` belongs above the one at ``b``."""
     if keys[a] != keys[b]:
         return keys[a] > keys[b]
@@ -14,13 +16,15 @@ def above(keys, rows, positions, a, b):
 
 
 @kernel
-def swap(keys, positions, a, b):
+def swap(keys: Array, positions: Array, a: int, b: int) -> None:
+    """Exchange two entries."""
     keys[a], keys[b] = keys[b], keys[a]
     positions[a], positions[b] = positions[b], positions[a]
 
 
 @kernel
-def sift_down(keys, positions, rows, size, i):
+def sift_down(keys: Array, positions: Array, rows: Array, size: int, i: int) -> None:
+    """Let an entry sink to where it belongs."""
     while True:
         child = 2 * i + 1
         if child >= size:
@@ -34,13 +38,14 @@ def sift_down(keys, positions, rows, size, i):
 
 
 @kernel
-def heapify(keys, positions, rows, size):
+def heapify(keys: Array, positions: Array, rows: Array, size: int) -> None:
+    """Make a heap of entries in any order."""
     for i in range(size // 2 - 1, -1, -1):
         sift_down(keys, positions, rows, size, i)
 
 
 @kernel
-def push(keys, positions, rows, size, key, position):
+def push(keys: Array, positions: Array, rows: Array, size: int, key: float, position: int) -> Any:
     """Add an entry; return the new size."""
     i = size
     keys[i], positions[i] = key, position
@@ -54,7 +59,7 @@ def push(keys, positions, rows, size, key, position):
 
 
 @kernel
-def pop(keys, positions, rows, size):
+def pop(keys: Array, positions: Array, rows: Array, size: int) -> Any:
     """Remove the top entry, leaving it just behind the heap; return the new size."""
     size -= 1
     swap(keys, positions, 0, size)
@@ -63,7 +68,7 @@ def pop(keys, positions, rows, size):
 
 
 @kernel
-def pop_batch(keys, positions, rows, size, threshold, most, out):
+def pop_batch(keys: Array, positions: Array, rows: Array, size: int, threshold: float, most: int, out: Array) -> Any:
     """Remove at most so many of the top entries whose keys reach a threshold; return how many and the new size."""
     count = 0
     while size > 0 and count < most and keys[0] > 0.0 and keys[0] >= threshold:
@@ -74,7 +79,9 @@ def pop_batch(keys, positions, rows, size, threshold, most, out):
 
 
 @kernel
-def push_batch(keys, positions, rows, size, new_keys, new_positions, count):
+def push_batch(
+    keys: Array, positions: Array, rows: Array, size: int, new_keys: Array, new_positions: Array, count: int
+) -> Any:
     """Add entries, but for those with nothing to gain; return the new size."""
     for c in range(count):
         if new_keys[c] > 0.0:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from adacore.facility.compiled import bounding_kernel
+from adacore.facility.compiled import Array, bounding_kernel
 from adacore.facility.dense import ULP
-from adacore.facility.tree import LEAF, LEAVES
+from adacore.facility.tree import LEAF, LEAVES, Tree
 
 
 @bounding_kernel
-def tile_sum_bounds(tree, first, last, lower, upper):
+def tile_sum_bounds(tree: Tree, first: int, last: int, lower: Array, upper: Array) -> Any:
     """Bound sums of distances from points to all points, by tiles.
 
     Around a centroid c with mean squared distance v, by Jensen's inequality twice:
@@ -40,7 +42,7 @@ def tile_sum_bounds(tree, first, last, lower, upper):
 
 
 @bounding_kernel
-def leaf_sum_bounds(tree, positions, first, last, lower, upper):
+def leaf_sum_bounds(tree: Tree, positions: Array, first: int, last: int, lower: Array, upper: Array) -> Any:
     """As ``tile_sum_bounds``, by leaves, for some candidates."""
     d, tiles = tree.tile_centers.shape
     squares = np.empty(LEAVES, np.float32)

@@ -33,6 +33,6 @@ def facility_objective(x: Any, indices: ArrayLike) -> float:
     chosen = rows[torch.from_numpy(np.asarray(indices, dtype=np.int64))]
     nearest = [
         torch.cdist(chunk, chosen, compute_mode="donot_use_mm_for_euclid_dist").amin(1)
-        for chunk in rows.split(max(1, _CELLS // len(chosen)))
+        for chunk in torch.split(rows, max(1, _CELLS // len(chosen)))
     ]
     return float(torch.cat(nearest).sum()) * points.scale

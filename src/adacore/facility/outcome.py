@@ -50,7 +50,9 @@ def outcome_of(greedy: Greedy, method: str, lower_bound: float | None = None) ->
     objective = float(sparse.sum_minima(greedy.masses, greedy.minima))
     return Outcome(
         indices=greedy.tree.order[greedy.picks],
-        weights=np.bincount(greedy.owner, weights=greedy.masses, minlength=greedy.count)[: greedy.count],
+        weights=np.bincount(greedy.owner, weights=greedy.masses, minlength=greedy.count)[: greedy.count].astype(
+            np.float64
+        ),
         gains=greedy.gains,
         objective=objective,
         lower_bound=bound_below(greedy, objective) if lower_bound is None else lower_bound,
@@ -62,8 +64,8 @@ def outcome_of(greedy: Greedy, method: str, lower_bound: float | None = None) ->
 def bound_below(greedy: Greedy, objective: float) -> float:
     """Bound L of the best subset of the same size from below.
 
-    By submodularity L(S*) >= L(S) - sum of the k largest remaining gains, for every S* of size k; upper bounds on gains do
-    as well. The largest are brought up to date: all from lists, or as many as cost a twentieth of the selection.
+    By submodularity L(S*) >= L(S) - sum of the k largest remaining gains, for every S* of size k; upper bounds on gains
+    do as well. The largest are brought up to date: all from lists, or as many as cost a twentieth of the selection.
 
     Args:
         greedy: The selection.

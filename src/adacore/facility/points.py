@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Points:
-    """Points with masses, scaled by a power of two to a spread near 1, so that squares of differences neither over- nor underflow.
+    """Points with masses, scaled by a power of two to a spread near 1, so that no square over- or underflows.
 
     Attributes:
         rows: Coordinates divided by ``scale``, float64, shape (n, d), C-contiguous.

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from adacore.facility import sparse
-from adacore.facility.dense import LEAVES, TILE, exact_distances, measure_reach, new_cover, point, tile_is_near
-from adacore.facility.compiled import kernel
+from adacore.facility.compiled import Array, kernel
+from adacore.facility.dense import Cover, exact_distances, measure_reach, new_cover, point, tile_is_near
 from adacore.facility.greedy import Greedy
 from adacore.facility.outcome import Outcome
 from adacore.facility.points import Points
-from adacore.facility.tree import LEAF
+from adacore.facility.tree import LEAF, LEAVES, TILE, Tree
 from adacore.facility.workers import Workers
 
 PASSES = 20
@@ -83,7 +84,7 @@ def refined(points: Points, outcome: Outcome, workers: Workers) -> Outcome:
     return replace(
         outcome,
         indices=tree.order[medoids],
-        weights=np.bincount(again.owner, weights=again.masses, minlength=k)[:k],
+        weights=np.bincount(again.owner, weights=again.masses, minlength=k)[:k].astype(np.float64),
         gains=again.gains,
         objective=objective,
         distances=int(outcome.distances + evaluated + run.distances + again.distances),
@@ -91,7 +92,16 @@ def refined(points: Points, outcome: Outcome, workers: Workers) -> Outcome:
 
 
 @kernel
-def find_seconds(tree, reach, medoids, nearest, owner, second, second_owner, tiles):
+def find_seconds(
+    tree: Tree,
+    reach: Cover,
+    medoids: Array,
+    nearest: Array,
+    owner: Array,
+    second: Array,
+    second_owner: Array,
+    tiles: Array,
+) -> Any:
     """Find the nearest and second nearest medoid of all points of some tiles. Returns the number of distances."""
     d = tree.exact.shape[1]
     x, distances = np.empty(d), np.empty(LEAF)
@@ -115,7 +125,7 @@ def find_seconds(tree, reach, medoids, nearest, owner, second, second_owner, til
 
 
 @kernel
-def spread_reach(tree, reach, nearest, second, t):
+def spread_reach(tree: Tree, reach: Cover, nearest: Array, second: Array, t: int) -> None:
     """A candidate matters to a point nearer to it than its second nearest medoid."""
     for p in range(TILE):
         value = second[t * TILE + p]
@@ -124,7 +134,7 @@ def spread_reach(tree, reach, nearest, second, t):
 
 
 @kernel
-def fill_removal(masses, nearest, owner, second, removal):
+def fill_removal(masses: Array, nearest: Array, owner: Array, second: Array, removal: Array) -> None:
     """Write what the removal of each medoid costs."""
     removal[:] = 0.0
     for i in range(masses.size):
@@ -134,8 +144,20 @@ def fill_removal(masses, nearest, owner, second, removal):
 
 @kernel
 def swap_some(
-    tree, reach, masses, medoids, is_medoid, nearest, owner, second, second_owner, removal, first, last, least
-):  # fmt: skip
+    tree: Tree,
+    reach: Cover,
+    masses: Array,
+    medoids: Array,
+    is_medoid: Array,
+    nearest: Array,
+    owner: Array,
+    second: Array,
+    second_owner: Array,
+    removal: Array,
+    first: int,
+    last: int,
+    least: float,
+) -> Any:
     """Try candidates as medoids, and swap each for the medoid whose loss it makes up for best, if L falls."""
     d, k, tiles = tree.exact.shape[1], medoids.size, tree.masses.shape[0]
     x, distances, change = np.empty(d), np.empty(tree.masses.size), np.empty(k)
@@ -164,7 +186,7 @@ def swap_some(
                         change[owner[i]] -= masses[i] * (min(second[i], 1e9) - nearest[i])
                     elif distance < second[i]:
                         change[owner[i]] -= masses[i] * (min(second[i], 1e9) - distance)
-        out = np.argmin(change)
+        out = int(np.argmin(change))
         if change[out] - gain >= -least:
             continue
         is_medoid[medoids[out]], is_medoid[c] = False, True
@@ -179,7 +201,19 @@ def swap_some(
 
 
 @kernel
-def replace_in_tile(tree, reach, medoids, nearest, owner, second, second_owner, t, out, near, distances):
+def replace_in_tile(
+    tree: Tree,
+    reach: Cover,
+    medoids: Array,
+    nearest: Array,
+    owner: Array,
+    second: Array,
+    second_owner: Array,
+    t: int,
+    out: int,
+    near: bool,
+    distances: Array,
+) -> Any:
     """Bring a tile's nearest and second nearest medoids up to date after one was replaced."""
     d = tree.exact.shape[1]
     evaluated, changed = 0, False

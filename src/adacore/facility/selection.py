@@ -37,22 +37,22 @@ def facility_location(
     """Choose the examples that stand for all: greedy facility location on Euclidean distances.
 
     Makes L(S) = sum_i w_i min_{j in S} ||x_i - x_j|| small, eq. (12), one example after another: first the medoid, then
-    always what lowers L most. Greedy gains at least 1 - 1/e of what the best S of the same size gains over the first pick.
+    always what lowers L most. Greedy gains at least 1 - 1/e of what the best S of the same size gains, eq. (13).
     Memory is O(n d).
 
     Args:
         x: Coordinates, numpy array or torch tensor on any device, real, shape (n, d).
         budget: How many to select, in [1, n].
         fraction: Share to select, in (0, 1].
-        tolerance: Select until L(S) is at most this, the cover problem (13), in the units of ``x``, at least 0. Greedy then
-            needs at most 1 + ln(max_j F({j}) / smallest last gain) times as many as the smallest such S (Wolsey 1982).
-        labels: Class of each example, shape (n,): selection within each class, budgets in proportion to the classes' sizes,
-            one tolerance for all classes together.
-        method: ``"exact"`` selects what naive greedy in float64 selects; gains within 1e-12 relative are a tie, which the
-            lower index wins. ``"stochastic"`` looks at (n / k) ln(1 / epsilon) random candidates for each pick: in
+        tolerance: Select until L(S) is at most this, the cover problem (13), in the units of ``x``, at least 0. Greedy
+            needs at most 1 + ln(max_j F({j}) / smallest gain) times as many as the smallest such S (Wolsey 1982).
+        labels: Class of each example, shape (n,): selection within each class, budgets in proportion to the classes'
+            sizes, one tolerance for all classes together.
+        method: ``"exact"`` selects what naive greedy in float64 selects; gains within 1e-12 relative are a tie, which
+            the lower index wins. ``"stochastic"`` looks at (n / k) ln(1 / epsilon) random candidates for each pick: in
             expectation 1 - 1/e - epsilon of the best gain. ``"sampled"`` is exact greedy on a uniform sample of
-            max(50,000, 20 k) examples, evaluated on all: for every S, L differs from its estimate by the sample of size
-            m by at most n D sqrt(ln(2 / delta) / (2 m)) with probability 1 - delta, D being the diameter.
+            m = max(50,000, 20 k) examples, evaluated on all; for any S fixed beforehand, L and its estimate differ by
+            at most n D sqrt(ln(2 / delta) / (2 m)) with probability 1 - delta, D being the diameter.
         seed: Seed or generator of what is random, for the latter two.
         weights: Mass of each example, shape (n,), at least 0; one each if None.
         refine: Afterwards swap selected examples for others as long as that lowers L (FasterPAM's rule).
@@ -61,8 +61,8 @@ def facility_location(
 
     Returns:
         The coreset. Indices in pick order (class by class), weights the masses nearest to each, and ``objective``,
-        ``gains`` and ``lower_bound``; ``statistics`` say how many ``distances`` were evaluated and which ``method`` ran.
-        Fewer than asked for are selected where nothing more is to be gained.
+        ``gains`` and ``lower_bound``; ``statistics`` say how many ``distances`` were evaluated and which ``method``
+        ran. Fewer than asked for are selected where nothing more is to be gained.
 
     Raises:
         ValueError: If a value, shape, size or name is not as described.

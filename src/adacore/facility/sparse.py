@@ -2,18 +2,37 @@
 
 from __future__ import annotations
 
-import numpy as np
+from typing import Any, NamedTuple
 
-from adacore.facility.compiled import bounding_kernel, kernel
-from adacore.facility.dense import GROUP, ULP, add_squares, center_distances, exact_distances, mark_leaves, point
+import numpy as np
+from numpy.typing import NDArray
+
+from adacore.facility.compiled import Array, bounding_kernel, kernel
+from adacore.facility.dense import GROUP, ULP, Cover, add_squares, center_distances, exact_distances, mark_leaves, point
 from adacore.facility.heap import pop, push
-from adacore.facility.tree import LEAF, LEAVES, TILE
+from adacore.facility.tree import LEAF, LEAVES, TILE, Tree
 
 TIE = 1e-12
 
 
+class Lists(NamedTuple):
+    """For every candidate the points that it would serve: nearer to it than to what is selected.
+
+    Attributes:
+        starts: Where its list begins, int64, shape (n,).
+        lengths: How long it is, int64, shape (n,).
+        served: Positions of points, int32, shape (entries,).
+        distances: Distances to them, float64, shape (entries,).
+    """
+
+    starts: NDArray[np.int64]
+    lengths: NDArray[np.int64]
+    served: NDArray[np.int32]
+    distances: NDArray[np.float64]
+
+
 @kernel
-def distance_to(tree, x, position):
+def distance_to(tree: Tree, x: Array, position: int) -> Any:
     """Distance in double precision, dimension after dimension."""
     s = 0.0
     for k in range(x.size):
@@ -23,7 +42,7 @@ def distance_to(tree, x, position):
 
 
 @kernel
-def count_served(tree, cover, positions):
+def count_served(tree: Tree, cover: Cover, positions: Array) -> Any:
     """Count the points to which these candidates are nearer than what is selected."""
     x, total = np.empty(tree.exact.shape[1]), 0
     for c in range(positions.size):
@@ -35,7 +54,7 @@ def count_served(tree, cover, positions):
 
 
 @bounding_kernel
-def list_served(tree, cover, first, last, begin, end, starts, lengths, served, distances):
+def list_served(tree: Tree, cover: Cover, first: int, last: int, begin: int, end: int, lists: Lists) -> Any:
     """List the points that the candidates at ``first`` to ``last`` would serve, in ``served[begin:end]``.
 
     Single precision only decides what is looked at. Returns where the lists end, or -1 if they do not fit, and the
@@ -106,44 +125,61 @@ def list_served(tree, cover, first, last, begin, end, starts, lengths, served, d
         for a in range(group):
             if begin + counts[a] > end:
                 return -1, evaluated
-            starts[start + a], lengths[start + a] = begin, counts[a]
+            lists.starts[start + a], lists.lengths[start + a] = begin, counts[a]
             for c in range(counts[a]):
-                served[begin + c], distances[begin + c] = found[a, c], found_distances[a, c]
+                lists.served[begin + c], lists.distances[begin + c] = found[a, c], found_distances[a, c]
             begin += counts[a]
     return begin, evaluated
 
 
 @kernel
-def list_gain(position, starts, lengths, served, distances, minima, masses):
+def list_gain(position: int, lists: Lists, minima: Array, masses: Array) -> Any:
     """Sum a candidate's gain and drop from its list what it can no longer serve."""
-    begin, kept, total = starts[position], 0, 0.0
-    for c in range(begin, begin + lengths[position]):
+    served, distances = lists.served, lists.distances
+    begin, kept, total = lists.starts[position], 0, 0.0
+    for c in range(begin, begin + lists.lengths[position]):
         i = served[c]
         if distances[c] < minima[i]:
             total += masses[i] * (minima[i] - distances[c])
             served[begin + kept], distances[begin + kept] = i, distances[c]
             kept += 1
-    lengths[position] = kept
+    lists.lengths[position] = kept
     return total
 
 
 @kernel
-def list_gains(positions, first, last, starts, lengths, served, distances, minima, masses, gains):
+def list_gains(
+    positions: Array, first: int, last: int, lists: Lists, minima: Array, masses: Array, gains: Array
+) -> Any:
     """Evaluate candidates from their lists; returns 0, for no distance is evaluated."""
     for c in range(first, last):
-        gains[c] = list_gain(positions[c], starts, lengths, served, distances, minima, masses)
+        gains[c] = list_gain(positions[c], lists, minima, masses)
     return 0
 
 
 @kernel
 def pick_from_lists(
-    keys, positions, rows, size, starts, lengths, served, distances, minima, owner, masses,
-    picks, gains, count, limit, floor, target, total, margin,
-):  # fmt: skip
+    keys: Array,
+    positions: Array,
+    rows: Array,
+    size: int,
+    lists: Lists,
+    minima: Array,
+    owner: Array,
+    masses: Array,
+    picks: Array,
+    gains: Array,
+    count: int,
+    limit: int,
+    floor: float,
+    target: float,
+    total: float,
+    margin: float,
+) -> Any:
     """Select by lazy evaluation until ``limit`` picks, a gain of at most ``floor`` or a total of at most ``target``.
 
-    Returns the number of picks, the size of the heap, the total (running, but exact where it is within ``margin`` of the
-    target), and whether there is nothing more to do.
+    Returns the number of picks, the size of the heap, the total (running, but exact where it is within ``margin`` of
+    the target), and whether there is nothing more to do.
     """
     tried, tried_gains = np.empty(size, np.int64), np.empty(size)
     while count < limit:
@@ -151,7 +187,7 @@ def pick_from_lists(
         while size > 0 and keys[0] > floor and keys[0] >= best * (1.0 - TIE):
             position = positions[0]
             size = pop(keys, positions, rows, size)
-            gain = list_gain(position, starts, lengths, served, distances, minima, masses)
+            gain = list_gain(position, lists, minima, masses)
             if gain > 0.0:
                 tried[tries], tried_gains[tries] = position, gain
                 tries += 1
@@ -165,10 +201,10 @@ def pick_from_lists(
                 size = push(keys, positions, rows, size, tried_gains[c], tried[c])
         if pick < 0:
             return count, size, total, True
-        for c in range(starts[pick], starts[pick] + lengths[pick]):
-            i = served[c]
-            if distances[c] < minima[i]:
-                minima[i] = distances[c]
+        for c in range(lists.starts[pick], lists.starts[pick] + lists.lengths[pick]):
+            i = lists.served[c]
+            if lists.distances[c] < minima[i]:
+                minima[i] = lists.distances[c]
                 owner[i] = count
         picks[count], gains[count] = pick, gained
         count += 1
@@ -181,7 +217,7 @@ def pick_from_lists(
 
 
 @kernel
-def sum_minima(masses, minima):
+def sum_minima(masses: Array, minima: Array) -> Any:
     """Sum masses times minima: tile by tile, in a fixed order."""
     total = 0.0
     for first in range(0, masses.size, TILE):

@@ -1,17 +1,17 @@
-"""Points in the order of a ball tree of two levels: tiles of 256 points, each of 16 leaves of 16 points."""
+"""Points in the order of a ball tree of two levels: tiles of 512 points, each of 16 leaves of 32 points."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from adacore.facility.compiled import kernel
+from adacore.facility.compiled import Array, kernel
 from adacore.facility.points import Points
 
-TILE = 256
-LEAF = 16
+TILE = 512
+LEAF = 32
 LEAVES = TILE // LEAF
 
 
@@ -22,17 +22,17 @@ class Tree(NamedTuple):
 
     Attributes:
         order: Row of the point at each position, int64, shape (n,).
-        exact: Coordinates, leaf by leaf, float64, shape (tiles * 16, d, 16).
+        exact: Coordinates, leaf by leaf, float64, shape (tiles * 16, d, 32).
         coarse: Coordinates less their mean, float32, same shape.
-        masses: Mass of each point, float64, shape (tiles, 256).
+        masses: Mass of each point, float64, shape (tiles, 512).
         leaf_centers: Mass-weighted centroid of each leaf of ``coarse``, float32, shape (tiles, d, 16).
         leaf_variances: Mean squared distance to it, shape (tiles, 16).
         leaf_masses: Mass of each leaf, shape (tiles, 16).
-        leaf_distances: Distance of each point to its leaf's centroid, float32, rounded up, shape (tiles, 256).
+        leaf_distances: Distance of each point to its leaf's centroid, float32, rounded up, shape (tiles, 512).
         tile_centers: As above for each tile, float32, shape (d, tiles).
         tile_variances: Shape (tiles,).
         tile_masses: Shape (tiles,).
-        tile_distances: Shape (tiles, 256).
+        tile_distances: Shape (tiles, 512).
         tile_radii: Largest of ``tile_distances`` in each tile, float32, shape (tiles,).
         tile_norms: Largest norm of ``coarse`` in each tile, float64, shape (tiles,).
     """
@@ -98,7 +98,8 @@ def build_tree(points: Points) -> Tree:
 
 
 @kernel
-def farthest(rows, order, first, last, point):
+def farthest(rows: Array, order: Array, first: int, last: int, point: Array) -> Any:
+    """Find the row of a range that is farthest from a point."""
     best, where = -1.0, first
     for i in range(first, last):
         s = 0.0
@@ -111,7 +112,7 @@ def farthest(rows, order, first, last, point):
 
 
 @kernel
-def partition(keys, order, first, last, middle):
+def partition(keys: Array, order: Array, first: int, last: int, middle: int) -> None:
     """Quickselect: afterwards no key before ``middle`` exceeds one from it on."""
     low, high = first, last - 1
     while low < high:
@@ -137,7 +138,7 @@ def partition(keys, order, first, last, middle):
 
 
 @kernel
-def sort_into_leaves(rows, order):
+def sort_into_leaves(rows: Array, order: Array) -> None:
     """Halve along the line through two points far apart, again and again, until a leaf is left."""
     n, d = rows.shape
     keys = np.empty(n)
@@ -171,7 +172,10 @@ def sort_into_leaves(rows, order):
 
 
 @kernel
-def fill_tiles(rows, masses, order, mean, exact, coarse, tile_masses):
+def fill_tiles(
+    rows: Array, masses: Array, order: Array, mean: Array, exact: Array, coarse: Array, tile_masses: Array
+) -> None:
+    """Copy coordinates and masses into tiles; what is left over holds copies of the last point, of mass 0."""
     n, d = rows.shape
     for t in range(tile_masses.shape[0]):
         for p in range(TILE):
@@ -184,7 +188,7 @@ def fill_tiles(rows, masses, order, mean, exact, coarse, tile_masses):
 
 
 @kernel
-def centroid(coarse, masses, t, first, last, center):
+def centroid(coarse: Array, masses: Array, t: int, first: int, last: int, center: Array) -> Any:
     """Write the mass-weighted centroid of some points of a tile; return their mass."""
     total = 0.0
     for p in range(first, last):
@@ -198,7 +202,7 @@ def centroid(coarse, masses, t, first, last, center):
 
 
 @kernel
-def spread(coarse, masses, t, first, last, center, distances):
+def spread(coarse: Array, masses: Array, t: int, first: int, last: int, center: Array, distances: Array) -> Any:
     """Write distances to a center, rounded up; return their weighted sum of squares and the largest."""
     squares, largest = 0.0, 0.0
     for p in range(first, last):
@@ -213,7 +217,17 @@ def spread(coarse, masses, t, first, last, center, distances):
 
 
 @kernel
-def summarize(coarse, masses, leaf_centers, leaf_stats, leaf_distances, tile_centers, tile_stats, tile_distances):
+def summarize(
+    coarse: Array,
+    masses: Array,
+    leaf_centers: Array,
+    leaf_stats: Array,
+    leaf_distances: Array,
+    tile_centers: Array,
+    tile_stats: Array,
+    tile_distances: Array,
+) -> None:
+    """Write the centroids of leaves and tiles, and what bounds rest on."""
     d, tiles = tile_centers.shape
     center = np.empty(d, np.float32)
     for t in range(tiles):
