@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -248,8 +249,17 @@ def _run_classes(select_class: Callable[[int], Coreset], counts: NDArray[np.int6
     alone = [int(c) for c in largest_first if heavy[c]]
     together = [int(c) for c in largest_first if not heavy[c]]
     done = {c: select_class(c) for c in alone}
-    done.update(zip(together, run_in_threads(select_class, together), strict=True))
+    with _one_blas_thread() if len(together) > 1 else nullcontext():  # each
+        done.update(zip(together, run_in_threads(select_class, together), strict=True))
     return [done[c] for c in range(len(counts))]
+
+
+def _one_blas_thread() -> AbstractContextManager[object]:
+    """Keep BLAS from starting threads of its own in every thread, where its waiting threads would fight for cores."""
+    from threadpoolctl import threadpool_limits
+
+    limits: AbstractContextManager[object] = threadpool_limits(1, user_api="blas")
+    return limits
 
 
 def _batch_means(snapshot: Snapshot, batches: Sequence[NDArray[np.int64]]) -> Snapshot:

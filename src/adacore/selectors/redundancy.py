@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-import warnings
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -16,9 +14,6 @@ from adacore.selectors.base import Grain, Traits, needed
 from adacore.selectors.farthest_first import squared_distances
 from adacore.selectors.settings import check_whole
 from adacore.snapshot import Requirements, Snapshot
-
-# While it clusters, scikit-learn limits BLAS threads for the whole process; two at once would leave the limit behind.
-_CLUSTERING = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -93,9 +88,9 @@ def _k_means(
     points: NDArray[np.float64], k: int, iterations: int, seed: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     from sklearn.cluster import KMeans
-    from sklearn.exceptions import ConvergenceWarning
 
-    with _CLUSTERING, warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct points than clusters
-        found = KMeans(k, init="k-means++", n_init=1, max_iter=iterations, random_state=seed).fit(points)
+    distinct, members = np.unique(points, axis=0, return_inverse=True)
+    if len(distinct) <= k:
+        return members.astype(np.int64), distinct
+    found = KMeans(k, init="k-means++", n_init=1, max_iter=iterations, random_state=seed).fit(points)
     return found.labels_.astype(np.int64), found.cluster_centers_
