@@ -17,6 +17,9 @@ from adacore.selectors.base import Grain, HasObjective, Selector, Traits
 from adacore.selectors.settings import check_whole
 from adacore.snapshot import Requirements, Snapshot
 
+_FEW = 1000
+"""Examples below which starting threads takes longer than it saves."""
+
 
 @dataclass(frozen=True)
 class _Wrapper:
@@ -244,8 +247,8 @@ def _take_class(snapshot: Snapshot, rows: NDArray[np.int64], label: np.int64) ->
 
 def _run_classes(select_class: Callable[[int], Coreset], counts: NDArray[np.int64]) -> list[Coreset]:
     """Run a class that outweighs the others' share on all threads by itself, the rest side by side, largest first."""
-    largest_first = np.argsort(-counts, kind="stable")
-    heavy = counts * thread_count() > counts.sum()
+    total, largest_first = counts.sum(), np.argsort(-counts, kind="stable")
+    heavy = (counts * thread_count() > total) | (total < _FEW)
     alone = [int(c) for c in largest_first if heavy[c]]
     together = [int(c) for c in largest_first if not heavy[c]]
     done = {c: select_class(c) for c in alone}

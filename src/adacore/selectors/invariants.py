@@ -202,11 +202,11 @@ def _check_repeatable(selector: Selector, seed: int) -> None:
 
 
 def _check_threads(selector: Selector, seed: int) -> None:
-    snapshot, budget = _case(selector, seed)
+    snapshot = synthetic_snapshot(selector.requirements(), _labels(seed, 1500), seed=seed)  # enough to start threads
     answers = []
     for threads in (1, 2, 4):
         with _torch_threads(threads):
-            answers.append(_select(selector, snapshot, budget, seed))
+            answers.append(_select(selector, snapshot, 60, seed))
     for answer in answers[1:]:
         _require(np.array_equal(answers[0].indices, answer.indices), "the number of threads changed what was chosen")
         _require(np.allclose(answers[0].weights, answer.weights), "the number of threads changed the weights")
