@@ -173,9 +173,9 @@ def write_report(
     )
     introduction = (
         f"Hardware: {describe_machine()}. {versions}; against {', '.join(PINNED)}. Command: "
-        "`python benchmarks/facility_location.py`, which writes this page. Every timing is a process of its own, ours and "
-        f"theirs in turns: medians of {REPEATS} runs of ours (fewer where said) and {PEER_REPEATS} of theirs, least and "
-        "most in brackets. Computing distances counts on both sides; compiling counts on neither. Objectives are "
+        "`python benchmarks/facility_location.py`, which writes this page. Every timing is a process of its own, ours "
+        f"and theirs in turns: medians of {REPEATS} runs of ours (or fewer) and {PEER_REPEATS} of theirs, least "
+        "and most in brackets. Computing distances counts on both sides; compiling counts on neither. Objectives are "
         "recomputed in float64 from the indices."
     )
     lines = ["# Facility location, measured", "", introduction, ""]

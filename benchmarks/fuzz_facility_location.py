@@ -4,7 +4,8 @@
     python benchmarks/fuzz_facility_location.py --problems 100000
 
 The oracle holds all distances in float64 and looks at every candidate for every pick. A pick may differ from the
-oracle's only where the two are a tie up to the rounding of the oracle's own sums. Every problem follows from its number alone.
+oracle's only where the two are a tie up to the rounding of the oracle's own sums. Every problem follows from its number
+alone.
 """
 
 from __future__ import annotations

@@ -42,7 +42,9 @@ def test_the_lower_bound_is_the_one_of_submodularity(seed):
     minima = distances[:, coreset.indices].min(axis=1)
     gains = np.maximum(0, minima[:, None] - distances).sum(axis=0)
     gains[coreset.indices] = 0
-    assert coreset.lower_bound == pytest.approx(max(0, minima.sum() - np.sort(gains)[-20:].sum()), rel=1e-9, abs=1e-12)
+    bound = max(0, minima.sum() - np.sort(gains)[-20:].sum())
+    # Gains are bounded in single precision where no lists were written: the bound may be a little lower, never higher.
+    assert 0.999 * bound <= coreset.lower_bound <= bound * (1 + 1e-12)
 
 
 def test_the_bound_costs_less_than_a_tenth_of_the_selection():

@@ -17,6 +17,8 @@ from adacore.facility.workers import Workers
 
 Reporter = Callable[[int, int], None]
 
+NEGLIGIBLE = 1e-9
+
 
 @dataclass(frozen=True)
 class Request:
@@ -129,7 +131,7 @@ def select_cover(parts: Sequence[Points], target: float, workers: Workers, repor
     while sum(run.total for run in runs) > target and not all(run.exhausted for run in runs):
         for run in runs:
             run.extend(run.n, floor=floor)
-        floor = floor / 2 if floor > 1e-300 else 0.0
+        floor = floor / 2 if floor > NEGLIGIBLE * sum(run.total for run in runs) else 0.0
     keep = _cut(runs, target)
     return [
         outcome_of(run if keep[c] == run.count else replay(parts[c], run.picks[: keep[c]], run, workers), "exact")

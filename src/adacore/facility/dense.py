@@ -289,6 +289,15 @@ def tile_is_near(tree: Tree, cover: Cover, t: int, position: int) -> Any:
 
 
 @kernel
+def sum_lanes(lanes: Array) -> Any:
+    """Sum partial sums from first to last."""
+    s = 0.0
+    for p in range(lanes.size):
+        s += lanes[p]
+    return s
+
+
+@kernel
 def exact_gains(tree: Tree, cover: Cover, positions: Array, first: int, last: int, gains: Array) -> Any:
     """Evaluate candidates in double precision: 32 partial sums in a fixed order. Returns the number of distances."""
     tiles, d = tree.masses.shape[0], tree.exact.shape[1]
@@ -305,7 +314,7 @@ def exact_gains(tree: Tree, cover: Cover, positions: Array, first: int, last: in
                         i = leaf * LEAF + p
                         total[p] += tree.masses[t, i] * max(0.0, cover.minima[t, i] - distances[p])
                 evaluated += TILE
-        gains[c] = total.sum()
+        gains[c] = sum_lanes(total)
     return evaluated
 
 
@@ -322,7 +331,7 @@ def exact_sums(tree: Tree, positions: Array, first: int, last: int, sums: Array)
                 exact_distances(tree.exact, t * LEAVES + leaf, x, distances)
                 for p in range(LEAF):
                     total[p] += tree.masses[t, leaf * LEAF + p] * distances[p]
-        sums[c] = total.sum()
+        sums[c] = sum_lanes(total)
     return (last - first) * tiles * TILE
 
 

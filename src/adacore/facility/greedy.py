@@ -86,16 +86,24 @@ class Greedy:
                 self._write_lists()
             if self._lists is not None:
                 if self._extend_from_lists(self._lists, min(limit, self.count + PICKS_AT_A_TIME), floor, target):
+                    self._finish(floor)
                     return
             else:
                 found = self._best(floor)
                 if found is None:
+                    self._finish(floor)
                     return
                 self.add(*found)
                 if self.total <= target + self._margin:
                     self.total = float(sparse.sum_minima(self.masses, self.minima))
             self.report(self.count)
             self.workers.check()
+        self._finish(floor)
+
+    def _finish(self, floor: float) -> None:
+        """Note whether anything is left to gain, and the total without the rounding of a running sum."""
+        self.total = float(sparse.sum_minima(self.masses, self.minima))
+        self.exhausted = self.exhausted or self.count == self.n or (floor <= 0 and self._size == 0) or self.total <= 0
 
     def _pick_medoid(self) -> None:
         lower, upper = np.empty(self.n), np.empty(self.n)
@@ -148,7 +156,7 @@ class Greedy:
             positions.size,
             self.n,
         )
-        self._looked_at = (self.distances - before) / max(1, positions.size)
+        self._looked_at = max(1.0, (self.distances - before) / max(1, positions.size))
         return gains, errors
 
     def _exact(self, positions: NDArray[np.int64], *, medoid: bool) -> NDArray[np.float64]:
@@ -293,7 +301,8 @@ class Greedy:
         """Write every candidate's list, and evaluate all from them."""
         tree, cover = self.tree, self.cover
         parts = self.workers.threads
-        share = self._capacity() // parts
+        # Threads do unequal parts of the work; what is never written to takes up no memory.
+        share = self._capacity() * min(parts, 8) // parts
         lists = sparse.Lists(
             np.zeros(self.n, np.int64),
             np.zeros(self.n, np.int64),
@@ -340,11 +349,11 @@ class Greedy:
         self.picks, self.gains = picks[:count], gains[:count]
         return bool(done)
 
-    def refreshed_bounds(self, most: int) -> NDArray[np.float64]:
+    def refreshed_bounds(self, most: float) -> NDArray[np.float64]:
         """Bring upper bounds on the gains of what is left up to date.
 
         Args:
-            most: How many candidates may be evaluated over all points; from lists, all are.
+            most: How many distances may be evaluated; from lists, none are.
 
         Returns:
             The bounds, float64, shape (candidates with something to gain,).
@@ -359,9 +368,9 @@ class Greedy:
                 lambda a, b: sparse.list_gains(positions, a, b, lists, minima, masses, keys), positions.size, 4096
             )
             return keys
-        most = min(most, positions.size)
-        if most:
-            top = np.argpartition(keys, positions.size - most)[positions.size - most :]
+        count = min(int(most / self._looked_at), positions.size)
+        if count:
+            top = np.argpartition(keys, positions.size - count)[positions.size - count :]
             gains, errors = self._bounds(positions[top])
             keys[top] = np.minimum(keys[top], gains + errors)
         return keys

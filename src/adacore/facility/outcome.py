@@ -11,6 +11,7 @@ from adacore.facility import sparse
 from adacore.facility.greedy import Greedy
 
 REFRESHED = 0.05
+NEGLIGIBLE = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ def bound_below(greedy: Greedy, objective: float) -> float:
     """
     if objective <= 0:
         return 0.0
-    bounds = greedy.refreshed_bounds(int(REFRESHED * greedy.distances / greedy.n))
+    bounds = greedy.refreshed_bounds(REFRESHED * greedy.distances + NEGLIGIBLE)
     k = min(greedy.count, bounds.size)
     largest = np.partition(bounds, bounds.size - k)[bounds.size - k :] if k else bounds
     return max(0.0, objective - float(largest.sum()) * (1 + 1e-11))

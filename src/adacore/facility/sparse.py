@@ -8,7 +8,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adacore.facility.compiled import Array, bounding_kernel, kernel
-from adacore.facility.dense import GROUP, ULP, Cover, add_squares, center_distances, exact_distances, mark_leaves, point
+from adacore.facility.dense import (
+    GROUP,
+    ULP,
+    Cover,
+    add_squares,
+    center_distances,
+    exact_distances,
+    mark_leaves,
+    point,
+    sum_lanes,
+)
 from adacore.facility.heap import pop, push
 from adacore.facility.tree import LEAF, LEAVES, TILE, Tree
 
@@ -133,18 +143,22 @@ def list_served(tree: Tree, cover: Cover, first: int, last: int, begin: int, end
 
 
 @kernel
-def list_gain(position: int, lists: Lists, minima: Array, masses: Array) -> Any:
-    """Sum a candidate's gain and drop from its list what it can no longer serve."""
+def list_gain(position: int, lists: Lists, minima: Array, masses: Array, lanes: Array) -> Any:
+    """Sum a candidate's gain and drop from its list what it can no longer serve.
+
+    In the partial sums and the order of ``dense.exact_gains``, so that both give the same number to the last bit.
+    """
     served, distances = lists.served, lists.distances
-    begin, kept, total = lists.starts[position], 0, 0.0
+    begin, kept = lists.starts[position], 0
+    lanes[:] = 0.0
     for c in range(begin, begin + lists.lengths[position]):
         i = served[c]
         if distances[c] < minima[i]:
-            total += masses[i] * (minima[i] - distances[c])
+            lanes[i % LEAF] += masses[i] * (minima[i] - distances[c])
             served[begin + kept], distances[begin + kept] = i, distances[c]
             kept += 1
     lists.lengths[position] = kept
-    return total
+    return sum_lanes(lanes)
 
 
 @kernel
@@ -152,8 +166,9 @@ def list_gains(
     positions: Array, first: int, last: int, lists: Lists, minima: Array, masses: Array, gains: Array
 ) -> Any:
     """Evaluate candidates from their lists; returns 0, for no distance is evaluated."""
+    lanes = np.empty(LEAF)
     for c in range(first, last):
-        gains[c] = list_gain(positions[c], lists, minima, masses)
+        gains[c] = list_gain(positions[c], lists, minima, masses, lanes)
     return 0
 
 
@@ -181,13 +196,13 @@ def pick_from_lists(
     Returns the number of picks, the size of the heap, the total (running, but exact where it is within ``margin`` of
     the target), and whether there is nothing more to do.
     """
-    tried, tried_gains = np.empty(size, np.int64), np.empty(size)
+    tried, tried_gains, lanes = np.empty(size, np.int64), np.empty(size), np.empty(LEAF)
     while count < limit:
         best, tries = 0.0, 0
         while size > 0 and keys[0] > floor and keys[0] >= best * (1.0 - TIE):
             position = positions[0]
             size = pop(keys, positions, rows, size)
-            gain = list_gain(position, lists, minima, masses)
+            gain = list_gain(position, lists, minima, masses, lanes)
             if gain > 0.0:
                 tried[tries], tried_gains[tries] = position, gain
                 tries += 1
