@@ -272,7 +272,7 @@ class Greedy:
         return found[0]
 
     def _capacity(self) -> int:
-        return min(max(ENTRIES_PER_POINT * self.n, LEAST_ENTRIES), MOST_ENTRIES, self.n * self.n // 25)
+        return min(max(ENTRIES_PER_POINT * self.n, LEAST_ENTRIES), MOST_ENTRIES, self.n * self.n // 40)
 
     def _lists_pay(self, limit: int) -> bool:
         """Whether writing the lists fits in memory and costs less than going on without is likely to."""

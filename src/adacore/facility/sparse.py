@@ -23,6 +23,7 @@ from adacore.facility.heap import pop, push
 from adacore.facility.tree import LEAF, LEAVES, TILE, Tree
 
 TIE = 1e-12
+FEW = 6
 
 
 class Lists(NamedTuple):
@@ -77,7 +78,7 @@ def list_served(tree: Tree, cover: Cover, first: int, last: int, begin: int, end
     centers = np.empty((GROUP, tiles), np.float32)
     squares = np.empty((GROUP, LEAF), np.float32)
     limit = np.empty(LEAF, np.float32)
-    leaf_distances = np.empty(LEAF)
+    leaf_distances, where = np.empty(LEAF), np.empty(LEAF + 1, np.int64)
     wanted = np.empty(LEAVES, np.bool_)
     found, found_distances = np.empty((GROUP, n + 1), np.int32), np.empty((GROUP, n + 1))
     counts = np.empty(GROUP, np.int64)
@@ -126,11 +127,23 @@ def list_served(tree: Tree, cover: Cover, first: int, last: int, begin: int, end
                         hits += squares[a, p] < limit[p]
                     if hits == 0:
                         continue
-                    exact_distances(tree.exact, t * LEAVES + leaf, exact[a], leaf_distances)
                     count = counts[a]
-                    for p in range(min(LEAF, n - base)):
-                        found[a, count], found_distances[a, count] = base + p, leaf_distances[p]
-                        count += leaf_distances[p] < cover.minima[t, leaf * LEAF + p]
+                    if hits > FEW:
+                        exact_distances(tree.exact, t * LEAVES + leaf, exact[a], leaf_distances)
+                        for p in range(min(LEAF, n - base)):
+                            found[a, count], found_distances[a, count] = base + p, leaf_distances[p]
+                            count += leaf_distances[p] < cover.minima[t, leaf * LEAF + p]
+                    else:
+                        hits = 0
+                        for p in range(LEAF):
+                            where[hits] = p
+                            hits += squares[a, p] < limit[p]
+                        for h in range(hits):
+                            p = where[h]
+                            if base + p < n:
+                                distance = distance_to(tree, exact[a], base + p)
+                                found[a, count], found_distances[a, count] = base + p, distance
+                                count += distance < cover.minima[t, leaf * LEAF + p]
                     counts[a] = count
         for a in range(group):
             if begin + counts[a] > end:
