@@ -33,7 +33,7 @@ NAMES = {
 
 
 def runs(s: Setting) -> dict[str, Any]:
-    """Train on every coreset: {solver: {method: {fraction: [one record a seed]}}}; rates are searched on the first seed."""
+    """Train on every coreset: {solver: {method: {fraction: [a record a seed]}}}; the first seed searches rates."""
     found: dict[str, Any] = {solver: {method: {} for method in s.methods} for solver in s.solvers}
     for method in s.methods:
         rates: dict[float, tuple[float, float]] = {}
