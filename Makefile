@@ -13,10 +13,10 @@ demo: .venv/ready  ## Compare AdaCore, CRAIG, Random and Full on the digits data
 	$(BIN)/adacore compare --config demo --out runs/demo
 
 test: .venv/ready  ## The whole daily suite.
-	$(BIN)/pytest -n 2 -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m "not slow" --durations=10 -o faulthandler_timeout=120
 
 test-slow: .venv/ready  ## What takes longer than a daily test should.
-	$(BIN)/pytest -n 2 -m slow
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m slow
 
 lint: .venv/ready
 	$(BIN)/ruff check .
