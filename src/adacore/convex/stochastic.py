@@ -66,7 +66,7 @@ def sgd(
         raise ValueError(f"momentum={momentum} is outside [0, 1): choose for example 0.9")
     subset, weights = restrict(problem, coreset)
     start = problem.zero() if start is None else start
-    rates = rate * decay ** np.arange(passes)
+    rates = rate * decay ** np.arange(passes, dtype=np.float64)
     return run(problem, start, _sgd_passes(subset, weights, start, rates, momentum, batch_size, records, seed))
 
 
