@@ -54,14 +54,15 @@ def setting(config: dict[str, Any]) -> Setting:
 
 
 def coresets(s: Setting, method: str, seed: int) -> tuple[dict[float, Coreset | None], float]:
-    """Select for every fraction and return the coresets and the seconds that the largest took.
+    """Select for every fraction, by a method such as adacore or adacore-zero; return what the largest took, too.
 
     Greedy's picks for a small budget are the first of those for a large one: it runs once, and the weights of the
     smaller coresets are counted anew.
     """
     if method == "full":
         return dict.fromkeys(s.fractions), 0.0
-    largest, seconds = _timed_select(s.problem, method, max(s.fractions), s.at, seed)
+    kind, _, at = method.partition("-")
+    largest, seconds = _timed_select(s.problem, kind, max(s.fractions), at or s.at, seed)
     if method == "random":
         return {f: select(s.problem, method="random", fraction=f, seed=seed) for f in s.fractions}, seconds
     if len(s.fractions) == 1:
@@ -69,7 +70,8 @@ def coresets(s: Setting, method: str, seed: int) -> tuple[dict[float, Coreset | 
     if method == "craig":
         x = features(s.problem)
     else:
-        x = preconditioned_gradients(s.problem, pilot(s.problem, seed=seed)[0] if s.at == "pilot" else s.problem.zero())
+        w = pilot(s.problem, seed=seed)[0] if (at or s.at) == "pilot" else s.problem.zero()
+        x = preconditioned_gradients(s.problem, w)
     return _prefixes(x, s.problem.targets, largest, s.fractions), seconds
 
 
