@@ -106,24 +106,12 @@ class Greedy:
         self.exhausted = self.exhausted or self.count == self.n or (floor <= 0 and self._size == 0) or self.total <= 0
 
     def _pick_medoid(self) -> None:
-        lower, upper = np.empty(self.n), np.empty(self.n)
-        tree = self.tree
-        self._share(lambda a, b: medoid.tile_sum_bounds(tree, a, b, lower, upper), self.n, tree.masses.shape[0])
-        near = np.flatnonzero(lower <= upper.min() * (1 + 1e-11))
-        if near.size > FIRST_BATCH:
-            low, high = np.empty(near.size), np.empty(near.size)
-            self._share(
-                lambda a, b: medoid.leaf_sum_bounds(tree, near, a, b, low, high),
-                near.size,
-                tree.masses.size // LEAF,
-            )
-            keep = low <= min(high.min(), upper.min()) * (1 + 1e-11)
-            near, lower = near[keep], low[keep]
-        else:
-            lower = lower[near]
+        lower = np.empty(self.n)
+        tree, moments = self.tree, medoid.measure_moments(self.tree)
+        self._share(lambda a, b: medoid.sum_bounds(tree, moments, a, b, lower), self.n, tree.masses.shape[0])
         mass = float(self.masses.sum())
         keys = np.maximum(self._far * mass - lower, 0) * (1 + 1e-11) + 1e-300
-        self._fill(near, keys)
+        self._fill(self._all, keys)
         found = self._best(0.0, medoid=True)
         position = 0 if found is None else found[0]
         self.add(position, np.nan)

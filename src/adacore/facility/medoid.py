@@ -1,73 +1,134 @@
-"""Bounds on sums of distances, from centroids alone: what spares most candidates a look when the medoid is sought."""
+"""Bounds on sums of distances, from moments of tiles: what spares most candidates a look when the medoid is sought."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from adacore.facility.compiled import Array, bounding_kernel
 from adacore.facility.dense import ULP
-from adacore.facility.tree import LEAF, LEAVES, Tree
+from adacore.facility.tree import LEAF, TILE, Tree
+
+MOST_DIMENSIONS = 64
+ROUNDING = 2.0**-48
 
 
-@bounding_kernel
-def tile_sum_bounds(tree: Tree, first: int, last: int, lower: Array, upper: Array) -> Any:
-    """Bound sums of distances from points to all points, by tiles.
+class Moments(NamedTuple):
+    """What determines mean and variance of the squared distances from anywhere to the points of a tile.
 
-    Around a centroid c with mean squared distance v, by Jensen's inequality twice:
-    |x - c| <= mean |x - x_i| <= sqrt(|x - c|^2 + v). Returns the number of distances evaluated.
+    With c the centroid, delta_i = x_i - c and e = x - c, |x - x_i|^2 = |e|^2 - 2 e delta_i + |delta_i|^2. So its mean
+    is |e|^2 + E|delta|^2, and its variance Var|delta|^2 - 4 e Cov(|delta|^2, delta) + 4 e^T Cov(delta) e, which is a
+    quadratic polynomial in x.
+
+    Attributes:
+        centers: Mass-weighted centroids, float64, shape (d, tiles).
+        variances: E|delta|^2, shape (tiles,).
+        polynomials: Coefficients of x_k x_l for k <= l, then of x_k, then of 1, shape ((d + 1)(d + 2) / 2, tiles);
+            without rows where d exceeds 64.
+        norms: Var|delta|^2, |Cov(|delta|^2, delta)| and the Frobenius norm of Cov(delta), shape (3, tiles).
+    """
+
+    centers: NDArray[np.float64]
+    variances: NDArray[np.float64]
+    polynomials: NDArray[np.float64]
+    norms: NDArray[np.float64]
+
+
+def measure_moments(tree: Tree) -> Moments:
+    """Measure the tiles' moments.
+
+    Args:
+        tree: The points.
+
+    Returns:
+        The moments.
     """
     d, tiles = tree.tile_centers.shape
-    squares = np.empty(tiles, np.float32)
-    slack = (d + 12.0) * ULP
-    for j in range(first, last):
-        squares[:] = np.float32(0)
-        norm = 0.0
-        for k in range(d):
-            x = tree.coarse[j // LEAF, k, j % LEAF]
-            norm += np.float64(x) * np.float64(x)
-            for t in range(tiles):
-                y = tree.tile_centers[k, t] - x
-                squares[t] += y * y
-        norm = np.sqrt(norm)
-        low, high = 0.0, 0.0
-        for t in range(tiles):
-            square = np.float64(squares[t])
-            error = 4.0 * ULP * (norm + tree.tile_norms[t])
-            low += tree.tile_masses[t] * max(0.0, np.sqrt(square) * (1.0 - slack) - error)
-            high += tree.tile_masses[t] * (np.sqrt(square + tree.tile_variances[t]) * (1.0 + slack) + error)
-        lower[j], upper[j] = low * (1.0 - 1e-12), high * (1.0 + 1e-12)
-    return (last - first) * tiles
+    first, second = np.triu_indices(d)
+    twice = np.where(first == second, 4.0, 8.0)
+    few = d <= MOST_DIMENSIONS
+    moments = Moments(
+        np.empty((d, tiles)),
+        np.empty(tiles),
+        np.empty((first.size + d + 1 if few else 0, tiles)),
+        np.empty((3, tiles)),
+    )
+    rows = tree.coarse.reshape(tiles, -1, d, tree.coarse.shape[2])
+    for t in range(tiles):
+        points = rows[t].transpose(0, 2, 1).reshape(TILE, d).astype(np.float64)
+        total = tree.masses[t].sum()
+        masses = tree.masses[t] / total if total > 0 else np.full(TILE, 1 / TILE)
+        center = masses @ points
+        points -= center
+        squares = np.einsum("ik,ik->i", points, points)
+        moments.centers[:, t] = center
+        moments.variances[t] = masses @ squares
+        squares -= moments.variances[t]
+        skew = (masses * squares) @ points
+        variance = masses @ np.square(squares)
+        weighted = points * np.sqrt(masses)[:, None]
+        covariance = weighted.T @ weighted if d <= TILE else weighted @ weighted.T
+        moments.norms[:, t] = variance, np.linalg.norm(skew), np.linalg.norm(covariance)
+        if few:
+            toward = covariance @ center
+            moments.polynomials[: first.size, t] = twice * covariance[first, second]
+            moments.polynomials[first.size : -1, t] = -4 * skew - 8 * toward
+            moments.polynomials[-1, t] = variance + 4 * center @ (skew + toward)
+    return moments
 
 
 @bounding_kernel
-def leaf_sum_bounds(tree: Tree, positions: Array, first: int, last: int, lower: Array, upper: Array) -> Any:
-    """As ``tile_sum_bounds``, by leaves, for some candidates."""
-    d, tiles = tree.tile_centers.shape
-    squares = np.empty(LEAVES, np.float32)
-    x = np.empty(d, np.float32)
-    slack = (d + 12.0) * ULP
-    for c in range(first, last):
-        j = positions[c]
+def sum_bounds(tree: Tree, moments: Moments, first: int, last: int, lower: Array) -> Any:
+    """Bound sums of distances from points to all points from below.
+
+    For u = |x - x_i|^2 in a tile, by Hoelder's inequality E sqrt(u) >= (E u)^(3/2) / (E u^2)^(1/2), and by Jensen's
+    E |x - x_i| >= |x - c|. Returns how many distances could have been evaluated meanwhile.
+    """
+    d, tiles = moments.centers.shape
+    polynomials = moments.polynomials
+    x, squares, variances = np.empty(d), np.empty(tiles), np.empty(tiles)
+    for j in range(first, last):
+        squares[:] = 0.0
         norm = 0.0
         for k in range(d):
             x[k] = tree.coarse[j // LEAF, k, j % LEAF]
-            norm += np.float64(x[k]) * np.float64(x[k])
+            norm += x[k] * x[k]
+            for t in range(tiles):
+                y = moments.centers[k, t] - x[k]
+                squares[t] += y * y
         norm = np.sqrt(norm)
-        low, high = 0.0, 0.0
-        for t in range(tiles):
-            error = 4.0 * ULP * (norm + tree.tile_norms[t])
-            for leaf in range(LEAVES):
-                squares[leaf] = np.float32(0)
+        if polynomials.shape[0] > 0:
+            feature = polynomials.shape[0] - 1
+            for t in range(tiles):
+                variances[t] = polynomials[feature, t]
+            feature = 0
             for k in range(d):
-                for leaf in range(LEAVES):
-                    y = tree.leaf_centers[t, k, leaf] - x[k]
-                    squares[leaf] += y * y
-            for leaf in range(LEAVES):
-                square = np.float64(squares[leaf])
-                mass = tree.leaf_masses[t, leaf]
-                low += mass * max(0.0, np.sqrt(square) * (1.0 - slack) - error)
-                high += mass * (np.sqrt(square + tree.leaf_variances[t, leaf]) * (1.0 + slack) + error)
-        lower[c], upper[c] = low * (1.0 - 1e-12), high * (1.0 + 1e-12)
-    return (last - first) * tiles * LEAVES
+                for m in range(k, d):
+                    product = x[k] * x[m]
+                    for t in range(tiles):
+                        variances[t] += product * polynomials[feature, t]
+                    feature += 1
+            for k in range(d):
+                for t in range(tiles):
+                    variances[t] += x[k] * polynomials[feature, t]
+                feature += 1
+        else:
+            for t in range(tiles):
+                s = squares[t]
+                variances[t] = (
+                    moments.norms[0, t] + 4.0 * np.sqrt(s) * moments.norms[1, t] + 4.0 * s * moments.norms[2, t]
+                )
+        low = 0.0
+        for t in range(tiles):
+            reach = norm + tree.tile_norms[t]
+            loss = ROUNDING * (d + 4.0) * reach * reach
+            mean = max(0.0, squares[t] + moments.variances[t] - loss)
+            variance = max(0.0, variances[t]) + (d + 4.0) * loss * reach * reach
+            spread = mean * mean + variance
+            bound = mean * np.sqrt(mean / spread) if spread > 0.0 else 0.0
+            bound = max(bound, np.sqrt(max(0.0, squares[t] - loss)))
+            low += tree.tile_masses[t] * max(0.0, bound - 4.0 * ULP * reach)
+        lower[j] = low * (1.0 - 1e-12)
+    return (last - first) * tiles

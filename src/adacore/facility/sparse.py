@@ -55,12 +55,13 @@ def distance_to(tree: Tree, x: Array, position: int) -> Any:
 @kernel
 def count_served(tree: Tree, cover: Cover, positions: Array) -> Any:
     """Count the points to which these candidates are nearer than what is selected."""
-    x, total = np.empty(tree.exact.shape[1]), 0
+    x, distances, total = np.empty(tree.exact.shape[1]), np.empty(LEAF), 0
     for c in range(positions.size):
         point(tree, positions[c], x)
-        for i in range(tree.order.size):
-            if distance_to(tree, x, i) < cover.minima[i // TILE, i % TILE]:
-                total += 1
+        for leaf in range(tree.exact.shape[0]):
+            exact_distances(tree.exact, leaf, x, distances)
+            for p in range(LEAF):
+                total += distances[p] < cover.minima[leaf // LEAVES, leaf % LEAVES * LEAF + p]
     return total
 
 
