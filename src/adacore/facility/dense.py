@@ -124,24 +124,30 @@ def square(x: Any) -> Any:
 def add_squares(coarse: Array, leaf: int, x: Array, squares: Array) -> None:
     """Write squared distances between four candidates and a leaf's points.
 
-    Four candidates and four dimensions at a time, so that what is loaded once is used four times.
+    Four candidates and three dimensions at a time, so that what is loaded once is used again.
     """
     d = coarse.shape[1]
+    a0, b0, c0, e0 = x[0, 0], x[1, 0], x[2, 0], x[3, 0]
     for p in range(LEAF):
-        squares[0, p] = squares[1, p] = squares[2, p] = squares[3, p] = np.float32(0)
-    k = 0
-    while k + 4 <= d:
-        a0, a1, a2, a3 = x[0, k], x[0, k + 1], x[0, k + 2], x[0, k + 3]
-        b0, b1, b2, b3 = x[1, k], x[1, k + 1], x[1, k + 2], x[1, k + 3]
-        c0, c1, c2, c3 = x[2, k], x[2, k + 1], x[2, k + 2], x[2, k + 3]
-        e0, e1, e2, e3 = x[3, k], x[3, k + 1], x[3, k + 2], x[3, k + 3]
+        y0 = coarse[leaf, 0, p]
+        squares[0, p] = square(y0 - a0)
+        squares[1, p] = square(y0 - b0)
+        squares[2, p] = square(y0 - c0)
+        squares[3, p] = square(y0 - e0)
+    k = 1
+    while k + 3 <= d:
+        a0, a1, a2 = x[0, k], x[0, k + 1], x[0, k + 2]
+        b0, b1, b2 = x[1, k], x[1, k + 1], x[1, k + 2]
+        c0, c1, c2 = x[2, k], x[2, k + 1], x[2, k + 2]
+        e0, e1, e2 = x[3, k], x[3, k + 1], x[3, k + 2]
         for p in range(LEAF):
-            y0, y1, y2, y3 = coarse[leaf, k, p], coarse[leaf, k + 1, p], coarse[leaf, k + 2, p], coarse[leaf, k + 3, p]
-            squares[0, p] += square(y0 - a0) + square(y1 - a1) + square(y2 - a2) + square(y3 - a3)
-            squares[1, p] += square(y0 - b0) + square(y1 - b1) + square(y2 - b2) + square(y3 - b3)
-            squares[2, p] += square(y0 - c0) + square(y1 - c1) + square(y2 - c2) + square(y3 - c3)
-            squares[3, p] += square(y0 - e0) + square(y1 - e1) + square(y2 - e2) + square(y3 - e3)
-        k += 4
+            y0, y1, y2 = coarse[leaf, k, p], coarse[leaf, k + 1, p], coarse[leaf, k + 2, p]
+            # One after another, so that each addition is fused with a product.
+            squares[0, p] = squares[0, p] + square(y0 - a0) + square(y1 - a1) + square(y2 - a2)
+            squares[1, p] = squares[1, p] + square(y0 - b0) + square(y1 - b1) + square(y2 - b2)
+            squares[2, p] = squares[2, p] + square(y0 - c0) + square(y1 - c1) + square(y2 - c2)
+            squares[3, p] = squares[3, p] + square(y0 - e0) + square(y1 - e1) + square(y2 - e2)
+        k += 3
     while k < d:
         a0, b0, c0, e0 = x[0, k], x[1, k], x[2, k], x[3, k]
         for p in range(LEAF):
