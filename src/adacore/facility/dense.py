@@ -29,6 +29,7 @@ class Cover(NamedTuple):
         tile_reach: float32, shape (tiles,).
         tile_floor: Smallest reach of the tile's leaves, float32, shape (tiles,).
         tile_max: Largest minimum in the tile, float32, shape (tiles,).
+        leaf_sums: Sum of masses times minima, float64, shape (tiles, 16).
     """
 
     minima: NDArray[np.float64]
@@ -38,6 +39,7 @@ class Cover(NamedTuple):
     tile_reach: NDArray[np.float32]
     tile_floor: NDArray[np.float32]
     tile_max: NDArray[np.float32]
+    leaf_sums: NDArray[np.float64]
 
 
 def new_cover(tree: Tree, distance: float) -> Cover:
@@ -51,6 +53,7 @@ def new_cover(tree: Tree, distance: float) -> Cover:
         np.empty(tiles, np.float32),
         np.empty(tiles, np.float32),
         np.empty(tiles, np.float32),
+        np.empty((tiles, LEAVES)),
     )
     for t in range(tiles):
         measure_reach(tree, cover, t)
@@ -65,9 +68,10 @@ def measure_reach(tree: Tree, cover: Cover, t: int) -> None:
     norm = 4.0 * ULP * tree.tile_norms[t]
     tile_reach, floor, largest = 0.0, np.inf, 0.0
     for leaf in range(LEAVES):
-        reach = 0.0
+        reach, leaf_sum = 0.0, 0.0
         for p in range(leaf * LEAF, (leaf + 1) * LEAF):
             m = cover.minima[t, p]
+            leaf_sum += tree.masses[t, p] * m
             cover.coarse[t * LEAVES + leaf, p - leaf * LEAF] = m * (1.0 + 2.0 * ULP)
             if m > 0.0:
                 largest = max(largest, m)
@@ -77,6 +81,7 @@ def measure_reach(tree: Tree, cover: Cover, t: int) -> None:
             reach = reach * slack + norm
         floor = min(floor, reach)
         cover.leaf_reach[t, leaf] = reach
+        cover.leaf_sums[t, leaf] = leaf_sum
     cover.tile_reach[t] = tile_reach * slack + norm if tile_reach > 0.0 else 0.0
     cover.tile_floor[t] = floor * (1.0 - 2.0 * ULP)
     cover.tile_max[t] = largest * (1.0 + 2.0 * ULP)
@@ -187,7 +192,6 @@ def bound_gains(
     tree: Tree,
     cover: Cover,
     masses: Array,
-    largest_mass: float,
     positions: Array,
     first: int,
     last: int,
@@ -197,8 +201,9 @@ def bound_gains(
     """Evaluate candidates in single precision.
 
     Writes for ``positions[first:last]`` a gain and how far from the true one it may be at most. The error counts, for
-    every point looked at: the rounding of the coordinates (2 norms), of their distance (relative d / 2 + 3), of
-    the minimum and of the sums. Returns the number of distances evaluated.
+    every point looked at: the rounding of the coordinates (both norms), of their distance (relative d / 2 + 3; where it
+    exceeds the minimum it counts no more than that), of the minimum and of the sums. Returns the number of distances
+    evaluated.
     """
     d, tiles = tree.tile_centers.shape
     x = np.empty((GROUP, d), np.float32)
@@ -245,11 +250,15 @@ def bound_gains(
                     add_squares(tree.coarse, t * LEAVES + leaf, x, squares)
                     add_gains(cover.coarse, masses, t * LEAVES + leaf, squares, total)
                     count += LEAF
+                    error += (
+                        tree.leaf_masses[t, leaf] * norm
+                        + tree.leaf_norms[t, leaf]
+                        + (0.5 * d + 8.0) * cover.leaf_sums[t, leaf]
+                    )
             if not whole:
                 tested += LEAVES
                 skipped += LEAVES - count // LEAF
             looked_at += count
-            error += count * (2.0 * max(norm, tree.tile_norms[t]) + (0.5 * d + 8.0) * cover.tile_max[t])
             pending += 1
             if pending == FLUSH:
                 flush(total, sums)
@@ -259,7 +268,7 @@ def bound_gains(
         evaluated += looked_at * group
         for a in range(group):
             gains[start + a] = sums[a]
-            errors[start + a] = 1.0001 * ULP * (largest_mass * error + (FLUSH * LEAVES + 8) * sums[a])
+            errors[start + a] = 1.0001 * ULP * (error + (FLUSH * LEAVES + 8) * sums[a])
     return evaluated
 
 

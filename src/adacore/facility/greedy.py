@@ -47,7 +47,6 @@ class Greedy:
         self.masses = self.tree.masses.reshape(-1)
         self._masses32 = np.nextafter(self.masses.astype(np.float32), np.float32(np.inf)).reshape(-1, LEAF)
         self._masses32[self.masses.reshape(-1, LEAF) == 0] = 0
-        self._largest_mass = float(self._masses32.max())
         self._all = np.arange(self.n)
         self._far = 2.1 * float(self.tree.tile_norms.max())
         self.cover = dense.new_cover(self.tree, self._far)
@@ -137,10 +136,10 @@ class Greedy:
     def _bounds(self, positions: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Evaluate candidates in single precision: gains and errors."""
         gains, errors = np.empty(positions.size), np.empty(positions.size)
-        tree, cover, masses, largest = self.tree, self.cover, self._masses32, self._largest_mass
+        tree, cover, masses = self.tree, self.cover, self._masses32
         before = self.distances
         self._share(
-            lambda a, b: dense.bound_gains(tree, cover, masses, largest, positions, a, b, gains, errors),
+            lambda a, b: dense.bound_gains(tree, cover, masses, positions, a, b, gains, errors),
             positions.size,
             self.n,
         )

@@ -26,11 +26,10 @@ class Tree(NamedTuple):
         coarse: Coordinates less their mean, float32, same shape.
         masses: Mass of each point, float64, shape (tiles, 512).
         leaf_centers: Mass-weighted centroid of each leaf of ``coarse``, float32, shape (tiles, d, 16).
-        leaf_variances: Mean squared distance to it, shape (tiles, 16).
         leaf_masses: Mass of each leaf, shape (tiles, 16).
+        leaf_norms: Sum of masses times norms of ``coarse`` in each leaf, shape (tiles, 16).
         leaf_distances: Distance of each point to its leaf's centroid, float32, rounded up, shape (tiles, 512).
         tile_centers: As above for each tile, float32, shape (d, tiles).
-        tile_variances: Shape (tiles,).
         tile_masses: Shape (tiles,).
         tile_distances: Shape (tiles, 512).
         tile_radii: Largest of ``tile_distances`` in each tile, float32, shape (tiles,).
@@ -42,11 +41,10 @@ class Tree(NamedTuple):
     coarse: NDArray[np.float32]
     masses: NDArray[np.float64]
     leaf_centers: NDArray[np.float32]
-    leaf_variances: NDArray[np.float64]
     leaf_masses: NDArray[np.float64]
+    leaf_norms: NDArray[np.float64]
     leaf_distances: NDArray[np.float32]
     tile_centers: NDArray[np.float32]
-    tile_variances: NDArray[np.float64]
     tile_masses: NDArray[np.float64]
     tile_distances: NDArray[np.float32]
     tile_radii: NDArray[np.float32]
@@ -76,7 +74,7 @@ def build_tree(points: Points) -> Tree:
     fill_tiles(points.rows, points.masses, order, points.rows.mean(axis=0), exact, coarse, masses)
     leaf_centers = np.empty((tiles, d, LEAVES), np.float32)
     tile_centers = np.empty((d, tiles), np.float32)
-    leaf_stats, tile_stats = np.empty((3, tiles, LEAVES)), np.empty((4, tiles))
+    leaf_stats, tile_stats = np.empty((2, tiles, LEAVES)), np.empty((3, tiles))
     leaf_distances, tile_distances = np.empty((tiles, TILE), np.float32), np.empty((tiles, TILE), np.float32)
     summarize(coarse, masses, leaf_centers, leaf_stats, leaf_distances, tile_centers, tile_stats, tile_distances)
     return Tree(
@@ -90,10 +88,9 @@ def build_tree(points: Points) -> Tree:
         leaf_distances,
         tile_centers,
         tile_stats[0],
-        tile_stats[1],
         tile_distances,
-        tile_stats[2].astype(np.float32),
-        tile_stats[3],
+        tile_stats[1].astype(np.float32),
+        tile_stats[2],
     )
 
 
@@ -202,18 +199,17 @@ def centroid(coarse: Array, masses: Array, t: int, first: int, last: int, center
 
 
 @kernel
-def spread(coarse: Array, masses: Array, t: int, first: int, last: int, center: Array, distances: Array) -> Any:
-    """Write distances to a center, rounded up; return their weighted sum of squares and the largest."""
-    squares, largest = 0.0, 0.0
+def spread(coarse: Array, t: int, first: int, last: int, center: Array, distances: Array) -> Any:
+    """Write distances to a center, rounded up; return the largest."""
+    largest = 0.0
     for p in range(first, last):
         s = 0.0
         for k in range(center.size):
             x = np.float64(coarse[t * LEAVES + p // LEAF, k, p % LEAF]) - np.float64(center[k])
             s += x * x
-        squares += masses[t, p] * s
         distances[t, p] = np.sqrt(s) * (1.0 + 2.0**-22)
         largest = max(largest, distances[t, p])
-    return squares, largest
+    return largest
 
 
 @kernel
@@ -234,20 +230,20 @@ def summarize(
         for leaf in range(LEAVES):
             first = leaf * LEAF
             mass = centroid(coarse, masses, t, first, first + LEAF, center)
-            squares, _ = spread(coarse, masses, t, first, first + LEAF, center, leaf_distances)
+            spread(coarse, t, first, first + LEAF, center, leaf_distances)
             leaf_centers[t, :, leaf] = center
-            leaf_stats[0, t, leaf] = squares / mass if mass > 0 else 0.0
-            leaf_stats[1, t, leaf] = mass
+            leaf_stats[0, t, leaf] = mass
+            leaf_stats[1, t, leaf] = 0.0
         mass = centroid(coarse, masses, t, 0, TILE, center)
-        squares, radius = spread(coarse, masses, t, 0, TILE, center, tile_distances)
+        radius = spread(coarse, t, 0, TILE, center, tile_distances)
         tile_centers[:, t] = center
-        tile_stats[0, t] = squares / mass if mass > 0 else 0.0
-        tile_stats[1, t] = mass
-        tile_stats[2, t] = radius
+        tile_stats[0, t] = mass
+        tile_stats[1, t] = radius
         norm = 0.0
         for p in range(TILE):
             s = 0.0
             for k in range(d):
                 s += np.float64(coarse[t * LEAVES + p // LEAF, k, p % LEAF]) ** 2
+            leaf_stats[1, t, p // LEAF] += masses[t, p] * np.sqrt(s)
             norm = max(norm, s)
-        tile_stats[3, t] = np.sqrt(norm)
+        tile_stats[2, t] = np.sqrt(norm)
