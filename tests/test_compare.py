@@ -1,5 +1,7 @@
+import io
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -172,3 +174,21 @@ def test_coresets_of_paired_runs_of_random_are_the_same_draws(tmp_path):
         Coreset.load(tmp_path / name / "random" / "seed-0" / "coresets" / "epoch-00003.npz") for name in ("a", "b")
     )
     assert np.array_equal(one.indices, other.indices)
+
+
+def test_a_method_that_needs_held_out_data_says_so_before_any_work():
+    with pytest.raises(ValueError, match=r"glister chooses by the loss on held-out data: pass --validation 0\.1"):
+        CompareConfig(methods=("random", "glister"))
+    CompareConfig(methods=("random", "glister"), validation=0.1)
+
+
+def test_what_is_compiled_is_charged_to_no_run(monkeypatch, tmp_path):
+    prepared = []
+    monkeypatch.setattr("adacore.compare.prepare_kernels", lambda: prepared.append("now") or 4.0)
+    text = io.StringIO()
+    config = CompareConfig(methods=("random",), seeds=1, epochs=1, tensorboard=False)
+    compare(config, tmp_path / "one", console=Console(file=text))
+    assert prepared == []
+    compare(replace(config, methods=("craig",)), tmp_path / "two", console=Console(file=text))
+    assert prepared == ["now"]
+    assert "Compiled what selects in 4 s" in text.getvalue()

@@ -118,16 +118,13 @@ def _add_compare(parser: argparse.ArgumentParser) -> None:
 
 def _compare(arguments: argparse.Namespace) -> int:
     from adacore.compare import compare, method_folder
+    from adacore.report import write_report
 
     console = _wide_console()
     config = _settings(CompareConfig, arguments)
     out = Path(arguments.out or Path("runs") / method_folder(f"compare-{config.data}-{config.model}"))
     compare(config, out, console=console)
     _say(console, f"Runs: {out}/<method>/seed-<seed>, table: {out / 'comparison.json'}")
-    try:
-        from adacore.report import write_report
-    except ImportError:
-        return 0
     _say(console, f"Report, to open in a browser: {write_report(out)}")
     return 0
 

@@ -16,13 +16,18 @@ from adacore import data
 from adacore.comparison import MethodSummary, Speedup, summarise, to_json
 from adacore.config import CompareConfig, TrainConfig, to_mapping
 from adacore.data.split import hold_out
+from adacore.facility import prepare_kernels
 from adacore.intervals import Interval
 from adacore.progress import Live, Silent, Watcher, describe
 from adacore.run_folder import Row, RunFolder, read_yaml, versions, write_yaml
+from adacore.selectors import parse_selector
 from adacore.train import MOVABLE, train
 
 _FREE = {*MOVABLE, "methods", "seeds", "first_seed"}
 """Settings in which a comparison may differ from what its folder holds already."""
+
+WORTH_SAYING = 3.0
+"""Seconds of compiling from which it is mentioned."""
 
 
 def method_folder(method: str) -> str:
@@ -58,9 +63,11 @@ def compare(config: CompareConfig, out: str | Path, *, console: Console | None =
     base: data.Splits | None = None
     runs: dict[str, dict[int, list[Row]]] = {method: {} for method in config.methods}
     trainings = config.runs()
+    folders = {run: out / method_folder(run.method) / f"seed-{run.seed}" for run in trainings}
+    _prepare(console, {run.method for run, folder in folders.items() if not _is_done(run, folder)})
     with _watching(console, len(trainings)) as watcher:
         for number, run in enumerate(trainings, 1):
-            folder = out / method_folder(run.method) / f"seed-{run.seed}"
+            folder = folders[run]
             if base is None and not _is_done(run, folder):
                 base = data.load(config.data, data_root=config.data_root)
             splits = None if base is None else hold_out(base, config.validation, seed=run.seed)
@@ -102,6 +109,16 @@ def _claim(config: CompareConfig, out: Path) -> None:
 
 def _is_done(run: TrainConfig, folder: Path) -> bool:
     return len(RunFolder(folder).rows()) >= run.epochs
+
+
+def _prepare(console: Console, methods: set[str]) -> None:
+    """Compile what the methods need before anything is timed: the first run would be charged with it."""
+    if not any(parse_selector(method).traits.compiled for method in methods):
+        return
+    with console.status("Compiling what selects, if this machine has not done so yet"):
+        seconds = prepare_kernels()
+    if seconds >= WORTH_SAYING:
+        _line(console, f"Compiled what selects in {seconds:.0f} s: done once on this machine, charged to no run.")
 
 
 @contextlib.contextmanager

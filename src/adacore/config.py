@@ -177,6 +177,8 @@ class CompareConfig(RunSettings):
         if self.seeds < 1 or self.first_seed < 0:
             raise ValueError(f"seeds={self.seeds}, first_seed={self.first_seed}: expected at least 1 and at least 0")
         check_methods(self.methods)
+        for method in self.methods:
+            check_held_out(method, self.validation > 0)
 
     def runs(self) -> list[TrainConfig]:
         """Return the settings of every training, seed by seed."""
@@ -198,6 +200,22 @@ def check_methods(methods: Sequence[str]) -> None:
 
     for method in methods:
         parse_selector(method)
+
+
+def check_held_out(method: str, held_out: bool) -> None:
+    """Check that a method that learns from held-out data has some.
+
+    Args:
+        method: As on the command line.
+        held_out: Whether there are any.
+
+    Raises:
+        ValueError: If not.
+    """
+    from adacore.selectors import parse_selector
+
+    if not held_out and parse_selector(method).requirements().validation:
+        raise ValueError(f"{method} chooses by the loss on held-out data: pass --validation 0.1 (validation=0.1)")
 
 
 def from_mapping(cls: type[Settings], values: Mapping[str, Any]) -> Settings:

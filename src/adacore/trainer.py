@@ -15,9 +15,10 @@ from torch.nn import functional
 
 from adacore.analysis import MEASURED, describe_examples, measure_run
 from adacore.batches import call, move, split
-from adacore.config import TrainConfig, to_mapping
+from adacore.config import TrainConfig, check_held_out, to_mapping
 from adacore.data import Splits
 from adacore.evaluation import check_fit, evaluate
+from adacore.facility import prepare_kernels
 from adacore.labels import labels_of
 from adacore.loader import CoresetLoader
 from adacore.models import make_model
@@ -54,6 +55,9 @@ class Trainer:
         self.epoch, self.evaluating_seconds = 0, 0.0
         self.fabric = _fabric(config)
         selector = parse_selector(config.method)
+        check_held_out(config.method, splits.validation is not None)
+        if selector.traits.compiled:
+            prepare_kernels()
         model = make_model(config.model, splits.shape, splits.classes, seed=config.seed)
         check_fit(model, splits, config.model)
         self.model = self.fabric.to_device(model)

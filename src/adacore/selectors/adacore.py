@@ -52,7 +52,7 @@ class AdaCore:
     """
 
     name: ClassVar[str] = "adacore"
-    traits: ClassVar[Traits] = Traits()
+    traits: ClassVar[Traits] = Traits(compiled=True)
     grain: ClassVar[Grain] = "class"
 
     proxy: Proxy = "logits"

@@ -26,6 +26,7 @@ class Traits:
         fills_budget: As many examples are chosen as asked for, unless examples are duplicates.
         ignores_budget: Everything is chosen, whatever the budget.
         objective: The method makes a number small, ``objective(snapshot, coreset)``.
+        compiled: It runs facility location's kernels, which are compiled when first needed on a machine.
     """
 
     sums_to_population: bool = True
@@ -35,6 +36,7 @@ class Traits:
     fills_budget: bool = True
     ignores_budget: bool = False
     objective: bool = True
+    compiled: bool = False
 
 
 @runtime_checkable

@@ -32,7 +32,7 @@ class CRAIG:
     """
 
     name: ClassVar[str] = "craig"
-    traits: ClassVar[Traits] = Traits()
+    traits: ClassVar[Traits] = Traits(compiled=True)
     grain: ClassVar[Grain] = "class"
 
     proxy: Proxy = "logits"

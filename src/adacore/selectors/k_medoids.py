@@ -32,7 +32,7 @@ class KMedoids:
     """
 
     name: ClassVar[str] = "k_medoids"
-    traits: ClassVar[Traits] = Traits(equivariant=False)  # the order in which swaps are tried decides
+    traits: ClassVar[Traits] = Traits(equivariant=False, compiled=True)  # the order of swaps decides
     grain: ClassVar[Grain] = "class"
 
     proxy: Proxy = "logits"
