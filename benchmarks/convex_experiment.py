@@ -146,4 +146,4 @@ def gradient_difference(s: Setting, coreset: Coreset, w: Any) -> float:
 
 
 def geometric_mean(values: Any) -> float:
-    return float(np.exp(np.mean(np.log(values))))
+    return float(np.exp(np.mean(np.log(np.maximum(values, 1e-16)))))
