@@ -374,3 +374,12 @@ def test_masked_classes_are_no_error():
 def test_validation_data_that_is_required_is_asked_for(model, data):
     with pytest.raises(ValueError, match="validation="):
         probe(model, data, EVERYTHING)
+
+
+def test_a_single_logit_is_that_of_the_second_of_two_classes():
+    torch.manual_seed(0)
+    x, y = torch.randn(9, INPUTS), torch.randint(2, (9, 1)).float()
+    model = nn.Linear(INPUTS, 1)
+    snapshot = probe(model, TensorDataset(x, y), Requirements(probabilities=True), criterion=nn.BCEWithLogitsLoss())
+    expected = model(x).sigmoid().detach().numpy()
+    np.testing.assert_allclose(snapshot.probabilities, np.concatenate([1 - expected, expected], axis=1), rtol=1e-5)

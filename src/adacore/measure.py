@@ -162,7 +162,7 @@ class Pass:
             if needs.losses:
                 measured["losses"] = self._criterion.losses(plain, targets)
             if needs.probabilities:
-                measured["probabilities"] = plain.softmax(1)
+                measured["probabilities"] = probabilities(plain)
         if needs.features:
             measured["features"] = watched.features
         return measured
@@ -187,6 +187,11 @@ class Pass:
             probes = needs.curvature.probes
             measured["curvature"] = hutchinson_diagonal(local, space, probes=probes, generator=self._generator)
         return measured
+
+
+def probabilities(logits: Tensor) -> Tensor:
+    """Return the classes' probabilities; a single logit is that of the second of two classes."""
+    return logits.softmax(1) if logits.shape[1] > 1 else torch.cat([(-logits).sigmoid(), logits.sigmoid()], dim=1)
 
 
 def wide(tensor: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import random
 import time
 from collections.abc import Iterator, Mapping
@@ -273,6 +274,8 @@ def _fabric(config: TrainConfig) -> Fabric:
     if config.device == "mps" and not torch.backends.mps.is_available():
         raise ValueError("device='mps', but torch finds none: pass --device cpu")
     precision: Any = "bf16-mixed" if config.precision == "bf16-mixed" else "32-true"
+    # One line for each run of a comparison, of what its settings say anyway.
+    logging.getLogger("lightning_fabric.utilities.rank_zero").setLevel(logging.WARNING)
     return Fabric(accelerator=config.device, devices=1, precision=precision)
 
 
