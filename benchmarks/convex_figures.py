@@ -77,6 +77,15 @@ def _short(values: Any, length: int = 60) -> list[float]:
     return [float(f"{float(values[i]):.5g}") for i in keep]
 
 
+def keep_ends(found: dict[str, Any]) -> None:
+    """Drop the curves of figures that show only what they end with."""
+    for by_method in found.values():
+        for by_fraction in by_method.values():
+            for rows in by_fraction.values():
+                for row in rows:
+                    row.update({name: row[name][-1:] for name in ("residuals", "evaluations", "seconds")})
+
+
 def band(axes: Any, x: Any, curves: Any, method: str) -> None:
     """Draw the geometric mean over seeds, and the range of seeds as a shade."""
     curves = np.maximum(np.asarray(curves), 1e-12)
@@ -181,6 +190,8 @@ def main() -> None:
         figure = draw_sizes(s, found, "residuals", "L(w) - L* after training")
         record["measured"], claims = judge_sizes(config, found, "residuals")
     record["verdict"] = "holds" if all(claims) else "holds in part" if any(claims) else "does not hold"
+    if name != "figure1":
+        keep_ends(found)
     write(f"convex-{name}", record)
     figure.tight_layout()
     figure.savefig(DOCS / f"convex-{name}.png", dpi=110)
