@@ -8,12 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adacore.facility.compiled import Array, bounding_kernel, inlined, kernel
-from adacore.facility.tree import LEAF, LEAVES, TILE, Tree
+from adacore.facility.lanes import add_gains, add_squares, lanes_below, lowest_lane, write_square, write_squares
+from adacore.facility.tree import HALVED, LEAF, LEAVES, TILE, Tree
 
 GROUP = 4
 ULP = 2.0**-24
 FLUSH = 4
 TESTS = 8 * LEAVES
+CHECKS = 2048
 
 
 class Cover(NamedTuple):
@@ -120,63 +122,6 @@ def mark_leaves(tree: Tree, cover: Cover, t: int, candidate: Array, row: int, sq
 
 
 @inlined
-def square(x: Any) -> Any:
-    """Keep float32 what ``x ** 2`` would make float64."""
-    return x * x
-
-
-@inlined
-def add_squares(coarse: Array, leaf: int, x: Array, squares: Array) -> None:
-    """Write squared distances between four candidates and a leaf's points.
-
-    Four candidates and three dimensions at a time, so that what is loaded once is used again.
-    """
-    d = coarse.shape[1]
-    a0, b0, c0, e0 = x[0, 0], x[1, 0], x[2, 0], x[3, 0]
-    for p in range(LEAF):
-        y0 = coarse[leaf, 0, p]
-        squares[0, p] = square(y0 - a0)
-        squares[1, p] = square(y0 - b0)
-        squares[2, p] = square(y0 - c0)
-        squares[3, p] = square(y0 - e0)
-    k = 1
-    while k + 3 <= d:
-        a0, a1, a2 = x[0, k], x[0, k + 1], x[0, k + 2]
-        b0, b1, b2 = x[1, k], x[1, k + 1], x[1, k + 2]
-        c0, c1, c2 = x[2, k], x[2, k + 1], x[2, k + 2]
-        e0, e1, e2 = x[3, k], x[3, k + 1], x[3, k + 2]
-        for p in range(LEAF):
-            y0, y1, y2 = coarse[leaf, k, p], coarse[leaf, k + 1, p], coarse[leaf, k + 2, p]
-            # One after another, so that each addition is fused with a product.
-            squares[0, p] = squares[0, p] + square(y0 - a0) + square(y1 - a1) + square(y2 - a2)
-            squares[1, p] = squares[1, p] + square(y0 - b0) + square(y1 - b1) + square(y2 - b2)
-            squares[2, p] = squares[2, p] + square(y0 - c0) + square(y1 - c1) + square(y2 - c2)
-            squares[3, p] = squares[3, p] + square(y0 - e0) + square(y1 - e1) + square(y2 - e2)
-        k += 3
-    while k < d:
-        a0, b0, c0, e0 = x[0, k], x[1, k], x[2, k], x[3, k]
-        for p in range(LEAF):
-            y0 = coarse[leaf, k, p]
-            squares[0, p] += square(y0 - a0)
-            squares[1, p] += square(y0 - b0)
-            squares[2, p] += square(y0 - c0)
-            squares[3, p] += square(y0 - e0)
-        k += 1
-
-
-@inlined
-def add_gains(minima: Array, masses: Array, leaf: int, squares: Array, total: Array) -> None:
-    """Add four candidates' gains among a leaf's points to ``total``, point by point."""
-    zero = np.float32(0)
-    for p in range(LEAF):
-        m, w = minima[leaf, p], masses[leaf, p]
-        total[0, p] += w * max(zero, m - np.sqrt(squares[0, p]))
-        total[1, p] += w * max(zero, m - np.sqrt(squares[1, p]))
-        total[2, p] += w * max(zero, m - np.sqrt(squares[2, p]))
-        total[3, p] += w * max(zero, m - np.sqrt(squares[3, p]))
-
-
-@inlined
 def flush(total: Array, sums: Array) -> None:
     """Move the single-precision sums into double-precision ones."""
     for a in range(GROUP):
@@ -209,20 +154,17 @@ def bound_gains(
     x = np.empty((GROUP, d), np.float32)
     centers = np.empty((GROUP, tiles), np.float32)
     squares = np.empty((GROUP, LEAF), np.float32)
+    limits = np.empty(LEAF, np.float32)
     total = np.zeros((GROUP, LEAF), np.float32)
     wanted = np.empty(LEAVES, np.bool_)
     sums = np.empty(GROUP)
-    evaluated = 0
+    half = d // 2 if d >= HALVED else d
+    evaluated, checked, missed = 0, 0, 0
     for start in range(first, last, GROUP):
         group = min(GROUP, last - start)
         norm = 0.0
         for a in range(GROUP):
-            position = positions[start + min(a, group - 1)]
-            s = 0.0
-            for k in range(d):
-                x[a, k] = tree.coarse[position // LEAF, k, position % LEAF]
-                s += np.float64(x[a, k]) ** 2
-            norm = max(norm, np.sqrt(s))
+            norm = max(norm, coarse_point(tree, positions[start + min(a, group - 1)], x, a))
             sums[a] = 0.0
         for a in range(group):
             center_distances(tree, x, a, centers)
@@ -246,15 +188,30 @@ def bound_gains(
                         mark_leaves(tree, cover, t, x, a, squares, wanted)
             count = 0
             for leaf in range(LEAVES):
-                if wanted[leaf]:
-                    add_squares(tree.coarse, t * LEAVES + leaf, x, squares)
-                    add_gains(cover.coarse, masses, t * LEAVES + leaf, squares, total)
-                    count += LEAF
-                    error += (
-                        tree.leaf_masses[t, leaf] * norm
-                        + tree.leaf_norms[t, leaf]
-                        + (0.5 * d + 8.0) * cover.leaf_sums[t, leaf]
-                    )
+                if not wanted[leaf]:
+                    continue
+                block = t * LEAVES + leaf
+                if checked >= CHECKS and 5 * missed < 2 * checked:
+                    write_squares(tree.coarse, block, x, 0, 0, d, squares)
+                    for a in range(group):
+                        add_gains(cover.coarse, masses, block, squares, a, total)
+                else:
+                    for p in range(LEAF):
+                        limits[p] = cover.coarse[block, p] * cover.coarse[block, p]
+                    write_squares(tree.coarse, block, x, 0, 0, half, squares)
+                    for a in range(group):
+                        if lanes_below(squares, a, limits) == 0:
+                            missed += 1
+                            continue
+                        add_squares(tree.coarse, block, x, a, half, d, squares)
+                        add_gains(cover.coarse, masses, block, squares, a, total)
+                    checked += group
+                count += LEAF
+                error += (
+                    tree.leaf_masses[t, leaf] * norm
+                    + tree.leaf_norms[t, leaf]
+                    + (0.5 * d + 9.0) * cover.leaf_sums[t, leaf]
+                )
             if not whole:
                 tested += LEAVES
                 skipped += LEAVES - count // LEAF
@@ -277,6 +234,41 @@ def point(tree: Tree, position: int, out: Array) -> None:
     """Copy a point's coordinates."""
     for k in range(out.size):
         out[k] = tree.exact[position // LEAF, k, position % LEAF]
+
+
+@kernel
+def distance_to(tree: Tree, x: Array, position: int) -> Any:
+    """Distance in double precision, dimension after dimension."""
+    s = 0.0
+    for k in range(x.size):
+        y = tree.exact[position // LEAF, k, position % LEAF] - x[k]
+        s += y * y
+    return np.sqrt(s)
+
+
+@kernel
+def coarse_point(tree: Tree, position: int, out: Array, row: int) -> Any:
+    """Copy a point's single-precision coordinates into a row; return their norm."""
+    s = 0.0
+    for k in range(out.shape[1]):
+        out[row, k] = tree.coarse[position // LEAF, k, position % LEAF]
+        s += np.float64(out[row, k]) ** 2
+    return np.sqrt(s)
+
+
+@kernel
+def slack_of(tree: Tree, cover: Cover, t: int, norm: float) -> Any:
+    """By how much a single-precision distance from a point of that norm into a tile may be too large."""
+    d = tree.coarse.shape[1]
+    return np.float32(1.01 * ULP * (2.0 * max(norm, tree.tile_norms[t]) + (0.5 * d + 8.0) * cover.tile_max[t]))
+
+
+@inlined
+def write_limits(cover: Cover, block: int, slack: Any, limits: Array) -> None:
+    """Write the squares of single-precision distances from which on a candidate can't serve a leaf's points."""
+    for p in range(LEAF):
+        m = cover.coarse[block, p]
+        limits[p] = (m + slack) * (m + slack) if m > 0 else np.float32(0)
 
 
 @inlined
@@ -316,19 +308,29 @@ def sum_lanes(lanes: Array) -> Any:
 def exact_gains(tree: Tree, cover: Cover, positions: Array, first: int, last: int, gains: Array) -> Any:
     """Evaluate candidates in double precision: 32 partial sums in a fixed order. Returns the number of distances."""
     tiles, d = tree.masses.shape[0], tree.exact.shape[1]
-    x, distances, total = np.empty(d), np.empty(LEAF), np.empty(LEAF)
+    x, total = np.empty(d), np.empty(LEAF)
+    coarse, squares = np.empty((1, d), np.float32), np.empty((1, LEAF), np.float32)
+    limits = np.empty(LEAF, np.float32)
     evaluated = 0
     for c in range(first, last):
         point(tree, positions[c], x)
+        norm = coarse_point(tree, positions[c], coarse, 0)
         total[:] = 0.0
         for t in range(tiles):
-            if tile_is_near(tree, cover, t, positions[c]):
-                for leaf in range(LEAVES):
-                    exact_distances(tree.exact, t * LEAVES + leaf, x, distances)
-                    for p in range(LEAF):
-                        i = leaf * LEAF + p
-                        total[p] += tree.masses[t, i] * max(0.0, cover.minima[t, i] - distances[p])
-                evaluated += TILE
+            if not tile_is_near(tree, cover, t, positions[c]):
+                continue
+            slack = slack_of(tree, cover, t, norm)
+            for block in range(t * LEAVES, (t + 1) * LEAVES):
+                write_limits(cover, block, slack, limits)
+                write_square(tree.coarse, block, coarse, 0, 0, d, squares)
+                near = lanes_below(squares, 0, limits)
+                while near != 0:
+                    p = lowest_lane(near)
+                    near &= near - np.uint32(1)
+                    i = block % LEAVES * LEAF + p
+                    distance = distance_to(tree, x, t * TILE + i)
+                    total[p] += tree.masses[t, i] * max(0.0, cover.minima[t, i] - distance)
+            evaluated += TILE
         gains[c] = sum_lanes(total)
     return evaluated
 
@@ -357,22 +359,47 @@ def add_pick(tree: Tree, cover: Cover, position: int, number: int) -> Any:
     Returns the number of distances evaluated and by how much the sum of masses times minima fell.
     """
     tiles, d = tree.masses.shape[0], tree.exact.shape[1]
-    x, distances = np.empty(d), np.empty(LEAF)
+    x = np.empty(d)
+    coarse, squares = np.empty((1, d), np.float32), np.empty((1, LEAF), np.float32)
+    limits = np.empty(LEAF, np.float32)
     point(tree, position, x)
+    norm = coarse_point(tree, position, coarse, 0)
     evaluated, gained = 0, 0.0
     for t in range(tiles):
-        if tile_is_near(tree, cover, t, position):
-            changed = False
-            for leaf in range(LEAVES):
-                exact_distances(tree.exact, t * LEAVES + leaf, x, distances)
-                for p in range(LEAF):
-                    i = leaf * LEAF + p
-                    if distances[p] < cover.minima[t, i]:
-                        gained += tree.masses[t, i] * (cover.minima[t, i] - distances[p])
-                        cover.minima[t, i] = distances[p]
-                        cover.owner[t, i] = number
-                        changed = True
-            evaluated += TILE
-            if changed:
-                measure_reach(tree, cover, t)
+        if not tile_is_near(tree, cover, t, position):
+            continue
+        changed, slack = False, slack_of(tree, cover, t, norm)
+        for block in range(t * LEAVES, (t + 1) * LEAVES):
+            write_limits(cover, block, slack, limits)
+            write_square(tree.coarse, block, coarse, 0, 0, d, squares)
+            near = lanes_below(squares, 0, limits)
+            while near != 0:
+                p = lowest_lane(near)
+                near &= near - np.uint32(1)
+                i = block % LEAVES * LEAF + p
+                distance = distance_to(tree, x, t * TILE + i)
+                if distance < cover.minima[t, i]:
+                    gained += tree.masses[t, i] * (cover.minima[t, i] - distance)
+                    cover.minima[t, i] = distance
+                    cover.owner[t, i] = number
+                    changed = True
+        evaluated += TILE
+        if changed:
+            measure_reach(tree, cover, t)
     return evaluated, gained
+
+
+@kernel
+def count_served(tree: Tree, cover: Cover, positions: Array) -> Any:
+    """Count the points to which these candidates are nearer than what is selected, within rounding."""
+    d, total = tree.exact.shape[1], 0
+    coarse, squares = np.empty((1, d), np.float32), np.empty((1, LEAF), np.float32)
+    limits = np.empty(LEAF, np.float32)
+    for c in range(positions.size):
+        norm = coarse_point(tree, positions[c], coarse, 0)
+        for block in range(tree.exact.shape[0]):
+            write_limits(cover, block, slack_of(tree, cover, block // LEAVES, norm), limits)
+            write_square(tree.coarse, block, coarse, 0, 0, d, squares)
+            for p in range(LEAF):
+                total += squares[0, p] < limits[p]
+    return total

@@ -269,7 +269,7 @@ class Greedy:
         if self.count < 3 or self._cost_of_going_on(limit) < self._cost_of_lists():
             return False
         sample = np.linspace(0, self.n - 1, min(SAMPLE, self.n)).astype(np.int64)
-        entries = sparse.count_served(self.tree, self.cover, sample) / sample.size * self.n
+        entries = dense.count_served(self.tree, self.cover, sample) / sample.size * self.n
         self.distances += sample.size * self.n
         return bool(1.3 * entries <= self._capacity())
 

@@ -10,20 +10,21 @@ from numpy.typing import NDArray
 from adacore.facility.compiled import Array, bounding_kernel, kernel
 from adacore.facility.dense import (
     GROUP,
-    ULP,
     Cover,
-    add_squares,
     center_distances,
-    exact_distances,
+    coarse_point,
+    distance_to,
     mark_leaves,
     point,
+    slack_of,
     sum_lanes,
+    write_limits,
 )
 from adacore.facility.heap import pop, push
-from adacore.facility.tree import LEAF, LEAVES, TILE, Tree
+from adacore.facility.lanes import add_squares, lanes_below, lowest_lane, write_squares
+from adacore.facility.tree import HALVED, LEAF, LEAVES, TILE, Tree
 
 TIE = 1e-12
-FEW = 6
 
 
 class Lists(NamedTuple):
@@ -42,29 +43,6 @@ class Lists(NamedTuple):
     distances: NDArray[np.float64]
 
 
-@kernel
-def distance_to(tree: Tree, x: Array, position: int) -> Any:
-    """Distance in double precision, dimension after dimension."""
-    s = 0.0
-    for k in range(x.size):
-        y = tree.exact[position // LEAF, k, position % LEAF] - x[k]
-        s += y * y
-    return np.sqrt(s)
-
-
-@kernel
-def count_served(tree: Tree, cover: Cover, positions: Array) -> Any:
-    """Count the points to which these candidates are nearer than what is selected."""
-    x, distances, total = np.empty(tree.exact.shape[1]), np.empty(LEAF), 0
-    for c in range(positions.size):
-        point(tree, positions[c], x)
-        for leaf in range(tree.exact.shape[0]):
-            exact_distances(tree.exact, leaf, x, distances)
-            for p in range(LEAF):
-                total += distances[p] < cover.minima[leaf // LEAVES, leaf % LEAVES * LEAF + p]
-    return total
-
-
 @bounding_kernel
 def list_served(tree: Tree, cover: Cover, first: int, last: int, begin: int, end: int, lists: Lists) -> Any:
     """List the points that the candidates at ``first`` to ``last`` would serve, in ``served[begin:end]``.
@@ -78,11 +56,11 @@ def list_served(tree: Tree, cover: Cover, first: int, last: int, begin: int, end
     exact = np.empty((GROUP, d))
     centers = np.empty((GROUP, tiles), np.float32)
     squares = np.empty((GROUP, LEAF), np.float32)
-    limit = np.empty(LEAF, np.float32)
-    leaf_distances, where = np.empty(LEAF), np.empty(LEAF + 1, np.int64)
+    limits = np.empty(LEAF, np.float32)
     wanted = np.empty(LEAVES, np.bool_)
     found, found_distances = np.empty((GROUP, n + 1), np.int32), np.empty((GROUP, n + 1))
     counts = np.empty(GROUP, np.int64)
+    half = d // 2 if d >= HALVED else d
     evaluated = 0
     for start in range(first, last, GROUP):
         group = min(GROUP, last - start)
@@ -90,11 +68,7 @@ def list_served(tree: Tree, cover: Cover, first: int, last: int, begin: int, end
         for a in range(GROUP):
             position = start + min(a, group - 1)
             point(tree, position, exact[a])
-            s = 0.0
-            for k in range(d):
-                x[a, k] = tree.coarse[position // LEAF, k, position % LEAF]
-                s += np.float64(x[a, k]) ** 2
-            norm = max(norm, np.sqrt(s))
+            norm = max(norm, coarse_point(tree, position, x, a))
             counts[a] = 0
         for a in range(group):
             center_distances(tree, x, a, centers)
@@ -112,39 +86,29 @@ def list_served(tree: Tree, cover: Cover, first: int, last: int, begin: int, end
                 for a in range(group):
                     if centers[a, t] < cover.tile_reach[t]:
                         mark_leaves(tree, cover, t, x, a, squares, wanted)
-            slack = np.float32(1.01 * ULP * (2.0 * max(norm, tree.tile_norms[t]) + (0.5 * d + 8.0) * cover.tile_max[t]))
+            slack = slack_of(tree, cover, t, norm)
             for leaf in range(LEAVES):
                 if not wanted[leaf]:
                     continue
-                add_squares(tree.coarse, t * LEAVES + leaf, x, squares)
                 evaluated += group * LEAF
-                for p in range(LEAF):
-                    m = cover.coarse[t * LEAVES + leaf, p]
-                    limit[p] = (m + slack) * (m + slack) if m > 0 else np.float32(0)
+                write_limits(cover, t * LEAVES + leaf, slack, limits)
                 base = t * TILE + leaf * LEAF
+                write_squares(tree.coarse, t * LEAVES + leaf, x, 0, 0, half, squares)
                 for a in range(group):
-                    hits = 0
-                    for p in range(LEAF):
-                        hits += squares[a, p] < limit[p]
+                    hits = lanes_below(squares, a, limits)
                     if hits == 0:
                         continue
+                    if half < d:
+                        add_squares(tree.coarse, t * LEAVES + leaf, x, a, half, d, squares)
+                        hits = lanes_below(squares, a, limits)
                     count = counts[a]
-                    if hits > FEW:
-                        exact_distances(tree.exact, t * LEAVES + leaf, exact[a], leaf_distances)
-                        for p in range(min(LEAF, n - base)):
-                            found[a, count], found_distances[a, count] = base + p, leaf_distances[p]
-                            count += leaf_distances[p] < cover.minima[t, leaf * LEAF + p]
-                    else:
-                        hits = 0
-                        for p in range(LEAF):
-                            where[hits] = p
-                            hits += squares[a, p] < limit[p]
-                        for h in range(hits):
-                            p = where[h]
-                            if base + p < n:
-                                distance = distance_to(tree, exact[a], base + p)
-                                found[a, count], found_distances[a, count] = base + p, distance
-                                count += distance < cover.minima[t, leaf * LEAF + p]
+                    while hits != 0:
+                        p = lowest_lane(hits)
+                        hits &= hits - np.uint32(1)
+                        if base + p < n:
+                            distance = distance_to(tree, exact[a], base + p)
+                            found[a, count], found_distances[a, count] = base + p, distance
+                            count += distance < cover.minima[t, leaf * LEAF + p]
                     counts[a] = count
         for a in range(group):
             if begin + counts[a] > end:

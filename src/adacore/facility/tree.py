@@ -13,6 +13,9 @@ from adacore.facility.points import Points
 TILE = 512
 LEAF = 32
 LEAVES = TILE // LEAF
+TILES_AT_A_TIME = 16
+SAMPLE = 10_000
+HALVED = 8
 
 
 class Tree(NamedTuple):
@@ -23,7 +26,7 @@ class Tree(NamedTuple):
     Attributes:
         order: Row of the point at each position, int64, shape (n,).
         exact: Coordinates, leaf by leaf, float64, shape (tiles * 16, d, 32).
-        coarse: Coordinates less their mean, float32, same shape.
+        coarse: Coordinates less their mean, turned into principal axes where there are many, float32, same shape.
         masses: Mass of each point, float64, shape (tiles, 512).
         leaf_centers: Mass-weighted centroid of each leaf of ``coarse``, float32, shape (tiles, d, 16).
         leaf_masses: Mass of each leaf, shape (tiles, 16).
@@ -69,9 +72,19 @@ def build_tree(points: Points) -> Tree:
     order = np.arange(n)
     sort_into_leaves(points.rows, order)
     tiles = -(-n // TILE)
+    masses = np.zeros(tiles * TILE)
+    masses[:n] = points.masses[order]
     exact, coarse = np.empty((tiles * LEAVES, d, LEAF)), np.empty((tiles * LEAVES, d, LEAF), np.float32)
-    masses = np.zeros((tiles, TILE))
-    fill_tiles(points.rows, points.masses, order, points.rows.mean(axis=0), exact, coarse, masses)
+    mean, axes = points.rows.mean(axis=0), principal_axes(points.rows)
+    for first in range(0, tiles, TILES_AT_A_TIME):
+        # What is left over holds copies of the last point, of mass 0.
+        filled = np.minimum(np.arange(first * TILE, min(tiles, first + TILES_AT_A_TIME) * TILE), n - 1)
+        rows = points.rows[order[filled]]
+        leaves = slice(first * LEAVES, first * LEAVES + filled.size // LEAF)
+        exact[leaves] = rows.reshape(-1, LEAF, d).transpose(0, 2, 1)
+        rows -= mean
+        coarse[leaves] = (rows if axes is None else rows @ axes).reshape(-1, LEAF, d).transpose(0, 2, 1)
+    masses = masses.reshape(tiles, TILE)
     leaf_centers = np.empty((tiles, d, LEAVES), np.float32)
     tile_centers = np.empty((d, tiles), np.float32)
     leaf_stats, tile_stats = np.empty((2, tiles, LEAVES)), np.empty((3, tiles))
@@ -92,6 +105,25 @@ def build_tree(points: Points) -> Tree:
         tile_stats[1].astype(np.float32),
         tile_stats[2],
     )
+
+
+def principal_axes(rows: NDArray[np.float64]) -> NDArray[np.float64] | None:
+    """Find the directions in which points differ most, so that the first few coordinates tell most of a distance.
+
+    Args:
+        rows: The points, shape (n, d).
+
+    Returns:
+        Orthonormal columns, the direction of the largest variance first, shape (d, d); None where turning the points
+        would not pay.
+    """
+    n, d = rows.shape
+    if not HALVED <= d <= n // 2:
+        return None
+    sample = rows[:: -(-n // SAMPLE)]
+    sample = sample - sample.mean(axis=0)
+    _, vectors = np.linalg.eigh(sample.T @ sample)
+    return np.ascontiguousarray(vectors[:, ::-1])
 
 
 @kernel
@@ -166,22 +198,6 @@ def sort_into_leaves(rows: Array, order: Array) -> None:
         stack[depth, 0], stack[depth, 1] = first, middle
         stack[depth + 1, 0], stack[depth + 1, 1] = middle, last
         depth += 2
-
-
-@kernel
-def fill_tiles(
-    rows: Array, masses: Array, order: Array, mean: Array, exact: Array, coarse: Array, tile_masses: Array
-) -> None:
-    """Copy coordinates and masses into tiles; what is left over holds copies of the last point, of mass 0."""
-    n, d = rows.shape
-    for t in range(tile_masses.shape[0]):
-        for p in range(TILE):
-            i = order[min(t * TILE + p, n - 1)]
-            if t * TILE + p < n:
-                tile_masses[t, p] = masses[i]
-            for k in range(d):
-                exact[t * LEAVES + p // LEAF, k, p % LEAF] = rows[i, k]
-                coarse[t * LEAVES + p // LEAF, k, p % LEAF] = rows[i, k] - mean[k]
 
 
 @kernel

@@ -1,0 +1,153 @@
+"""Arithmetic on a leaf's 32 points at a time, as vector instructions: loops are not vectorized reliably.
+
+Arrays are C-contiguous and float32, a row is a leaf: 32 numbers.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from adacore.facility.tree import LEAF
+
+FLOAT = ir.FloatType()
+LANES = ir.VectorType(FLOAT, LEAF)
+ZEROS = ir.Constant(LANES, [0.0] * LEAF)
+
+
+def _pointer(context: Any, builder: Any, array_type: Any, array: Any, index: Any) -> Any:
+    start = context.make_array(array_type)(context, builder, array).data
+    return builder.gep(start, [index])
+
+
+def _load(builder: Any, pointer: Any) -> Any:
+    lanes = builder.load(builder.bitcast(pointer, LANES.as_pointer()))
+    lanes.align = 4
+    return lanes
+
+
+def _store(builder: Any, lanes: Any, pointer: Any) -> None:
+    builder.store(lanes, builder.bitcast(pointer, LANES.as_pointer())).align = 4
+
+
+def _spread(builder: Any, number: Any) -> Any:
+    first = builder.insert_element(ir.Constant(LANES, ir.Undefined), number, ir.Constant(ir.IntType(32), 0))
+    mask = ir.Constant(ir.VectorType(ir.IntType(32), LEAF), [0] * LEAF)
+    return builder.shuffle_vector(first, ir.Constant(LANES, ir.Undefined), mask)
+
+
+def _call(builder: Any, name: str, *arguments: Any) -> Any:
+    kind = ir.FunctionType(LANES, [LANES] * len(arguments))
+    function = cgutils.get_or_insert_function(builder.module, kind, f"llvm.{name}.v{LEAF}f32")
+    return builder.call(function, arguments)
+
+
+def _squares(rows: int, anew: bool) -> Any:
+    """Make an intrinsic: squared distances between so many candidates at a time and a leaf's points."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        coarse, leaf, x, row, first, last, squares = arguments
+        kinds = signature.args
+        width, one = ir.Constant(leaf.type, LEAF), ir.Constant(leaf.type, 1)
+        d = builder.extract_value(context.make_array(kinds[2])(context, builder, x).shape, 1)
+        points = _pointer(context, builder, kinds[0], coarse, builder.mul(builder.mul(leaf, d), width))
+        lines = [builder.add(row, ir.Constant(row.type, a)) for a in range(rows)]
+        candidates = [_pointer(context, builder, kinds[2], x, builder.mul(line, d)) for line in lines]
+        targets = [_pointer(context, builder, kinds[6], squares, builder.mul(line, width)) for line in lines]
+        totals = [cgutils.alloca_once_value(builder, ZEROS) for _ in lines]
+        for target, total in zip(targets, totals, strict=True):
+            builder.store(ZEROS if anew else _load(builder, target), total)
+        with cgutils.for_range_slice(builder, first, last, one) as (k, _):
+            y = _load(builder, builder.gep(points, [builder.mul(k, width)]))
+            for candidate, total in zip(candidates, totals, strict=True):
+                difference = builder.fsub(y, _spread(builder, builder.load(builder.gep(candidate, [k]))))
+                builder.store(_call(builder, "fma", difference, difference, builder.load(total)), total)
+        for target, total in zip(targets, totals, strict=True):
+            _store(builder, builder.load(total), target)
+        return context.get_dummy_value()
+
+    @intrinsic
+    def squares_of(typing: Any, coarse: Any, leaf: Any, x: Any, row: Any, first: Any, last: Any, squares: Any) -> Any:
+        return types.void(coarse, types.intp, x, types.intp, types.intp, types.intp, squares), generate
+
+    return squares_of
+
+
+write_square = _squares(1, True)
+write_squares = _squares(4, True)
+add_squares = _squares(1, False)
+
+
+@intrinsic
+def add_gains(typing: Any, minima: Any, masses: Any, leaf: Any, squares: Any, row: Any, total: Any) -> Any:
+    """Add a candidate's gains among a leaf's points, w max(0, m - d), point by point.
+
+    Args:
+        typing: Not passed by callers.
+        minima: m, shape (leaves, 32).
+        masses: w, shape (leaves, 32).
+        leaf: Which leaf.
+        squares: d^2, shape (rows, 32).
+        row: Which candidate.
+        total: Shape (rows, 32).
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        def at(argument: int, line: int) -> Any:
+            index = builder.mul(arguments[line], ir.Constant(arguments[line].type, LEAF))
+            return _pointer(context, builder, signature.args[argument], arguments[argument], index)
+
+        distances = _call(builder, "sqrt", _load(builder, at(3, 4)))
+        saved = builder.fsub(_load(builder, at(0, 2)), distances)
+        saved = builder.select(builder.fcmp_ordered(">", saved, ZEROS), saved, ZEROS)
+        target = at(5, 4)
+        _store(builder, _call(builder, "fma", _load(builder, at(1, 2)), saved, _load(builder, target)), target)
+        return context.get_dummy_value()
+
+    return types.void(minima, masses, types.intp, squares, types.intp, total), generate
+
+
+@intrinsic
+def lanes_below(typing: Any, squares: Any, row: Any, limits: Any) -> Any:
+    """Say which of a leaf's points are nearer to a candidate than their limits.
+
+    Args:
+        typing: Not passed by callers.
+        squares: Squared distances, shape (rows, 32).
+        row: Which candidate.
+        limits: Squared limits, shape (32,).
+
+    Returns:
+        Bit p is set where ``squares[row, p] < limits[p]``; uint32.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        zero = ir.Constant(arguments[1].type, 0)
+        index = builder.mul(arguments[1], ir.Constant(arguments[1].type, LEAF))
+        values = _load(builder, _pointer(context, builder, signature.args[0], arguments[0], index))
+        most = _load(builder, _pointer(context, builder, signature.args[2], arguments[2], zero))
+        return builder.bitcast(builder.fcmp_ordered("<", values, most), ir.IntType(LEAF))
+
+    return types.uint32(squares, types.intp, limits), generate
+
+
+@intrinsic
+def lowest_lane(typing: Any, bits: Any) -> Any:
+    """Return the number of the lowest bit that is set.
+
+    Args:
+        typing: Not passed by callers.
+        bits: uint32, not 0.
+
+    Returns:
+        Its number, 0 to 31.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.zext(builder.cttz(arguments[0], cgutils.true_bit), ir.IntType(64))
+
+    return types.intp(types.uint32), generate
