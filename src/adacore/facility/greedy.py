@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adacore.facility import dense, heap, medoid, sparse
+from adacore.facility.cover import add_pick, count_served, new_cover
 from adacore.facility.planning import ENTRIES_PER_POINT, LEAST_ENTRIES, MOST_ENTRIES
 from adacore.facility.points import Points
 from adacore.facility.sparse import TIE
@@ -49,7 +50,7 @@ class Greedy:
         self._masses32[self.masses.reshape(-1, LEAF) == 0] = 0
         self._all = np.arange(self.n)
         self._far = 2.1 * float(self.tree.tile_norms.max())
-        self.cover = dense.new_cover(self.tree, self._far)
+        self.cover = new_cover(self.tree, self._far)
         self.minima = self.cover.minima.reshape(-1)
         self.owner = self.cover.owner.reshape(-1)
         self.picks: NDArray[np.int64] = np.empty(0, np.int64)
@@ -206,7 +207,7 @@ class Greedy:
             position: Which.
             gain: What it gains, nan for the first; measured if None.
         """
-        distances, gained = dense.add_pick(self.tree, self.cover, position, self.count)
+        distances, gained = add_pick(self.tree, self.cover, position, self.count)
         self.distances += distances
         first = self.count == 0
         self.picks = np.append(self.picks, position)
@@ -269,7 +270,7 @@ class Greedy:
         if self.count < 3 or self._cost_of_going_on(limit) < self._cost_of_lists():
             return False
         sample = np.linspace(0, self.n - 1, min(SAMPLE, self.n)).astype(np.int64)
-        entries = dense.count_served(self.tree, self.cover, sample) / sample.size * self.n
+        entries = count_served(self.tree, self.cover, sample) / sample.size * self.n
         self.distances += sample.size * self.n
         return bool(1.3 * entries <= self._capacity())
 

@@ -78,8 +78,13 @@ def _squares(rows: int, anew: bool) -> Any:
 
 
 write_square = _squares(1, True)
+"""Write squared distances between the candidate in a row of ``x`` and a leaf's points, in dimensions first to last."""
+
 write_squares = _squares(4, True)
+"""The same for four candidates in successive rows, so that what is loaded once is used four times."""
+
 add_squares = _squares(1, False)
+"""Add dimensions first to last to what was written for the candidate in a row of ``x``."""
 
 
 @intrinsic

@@ -8,8 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adacore.facility.compiled import Array, bounding_kernel
-from adacore.facility.dense import ULP
-from adacore.facility.tree import LEAF, TILE, Tree
+from adacore.facility.tree import LEAF, TILE, ULP, Tree
 
 MOST_DIMENSIONS = 64
 ROUNDING = 2.0**-48

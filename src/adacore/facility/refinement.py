@@ -9,11 +9,12 @@ import numpy as np
 
 from adacore.facility import sparse
 from adacore.facility.compiled import Array, kernel
-from adacore.facility.dense import Cover, exact_distances, measure_reach, new_cover, point, tile_is_near
+from adacore.facility.cover import Cover, measure_reach, new_cover, tile_is_near
+from adacore.facility.dense import exact_distances
 from adacore.facility.greedy import Greedy
 from adacore.facility.outcome import Outcome
 from adacore.facility.points import Points
-from adacore.facility.tree import LEAF, LEAVES, TILE, Tree
+from adacore.facility.tree import LEAF, LEAVES, TILE, Tree, point
 from adacore.facility.workers import Workers
 
 PASSES = 20

@@ -8,21 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adacore.facility.compiled import Array, bounding_kernel, kernel
-from adacore.facility.dense import (
-    GROUP,
-    Cover,
-    center_distances,
-    coarse_point,
-    distance_to,
-    mark_leaves,
-    point,
-    slack_of,
-    sum_lanes,
-    write_limits,
-)
+from adacore.facility.cover import Cover, slack_of, write_limits
+from adacore.facility.dense import GROUP, center_distances, mark_leaves, sum_lanes
 from adacore.facility.heap import pop, push
 from adacore.facility.lanes import add_squares, lanes_below, lowest_lane, write_squares
-from adacore.facility.tree import HALVED, LEAF, LEAVES, TILE, Tree
+from adacore.facility.tree import HALVED, LEAF, LEAVES, TILE, Tree, coarse_point, distance_to, point
 
 TIE = 1e-12
 

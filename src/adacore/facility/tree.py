@@ -13,6 +13,7 @@ from adacore.facility.points import Points
 TILE = 512
 LEAF = 32
 LEAVES = TILE // LEAF
+ULP = 2.0**-24
 TILES_AT_A_TIME = 16
 SAMPLE = 10_000
 HALVED = 8
@@ -263,3 +264,30 @@ def summarize(
             leaf_stats[1, t, p // LEAF] += masses[t, p] * np.sqrt(s)
             norm = max(norm, s)
         tile_stats[2, t] = np.sqrt(norm)
+
+
+@kernel
+def point(tree: Tree, position: int, out: Array) -> None:
+    """Copy a point's coordinates."""
+    for k in range(out.size):
+        out[k] = tree.exact[position // LEAF, k, position % LEAF]
+
+
+@kernel
+def coarse_point(tree: Tree, position: int, out: Array, row: int) -> Any:
+    """Copy a point's single-precision coordinates into a row; return their norm."""
+    s = 0.0
+    for k in range(out.shape[1]):
+        out[row, k] = tree.coarse[position // LEAF, k, position % LEAF]
+        s += np.float64(out[row, k]) ** 2
+    return np.sqrt(s)
+
+
+@kernel
+def distance_to(tree: Tree, x: Array, position: int) -> Any:
+    """Distance in double precision, dimension after dimension."""
+    s = 0.0
+    for k in range(x.size):
+        y = tree.exact[position // LEAF, k, position % LEAF] - x[k]
+        s += y * y
+    return np.sqrt(s)

@@ -1,0 +1,100 @@
+"""What single precision claims about gains is true; its vector instructions compute what they say."""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from adacore.facility import dense, lanes
+from adacore.facility.greedy import Greedy
+from adacore.facility.points import check_points
+from adacore.facility.tree import principal_axes
+from adacore.facility.workers import Workers
+
+KINDS = ("gaussian", "heavy tails", "far away", "few directions", "clusters")
+
+
+def draw(kind: str, n: int, d: int, seed: int) -> NDArray[np.float64]:
+    rng = np.random.default_rng(seed)
+    if kind == "heavy tails":
+        return rng.standard_t(0.8, (n, d))
+    if kind == "far away":
+        return 1e5 + rng.normal(size=(n, d))
+    if kind == "few directions":
+        return rng.normal(size=(n, 2)) @ rng.normal(size=(2, d)) + 1e-4 * rng.normal(size=(n, d))
+    if kind == "clusters":
+        return rng.normal(size=(5, d))[rng.integers(0, 5, n)] + 1e-3 * rng.normal(size=(n, d))
+    return rng.normal(size=(n, d))
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.sampled_from(KINDS),
+    st.integers(1, 30),
+    st.integers(100, 700),
+    st.integers(1, 40),
+    st.booleans(),
+    st.integers(0, 99),
+)
+def test_a_gain_is_within_its_error(kind: str, d: int, n: int, picks: int, massive: bool, seed: int) -> None:
+    masses = np.random.default_rng(seed).random(n) if massive else None
+    with Workers(1) as workers:
+        greedy = Greedy(check_points(draw(kind, n, d, seed), masses), workers)
+        greedy._sparse_at = np.inf
+        greedy.extend(picks)
+        gains, errors = greedy._bounds(np.arange(n))
+    tree = greedy.tree
+    rows = tree.exact.transpose(0, 2, 1).reshape(-1, d)[:n]
+    distances = np.sqrt(((rows[:, None] - rows[None]) ** 2).sum(axis=-1))
+    true = np.maximum(0, greedy.minima[:n] - distances) @ greedy.masses[:n]
+    assert (np.abs(gains - true) <= errors + 1e-13 * true.max(initial=0)).all()
+    exact = np.empty(n)
+    dense.exact_gains(tree, greedy.cover, np.arange(n), 0, n, exact)
+    np.testing.assert_allclose(exact, true, rtol=1e-11, atol=1e-13 * max(1e-300, true.max(initial=0)))
+
+
+def test_turning_leaves_distances_alone() -> None:
+    x = draw("few directions", 300, 11, 0)
+    axes = principal_axes(x)
+    assert axes is not None
+    np.testing.assert_allclose(axes.T @ axes, np.eye(11), atol=1e-14)
+    variances = ((x - x.mean(axis=0)) @ axes).var(axis=0)
+    assert (np.diff(variances) <= 1e-12).all()
+
+
+@pytest.mark.parametrize("shape", [(300, 3), (15, 11)])
+def test_few_dimensions_or_points_are_not_turned(shape: tuple[int, int]) -> None:
+    assert principal_axes(np.random.default_rng(0).normal(size=shape)) is None
+
+
+@numba.njit
+def all_lanes(coarse, x, minima, later, limits):  # type: ignore[no-untyped-def]
+    squares, halves = np.empty((4, 32), np.float32), np.empty((4, 32), np.float32)
+    gains, bits, lowest = np.zeros((4, 32), np.float32), np.empty(4, np.uint32), np.empty(4, np.int64)
+    lanes.write_squares(coarse, 1, x, 0, 0, coarse.shape[1], squares)
+    for a in range(4):
+        lanes.write_square(coarse, 1, x, a, 0, 2, halves)
+        lanes.add_squares(coarse, 1, x, a, 2, coarse.shape[1], halves)
+        lanes.add_gains(minima, later, 1, squares, a, gains)
+        bits[a] = lanes.lanes_below(squares, a, limits)
+        lowest[a] = lanes.lowest_lane(bits[a]) if bits[a] != 0 else -1
+    return squares, halves, gains, bits, lowest
+
+
+def test_lanes_compute_what_they_say() -> None:
+    rng = np.random.default_rng(0)
+    coarse, x = rng.normal(size=(3, 5, 32)).astype(np.float32), rng.normal(size=(4, 5)).astype(np.float32)
+    minima, masses = rng.random((3, 32), np.float32) * 4, rng.random((3, 32), np.float32)
+    limits = rng.random(32, np.float32) * 8
+    squares, halves, gains, bits, lowest = all_lanes(coarse, x, minima, masses, limits)
+    true = ((coarse[1][None].astype(np.float64) - x[:, :, None]) ** 2).sum(axis=1)
+    np.testing.assert_allclose(squares, true, rtol=1e-6)
+    np.testing.assert_allclose(halves, true, rtol=1e-6)
+    np.testing.assert_allclose(gains, masses[1] * np.maximum(0, minima[1] - np.sqrt(true)), atol=1e-6)
+    below = squares < limits
+    assert [[int(b) >> p & 1 for p in range(32)] for b in bits] == below.astype(int).tolist()
+    assert lowest.tolist() == [int(np.flatnonzero(row)[0]) if row.any() else -1 for row in below]
