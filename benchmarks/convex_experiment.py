@@ -27,6 +27,8 @@ from adacore.convex import (
 from adacore.coreset import Coreset
 from convex_data import load
 
+PILOT_SIZE = 2_500
+
 
 @dataclass(frozen=True)
 class Setting:
@@ -54,15 +56,18 @@ def setting(config: dict[str, Any]) -> Setting:
 
 
 def coresets(s: Setting, method: str, seed: int) -> tuple[dict[float, Coreset | None], float]:
-    """Select for every fraction, by a method such as adacore or adacore-zero; return what the largest took, too.
+    """Select for every fraction, by a method such as adacore, adacore-zero or adacore-10000 (examples of the pilot).
+
+    Returns what selecting the largest took, too.
 
     Greedy's picks for a small budget are the first of those for a large one: it runs once, and the weights of the
     smaller coresets are counted anew.
     """
     if method == "full":
         return dict.fromkeys(s.fractions), 0.0
-    kind, _, at = method.partition("-")
-    largest, seconds = _timed_select(s.problem, kind, max(s.fractions), at or s.at, seed)
+    kind, _, where = method.partition("-")
+    at, size = (s.at, int(where)) if where.isdigit() else (where or s.at, PILOT_SIZE)
+    largest, seconds = _timed_select(s.problem, kind, max(s.fractions), at, size, seed)
     if method == "random":
         return {f: select(s.problem, method="random", fraction=f, seed=seed) for f in s.fractions}, seconds
     if len(s.fractions) == 1:
@@ -70,14 +75,14 @@ def coresets(s: Setting, method: str, seed: int) -> tuple[dict[float, Coreset | 
     if method == "craig":
         x = features(s.problem)
     else:
-        w = pilot(s.problem, seed=seed)[0] if (at or s.at) == "pilot" else s.problem.zero()
+        w = pilot(s.problem, size=size, seed=seed)[0] if at == "pilot" else s.problem.zero()
         x = preconditioned_gradients(s.problem, w)
     return _prefixes(x, s.problem.targets, largest, s.fractions), seconds
 
 
-def _select(problem: Problem, method: Any, fraction: float, at: Any, seed: int) -> tuple[Coreset, float]:
+def _select(problem: Problem, method: Any, fraction: float, at: Any, size: int, seed: int) -> tuple[Coreset, float]:
     begin = time.perf_counter()
-    coreset = select(problem, method=method, fraction=fraction, at=at, seed=seed)
+    coreset = select(problem, method=method, fraction=fraction, at=at, pilot_size=size, seed=seed)
     return coreset, time.perf_counter() - begin
 
 
