@@ -109,7 +109,7 @@ def report(record: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    config = yaml.safe_load((files("adacore.experiments") / "figure1.yaml").read_text())
+    config = yaml.safe_load((files("adacore.experiments.paper") / "configurations" / "figure1.yaml").read_text())
     s = setting(config)
     record = {"command": "python benchmarks/convex.py", "machine": machine(), "lowest": s.lowest, "methods": {}}
     for method in (*SMALL, "full"):

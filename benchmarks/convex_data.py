@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 import scipy
-import sklearn
 from sklearn.datasets import load_svmlight_file
+
+import sklearn
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"

@@ -1,4 +1,4 @@
-"""Figures 1, 2 and 6 of the paper on ijcnn1, each from its YAML in adacore/experiments.
+"""Figures 1, 2 and 6 of the paper on ijcnn1, each from its YAML in adacore/experiments/paper/configurations.
 
     python benchmarks/convex_figures.py figure1             # or figure2, figure6
     python benchmarks/convex_figures.py figure1 --recorded  # judge and draw what was run before
@@ -173,7 +173,7 @@ def main() -> None:
     name = sys.argv[1] if len(sys.argv) > 1 else ""
     if name not in {"figure1", "figure2", "figure6"}:
         raise SystemExit("say which: figure1, figure2 or figure6")
-    config = yaml.safe_load((files("adacore.experiments") / f"{name}.yaml").read_text())
+    config = yaml.safe_load((files("adacore.experiments.paper") / "configurations" / f"{name}.yaml").read_text())
     s = setting(config)
     record = read(f"convex-{name}") if "--recorded" in sys.argv else {}
     if not record:

@@ -17,9 +17,9 @@ import time
 
 import numpy as np
 
-from adacore.parallel import thread_count
+from adacore.facility.threads import thread_count
+from adacore.probing.snapshot import Snapshot
 from adacore.selectors import GradMatch, PerClass, Random
-from adacore.snapshot import Snapshot
 
 
 def make_snapshot(n: int, d: int, classes: int, seed: int = 0) -> Snapshot:

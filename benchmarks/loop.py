@@ -21,9 +21,9 @@ import torch
 from torch import nn
 
 import adacore
-from adacore.data import load
-from adacore.data.arrays import ArrayDataset
-from adacore.models import make_model
+from adacore.experiments.data import load
+from adacore.experiments.data.arrays import ArrayDataset
+from adacore.experiments.runs.models import make_model
 
 BATCH = 32
 

@@ -17,11 +17,11 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from adacore import data
-from adacore.config import TrainConfig
-from adacore.models import make_model
-from adacore.run_folder import RunFolder, versions
-from adacore.trainer import Trainer
+from adacore.experiments import data
+from adacore.experiments.runs.epochs import Trainer
+from adacore.experiments.runs.models import make_model
+from adacore.experiments.runs.run_folder import RunFolder, versions
+from adacore.experiments.runs.settings import TrainConfig
 
 EVERY = 5
 SETTINGS = {

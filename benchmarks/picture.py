@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from adacore.ledger import PARTS
-from adacore.run_folder import RunFolder
+from adacore.experiments.runs.run_folder import RunFolder
+from adacore.training.ledger import PARTS
 
 COLOURS = {"adacore": "#0b6e99", "craig": "#d9730d", "random": "#448361", "full": "#787774"}
 

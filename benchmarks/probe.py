@@ -20,11 +20,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from adacore.data import load
-from adacore.data.arrays import ArrayDataset
-from adacore.models import make_model
-from adacore.probe import probe
-from adacore.snapshot import Curvature, Requirements
+from adacore.experiments.data import load
+from adacore.experiments.data.arrays import ArrayDataset
+from adacore.experiments.runs.models import make_model
+from adacore.probing.probe import probe
+from adacore.probing.snapshot import Curvature, Requirements
 
 
 def bare_forward(model: nn.Module, inputs: Tensor, batch_size: int) -> None:

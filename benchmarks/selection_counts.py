@@ -18,8 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
-from adacore.analysis import selection_counts
 from adacore.coreset import Coreset
+from adacore.experiments.analysis import selection_counts
 
 
 @dataclass(frozen=True)
@@ -105,8 +105,8 @@ def draw(all_chosen: Sequence[Chosen], path: Path) -> None:
 
 
 def train_runs(options: argparse.Namespace, out: Path) -> None:
-    from adacore.compare import compare
-    from adacore.config import CompareConfig, from_mapping
+    from adacore.experiments.runs.compare import compare
+    from adacore.experiments.runs.settings import CompareConfig, from_mapping
 
     values = {
         "data": options.data,

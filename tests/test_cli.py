@@ -9,7 +9,7 @@ import pytest
 from adacore import __version__
 from adacore.cli import COMMANDS, main
 from adacore.coreset import Coreset
-from adacore.run_folder import RunFolder
+from adacore.experiments.runs.run_folder import RunFolder
 
 QUICK = ["--epochs=2", "--method=random", "--no-tensorboard"]
 

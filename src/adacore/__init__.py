@@ -2,8 +2,6 @@
 
 from adacore.coreset import Coreset
 from adacore.facility import facility_location
-from adacore.loader import CoresetLoader
-from adacore.reselect import select
 from adacore.selectors import (
     CRAIG,
     EL2N,
@@ -25,6 +23,8 @@ from adacore.selectors import (
     Redundancy,
     Whole,
 )
+from adacore.training.loader import CoresetLoader
+from adacore.training.reselector import select
 
 __version__ = "0.1.0"
 

@@ -18,8 +18,16 @@ from typing import NoReturn
 from rich.console import Console
 
 from adacore import __version__
-from adacore.config import CompareConfig, RunSettings, Settings, TrainConfig, from_mapping, load_config, shipped_configs
 from adacore.errors import unknown_name
+from adacore.experiments.runs.settings import (
+    CompareConfig,
+    RunSettings,
+    Settings,
+    TrainConfig,
+    from_mapping,
+    load_config,
+    shipped_configs,
+)
 
 
 @dataclass(frozen=True)
@@ -81,9 +89,9 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
 
 
 def _train(arguments: argparse.Namespace) -> int:
-    from adacore.compare import method_folder
-    from adacore.progress import Lines, Live
-    from adacore.train import MOVABLE, resume, train
+    from adacore.experiments.runs.compare import method_folder
+    from adacore.experiments.runs.progress import Lines, Live
+    from adacore.experiments.runs.train import MOVABLE, resume, train
 
     console = Console()
     live = Live(console) if console.is_terminal else None
@@ -117,8 +125,8 @@ def _add_compare(parser: argparse.ArgumentParser) -> None:
 
 
 def _compare(arguments: argparse.Namespace) -> int:
-    from adacore.compare import compare, method_folder
-    from adacore.report import write_report
+    from adacore.experiments.report import write_report
+    from adacore.experiments.runs.compare import compare, method_folder
 
     console = _wide_console()
     config = _settings(CompareConfig, arguments)
@@ -148,7 +156,7 @@ def _add_select(parser: argparse.ArgumentParser) -> None:
 
 def _select(arguments: argparse.Namespace) -> int:
     from adacore.facility import facility_location
-    from adacore.features import read_features
+    from adacore.labelling.tables import read_features
 
     out = Path(arguments.out)
     if out.suffix not in {".npz", ".parquet"}:
@@ -179,7 +187,7 @@ def _add_report(parser: argparse.ArgumentParser) -> None:
 
 
 def _report(arguments: argparse.Namespace) -> int:
-    from adacore.report import write_report
+    from adacore.experiments.report import write_report
 
     path = write_report(Path(arguments.folder), None if arguments.out is None else Path(arguments.out))
     _say(Console(), f"Report, to open in a browser: {path}")
@@ -194,7 +202,7 @@ def _add_reproduce(parser: argparse.ArgumentParser) -> None:
 
 
 def _reproduce(arguments: argparse.Namespace) -> int:
-    from adacore.reproduce import reproduce
+    from adacore.experiments.paper import reproduce
 
     if arguments.config:
         raise ValueError("--config is not taken by reproduce, whose set-ups are shipped: use adacore compare")
@@ -209,7 +217,7 @@ def _add_doctor(parser: argparse.ArgumentParser) -> None:
 
 
 def _doctor(arguments: argparse.Namespace) -> int:
-    from adacore.doctor import run
+    from adacore.experiments.doctor import run
 
     return 0 if run() else 1
 

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import adacore.parallel
+import adacore.facility.threads
 from adacore.facility import facility_location
 from adacore.facility import greedy as engine
 
@@ -252,5 +252,5 @@ def test_many_ties_take_no_longer_than_a_moment():
 def test_inside_a_pool_one_thread_is_used():
     x = softmax_gradients(600, 10, 14)
     expected = facility_location(x, budget=60).indices.tolist()
-    for coreset in adacore.parallel.run_in_threads(lambda _: facility_location(x, budget=60), range(3)):
+    for coreset in adacore.facility.threads.run_in_threads(lambda _: facility_location(x, budget=60), range(3)):
         assert coreset.indices.tolist() == expected

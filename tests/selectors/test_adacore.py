@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from adacore.coreset import Coreset
+from adacore.probing.snapshot import Curvature, Requirements, Snapshot
 from adacore.selectors import CRAIG, AdaCore, PerClass
 from adacore.selectors.synthetic import synthetic_snapshot
 from adacore.selectors.weighting import equally_weighted, reweight
-from adacore.snapshot import Curvature, Requirements, Snapshot
 
 
 def rng():

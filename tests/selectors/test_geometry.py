@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.distance import cdist
 
+from adacore.probing.snapshot import Snapshot
 from adacore.selectors import KCenter, KMedoids, Redundancy
 from adacore.selectors.farthest_first import farthest_first, largest_distance, squared_distances
-from adacore.snapshot import Snapshot
 
 
 def rng(seed=0):

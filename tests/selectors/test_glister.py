@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from adacore.coreset import Coreset
+from adacore.probing.snapshot import LastLayer, Snapshot
 from adacore.selectors import GLISTER, PerClass
 from adacore.selectors.synthetic import synthetic_snapshot
-from adacore.snapshot import LastLayer, Snapshot
 
 
 def rng():

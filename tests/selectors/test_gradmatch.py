@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from scipy.optimize import nnls
 from sklearn.linear_model import orthogonal_mp
 
+from adacore.probing.snapshot import Snapshot
 from adacore.selectors import GradMatch, PerBatch, PerClass
 from adacore.selectors.omp import pursue
-from adacore.snapshot import Snapshot
 
 
 def objective(rows, target, weights, lam):

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from adacore.budget import split_budget
 from adacore.coreset import Coreset
+from adacore.probing.snapshot import Snapshot
 from adacore.selectors import CRAIG, Full, Loss, PerBatch, PerClass, Random, Whole, with_grain
 from adacore.selectors.grains import join
-from adacore.snapshot import Snapshot
 
 
 def rng(seed=0):

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.stats import entropy
 
+from adacore.probing.snapshot import Snapshot
 from adacore.selectors import (
     EL2N,
     Entropy,
@@ -18,7 +19,6 @@ from adacore.selectors import (
     Margin,
 )
 from adacore.selectors.scores import highest, importance_sample, smoothed
-from adacore.snapshot import Snapshot
 
 
 def rng(seed=0):

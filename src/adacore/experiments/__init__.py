@@ -1,1 +1,1 @@
-"""Set-ups of the paper's figures and tables, one YAML file each, and small versions of their data."""
+"""The laboratory: data sets, runs, comparisons, evidence, reports, and the experiments of the paper."""

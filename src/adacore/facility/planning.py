@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from adacore.budget import resolve_budget
-from adacore.parallel import thread_count
+from adacore.facility.threads import thread_count
 
 PASSES = 2.0
 NANOSECONDS = 0.5

@@ -15,7 +15,7 @@ from adacore.coreset import Coreset
 from adacore.errors import unknown_name
 from adacore.facility.points import Points, check_labels, check_points
 from adacore.facility.progress import show_progress
-from adacore.parallel import thread_count
+from adacore.facility.threads import thread_count
 
 METHODS = ("exact", "sampled", "stochastic")
 

@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adacore.coreset import Coreset
-from adacore.curvature import precondition
+from adacore.probing.curvature import precondition
+from adacore.probing.snapshot import Curvature, CurvatureKind, Proxy, Requirements, Scope, Snapshot
 from adacore.selectors.base import Grain, Traits, needed
 from adacore.selectors.settings import check_choice, check_flag, check_number, check_whole
 from adacore.selectors.weighting import Weighting, reweight
-from adacore.snapshot import Curvature, CurvatureKind, Proxy, Requirements, Scope, Snapshot
 
 
 @dataclass(frozen=True)

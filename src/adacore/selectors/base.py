@@ -8,7 +8,7 @@ from typing import Literal, Protocol, TypeVar, runtime_checkable
 import numpy as np
 
 from adacore.coreset import Coreset
-from adacore.snapshot import Requirements, Snapshot
+from adacore.probing.snapshot import Requirements, Snapshot
 
 Grain = Literal["class", "batch", "whole"]
 Value = TypeVar("Value")

@@ -8,10 +8,10 @@ from typing import ClassVar, get_args
 import numpy as np
 
 from adacore.coreset import Coreset
+from adacore.probing.snapshot import Proxy, Requirements, Snapshot
 from adacore.selectors.base import Grain, Traits, needed
 from adacore.selectors.settings import check_choice
 from adacore.selectors.weighting import Weighting, reweight
-from adacore.snapshot import Proxy, Requirements, Snapshot
 
 
 @dataclass(frozen=True)

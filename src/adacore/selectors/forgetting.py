@@ -8,9 +8,9 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from adacore.probing.snapshot import Requirements, Snapshot
 from adacore.selectors.base import needed
 from adacore.selectors.scores import Score
-from adacore.snapshot import Requirements, Snapshot
 
 
 @dataclass(frozen=True)

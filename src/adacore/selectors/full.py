@@ -8,8 +8,8 @@ from typing import ClassVar
 import numpy as np
 
 from adacore.coreset import Coreset
+from adacore.probing.snapshot import Requirements, Snapshot
 from adacore.selectors.base import Grain, Traits
-from adacore.snapshot import Requirements, Snapshot
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from adacore.budget import resolve_budget
 from adacore.coreset import Coreset
+from adacore.probing.snapshot import Requirements, Snapshot
 from adacore.selectors.base import Grain, Traits, needed
 from adacore.selectors.scores import highest
 from adacore.selectors.settings import check_number, check_whole
 from adacore.selectors.weighting import equally_weighted
-from adacore.snapshot import Requirements, Snapshot
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class GLISTER:
         TypeError: If a number is none.
 
     Example:
-        >>> from adacore.snapshot import LastLayer
+        >>> from adacore.probing.snapshot import LastLayer
         >>> held_out = Snapshot(1, labels=np.array([1]), features=np.array([[1.0]], np.float32))
         >>> snapshot = Snapshot(
         ...     2,

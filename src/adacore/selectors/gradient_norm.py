@@ -8,10 +8,10 @@ from typing import ClassVar, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from adacore.probing.snapshot import Proxy, Requirements, Snapshot
 from adacore.selectors.base import needed
 from adacore.selectors.scores import Mode, Score
 from adacore.selectors.settings import check_choice
-from adacore.snapshot import Proxy, Requirements, Snapshot
 
 
 @dataclass(frozen=True)

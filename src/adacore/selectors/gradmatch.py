@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from adacore.budget import resolve_budget
 from adacore.coreset import Coreset
+from adacore.probing.snapshot import Proxy, Requirements, Snapshot
 from adacore.selectors.base import Grain, Traits, needed
 from adacore.selectors.settings import check_choice, check_number
-from adacore.snapshot import Proxy, Requirements, Snapshot
 
 Target = Literal["train", "validation"]
 

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from adacore.budget import resolve_budget, split_budget
 from adacore.coreset import Coreset
-from adacore.parallel import run_in_threads, thread_count
+from adacore.facility.threads import run_in_threads, thread_count
+from adacore.probing.snapshot import Requirements, Snapshot
 from adacore.selectors.base import Grain, HasObjective, Selector, Traits
 from adacore.selectors.settings import check_whole
-from adacore.snapshot import Requirements, Snapshot
 
 _FEW = 1000
 """Examples below which starting threads takes longer than it saves."""

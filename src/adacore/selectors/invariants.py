@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adacore.coreset import Coreset
+from adacore.probing.snapshot import Requirements, Snapshot
 from adacore.selectors.base import HasObjective, Selector, Traits
 from adacore.selectors.grains import with_grain
 from adacore.selectors.random import Random
 from adacore.selectors.synthetic import synthetic_snapshot
-from adacore.snapshot import Requirements, Snapshot
 
 _RANDOM_SUBSETS = 20
 _DRAWS = 300

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from adacore.budget import resolve_budget
 from adacore.coreset import Coreset
+from adacore.probing.snapshot import Proxy, Requirements, Snapshot
 from adacore.selectors.base import Grain, Traits, needed
 from adacore.selectors.farthest_first import farthest_first, largest_distance
 from adacore.selectors.settings import check_choice
-from adacore.snapshot import Proxy, Requirements, Snapshot
 
 
 @dataclass(frozen=True)

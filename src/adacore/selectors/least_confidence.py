@@ -8,8 +8,8 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from adacore.probing.snapshot import Requirements, Snapshot
 from adacore.selectors.scores import Score, predicted
-from adacore.snapshot import Requirements, Snapshot
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from adacore.probing.snapshot import Requirements, Snapshot
 from adacore.selectors.base import needed
 from adacore.selectors.scores import Score, smoothed
 from adacore.selectors.settings import check_number
-from adacore.snapshot import Requirements, Snapshot
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ import numpy as np
 
 from adacore.budget import resolve_budget
 from adacore.coreset import Coreset
+from adacore.probing.snapshot import Requirements, Snapshot
 from adacore.selectors.base import Grain, Traits
 from adacore.selectors.weighting import equally_weighted
-from adacore.snapshot import Requirements, Snapshot
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from adacore.budget import resolve_budget
 from adacore.coreset import Coreset
+from adacore.probing.snapshot import Requirements, Snapshot
 from adacore.selectors.base import Grain, Traits, needed
 from adacore.selectors.farthest_first import squared_distances
 from adacore.selectors.settings import check_whole
-from adacore.snapshot import Requirements, Snapshot
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from adacore.budget import resolve_budget
 from adacore.coreset import Coreset
+from adacore.probing.snapshot import Requirements, Snapshot
 from adacore.selectors.base import Grain, Traits, needed
 from adacore.selectors.settings import check_choice, check_number
 from adacore.selectors.weighting import equally_weighted
-from adacore.snapshot import Requirements, Snapshot
 
 Mode = Literal["top", "sample"]
 

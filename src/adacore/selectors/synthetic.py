@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from adacore.snapshot import LastLayer, Requirements, Snapshot
+from adacore.probing.snapshot import LastLayer, Requirements, Snapshot
 
 _FEATURES = 6
 

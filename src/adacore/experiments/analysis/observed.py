@@ -1,0 +1,207 @@
+"""What a run records for the analysis: gradient errors as it goes, and every example at its end."""
+
+from __future__ import annotations
+
+import math
+import zipfile
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+from torch.utils.data import Dataset
+
+from adacore.coreset import Coreset
+from adacore.experiments.analysis.coresets import gradient_error
+from adacore.experiments.analysis.scores import class_accuracies, entropy, ranks_within_classes
+from adacore.probing.curvature import precondition
+from adacore.probing.data_pass import ProbeSettings
+from adacore.probing.labels import labels_of
+from adacore.probing.probe import take_snapshot
+from adacore.probing.snapshot import Curvature, Requirements
+from adacore.selectors import Selector, with_grain
+
+
+@dataclass(frozen=True)
+class GradientErrors:
+    """Error of a coreset's gradient at one moment of training, normalised as in ``gradient_error``.
+
+    Attributes:
+        plain: Of the gradient proxies, eq. (4).
+        preconditioned: Of the proxies divided by the Hessian diagonal, eq. (5).
+    """
+
+    plain: float
+    preconditioned: float
+
+
+def gradient_errors(
+    model: nn.Module,
+    dataset: Dataset[Any],
+    coreset: Coreset,
+    settings: ProbeSettings,
+    *,
+    damping: float = 1e-6,
+    seed: int = 0,
+    moment: int = 0,
+) -> GradientErrors:
+    """Run the model over the data and measure a coreset's gradient error, for any method, with the same yardstick.
+
+    Proxies are with respect to the logits; the curvature is exact, in blocks of 64, without running averages.
+
+    Args:
+        model: As it is now; left untouched.
+        dataset: The n examples.
+        coreset: Of the same.
+        settings: How to run the model.
+        damping: Added to the curvature, eq. (10).
+        seed: Of the blocks.
+        moment: Which measurement this is: blocks are drawn from seed and moment.
+
+    Returns:
+        Both errors.
+    """
+    needs = Requirements(proxy="logits", curvature=Curvature())
+    snapshot = take_snapshot(model, dataset, needs, replace(settings, validation=None), seed=seed, reselection=moment)
+    if snapshot.proxies is None or snapshot.curvature is None:
+        raise RuntimeError("the probe left out proxies or curvature although they were required")
+    preconditioned = precondition(snapshot.proxies, snapshot.curvature, damping)
+    return GradientErrors(gradient_error(snapshot.proxies, coreset), gradient_error(preconditioned, coreset))
+
+
+def measure_run(
+    model: nn.Module,
+    train: Dataset[Any],
+    test: Dataset[Any],
+    coreset: Coreset,
+    settings: ProbeSettings,
+    *,
+    seed: int,
+    epoch: int,
+) -> dict[str, float | None]:
+    """Measure what a row of metrics tells the analysis beyond what every row tells.
+
+    Args:
+        model: After the epoch; left untouched.
+        train: The n training examples.
+        test: Test examples, with classes.
+        coreset: What was trained on.
+        settings: How to run the model.
+        seed: Of all that is drawn.
+        epoch: From 1.
+
+    Returns:
+        ``gradient_error`` and ``preconditioned_gradient_error`` of the coreset; ``worst_class_accuracy``, the least of
+        the accuracies on the test examples of each class that occurs in training; and ``seen_classes_accuracy``, the
+        accuracy on all of those. What is not finite is None.
+    """
+    errors = gradient_errors(model, train, coreset, settings, seed=seed, moment=epoch)
+    seen = labels_of(train) if settings.labels is None else np.asarray(settings.labels)
+    tested = take_snapshot(
+        model, test, Requirements(probabilities=True), replace(settings, labels=None, validation=None)
+    )
+    measured = {"gradient_error": errors.plain, "preconditioned_gradient_error": errors.preconditioned}
+    if seen is not None and tested.labels is not None and tested.probabilities is not None:
+        known = np.isin(tested.labels, seen)
+        predicted, labels = tested.probabilities.argmax(axis=1)[known], tested.labels[known]
+        if labels.size:
+            measured["worst_class_accuracy"] = min(class_accuracies(predicted, labels).values())
+            measured["seen_classes_accuracy"] = float((predicted == labels).mean())
+    return {name: value if math.isfinite(value := measured.get(name, math.nan)) else None for name in MEASURED}
+
+
+MEASURED = ("gradient_error", "preconditioned_gradient_error", "worst_class_accuracy", "seen_classes_accuracy")
+"""Keys of what ``measure_run`` returns."""
+
+
+@dataclass(frozen=True, eq=False)
+class Examples:
+    """What is known about every training example at the end of a run.
+
+    Attributes:
+        labels: Classes, int64, shape (n,).
+        forgetting: Forgetting events in training, int64, shape (n,).
+        uncertainty: Entropy of the predicted probabilities in nats, float64, shape (n,).
+        ranks: When the method, selecting everything, picks the example within its class, from 0, int64, shape (n,).
+    """
+
+    labels: NDArray[np.int64]
+    forgetting: NDArray[np.int64]
+    uncertainty: NDArray[np.float64]
+    ranks: NDArray[np.int64]
+
+    def save(self, path: Path) -> Path:
+        """Write a ``.npz`` file.
+
+        Args:
+            path: Where to.
+
+        Returns:
+            The path.
+        """
+        with path.open("wb") as file:
+            np.savez_compressed(
+                file, allow_pickle=False, **{field.name: getattr(self, field.name) for field in fields(self)}
+            )
+        return path
+
+    @classmethod
+    def load(cls, path: Path) -> Examples:
+        """Read what ``save`` wrote.
+
+        Args:
+            path: The file.
+
+        Returns:
+            The examples.
+
+        Raises:
+            ValueError: If it is not such a file.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                return cls(**{field.name: file[field.name] for field in fields(cls)})
+        except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
+            raise ValueError(f"{path} holds no examples ({error}): run with analyse=true again") from error
+
+
+def describe_examples(
+    model: nn.Module,
+    dataset: Dataset[Any],
+    selector: Selector,
+    settings: ProbeSettings,
+    forgetting: NDArray[np.int64],
+    *,
+    seed: int = 0,
+) -> Examples:
+    """Rank the examples by a method at the end of training, beside how uncertain and how often forgotten they are.
+
+    Args:
+        model: At the end of training; left untouched.
+        dataset: The n examples, with classes.
+        selector: The method that ranks: it selects everything, class by class, and the order of its picks is the rank.
+        settings: How to run the model.
+        forgetting: Forgetting events, int64, shape (n,).
+        seed: Of every random draw.
+
+    Returns:
+        Labels, forgetting events, uncertainties, ranks.
+
+    Raises:
+        ValueError: If the data have no classes.
+    """
+    needs = replace(selector.requirements(), probabilities=True)
+    snapshot = take_snapshot(model, dataset, needs, settings, seed=seed, forgetting=forgetting)
+    if snapshot.labels is None or snapshot.probabilities is None:
+        raise ValueError("the data have no classes: examples are ranked within classes; pass labels=")
+    ranked = with_grain(selector, labelled=True).select(
+        snapshot, snapshot.n, generator=np.random.default_rng([seed, 0])
+    )
+    return Examples(
+        labels=snapshot.labels,
+        forgetting=np.asarray(forgetting, dtype=np.int64),
+        uncertainty=entropy(snapshot.probabilities),
+        ranks=ranks_within_classes(ranked.indices, snapshot.labels),
+    )

@@ -1,0 +1,82 @@
+"""Anything by its import path: a user's data set, or a user's model."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from adacore.experiments.data.arrays import Splits
+from adacore.probing.batches import length_of, split
+from adacore.probing.labels import labels_of
+from adacore.probing.reading import read
+
+
+def import_factory(path: str, kind: str) -> Callable[..., Any]:
+    """Import a function by its path; modules in the current folder are found too.
+
+    Args:
+        path: ``package.module:function``.
+        kind: What it makes, for messages.
+
+    Returns:
+        The function, or a class.
+
+    Raises:
+        ValueError: If there is no such module or function.
+        TypeError: If it cannot be called.
+    """
+    module_name, _, name = path.partition(":")
+    if not module_name or not name:
+        raise ValueError(f"{kind} {path!r} is not an import path: expected package.module:function")
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        target: Any = importlib.import_module(module_name)
+        for part in name.split("."):
+            target = getattr(target, part)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"{kind} {path!r} cannot be imported ({error}): check the spelling and the folder") from error
+    if not callable(target):
+        raise TypeError(f"{kind} {path!r} is a {type(target).__name__}: expected a function that makes one")
+    return target  # type: ignore[no-any-return]
+
+
+def load_custom(path: str) -> Splits:
+    """Load a user's data set.
+
+    Args:
+        path: ``package.module:function``; called without arguments, it returns map-style data sets (train, test) of
+            (inputs, class) or of dicts, or ``Splits``.
+
+    Returns:
+        Shape and number of classes are taken from the examples.
+
+    Raises:
+        TypeError: If something else comes out.
+        ValueError: If the targets are not classes.
+    """
+    made = import_factory(path, "data set")()
+    if isinstance(made, Splits):
+        return made
+    if not isinstance(made, Sequence) or len(made) != 2:
+        raise TypeError(f"{path} returned a {type(made).__name__}: expected two data sets, (train, test)")
+    train, test = made
+    length_of(train, "the training set")
+    length_of(test, "the test set")
+    labels = [labels_of(part) for part in (train, test)]
+    if labels[0] is None or labels[1] is None:
+        raise ValueError(f"{path}: the targets are not whole numbers; training classifies, expected classes 0, 1, ...")
+    if min(part.min() for part in labels if part is not None) < 0:
+        raise ValueError(f"{path}: a class is negative; expected classes 0, 1, ...")
+    classes = int(max(part.max() for part in labels if part is not None)) + 1
+    import torch
+
+    inputs, _ = split(next(read(train, torch.tensor([0]))))
+    shape = tuple(inputs.shape[1:]) if isinstance(inputs, Tensor) else ()
+    return Splits(path, train, test, shape, classes, tuple(str(c) for c in range(classes)))

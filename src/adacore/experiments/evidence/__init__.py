@@ -1,0 +1,1 @@
+"""Evidence: what paired runs of several methods say."""

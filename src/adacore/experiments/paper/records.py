@@ -1,0 +1,131 @@
+"""Records: what a comparison came to, in a small JSON file that is kept under version control."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from adacore.experiments.evidence.effects import summarise, to_json
+from adacore.experiments.report.recorded import Method, Run, read_methods
+
+POINTS = 50
+"""Epochs of a curve that are kept at most."""
+_OWN = ("method", "seed", "data_root", "device", "num_workers", "tensorboard")
+
+
+def make_record(folder: Path, name: str) -> dict[str, Any]:
+    """Gather what results are made of.
+
+    Args:
+        folder: That holds the runs.
+        name: Of the figure, table or part.
+
+    Returns:
+        Plain values: settings and versions, and for each method summary, curves by seed and what the analysis found.
+
+    Raises:
+        ValueError: If the folder holds no run.
+    """
+    methods = read_methods(folder)
+    summaries = summarise({method.label: method.rows for method in methods})
+    settings = [{k: v for k, v in method.runs[0].settings.items() if k not in _OWN} for method in methods]
+    shared = {k: v for k, v in settings[0].items() if all(own.get(k) == v for own in settings)}
+    return {
+        "name": name,
+        "made_with": methods[0].runs[0].made_with,
+        "settings": shared,
+        "methods": [
+            {
+                **to_json(summary),
+                "finished": all(run.finished for run in method.runs),
+                "settings": {k: v for k, v in own.items() if k not in shared},
+                "first_ranks": _first_ranks(method),
+                "seen_classes_accuracies": _last(method, "seen_classes_accuracy"),
+                "worst_class_accuracies": _last(method, "worst_class_accuracy"),
+                "curves": {str(run.seed): _curve(run) for run in method.runs},
+            }
+            for method, summary, own in zip(methods, summaries, settings, strict=True)
+        ],
+    }
+
+
+def _curve(run: Run) -> dict[str, list[float]]:
+    known = np.flatnonzero(np.isfinite(run.column("test_accuracy")))
+    kept = np.unique(known[np.linspace(0, known.size - 1, min(POINTS, known.size)).round().astype(int)])
+    return {
+        "epoch": [int(value) for value in run.column("epoch")[kept]],
+        "test_accuracy": [round(float(value), 5) for value in run.column("test_accuracy")[kept]],
+        "gradient_evaluations": [int(value) for value in run.column("gradient_evaluations")[kept]],
+        "seconds": [round(float(value), 3) for value in run.seconds[kept]],
+    }
+
+
+def _first_ranks(method: Method) -> dict[str, float]:
+    """Divide the mean score of the first tenth of the ranks by the mean of all, averaged over seeds."""
+    found: dict[str, list[float]] = {"forgetting": [], "uncertainty": []}
+    for run in method.runs:
+        if (examples := run.examples) is None:
+            continue
+        sizes = np.bincount(examples.labels)[examples.labels]
+        first = examples.ranks < np.maximum(1, sizes // 10)
+        for name, ratios in found.items():
+            scores = getattr(examples, name)
+            if scores.mean() > 0:
+                ratios.append(float(scores[first].mean() / scores.mean()))
+    return {name: float(np.mean(ratios)) for name, ratios in found.items() if ratios}
+
+
+def _last(method: Method, key: str) -> dict[str, float]:
+    values = {str(run.seed): float(run.column(key)[-1]) for run in method.runs}
+    return {seed: value for seed, value in values.items() if math.isfinite(value)}
+
+
+def write_record(record: dict[str, Any], folder: Path) -> Path:
+    """Write a record, one line for each method, so that changes can be read.
+
+    Args:
+        record: From ``make_record``.
+        folder: Where to.
+
+    Returns:
+        The path, ``<folder>/<name>.json``.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    head = {name: value for name, value in record.items() if name != "methods"}
+    lines = [f"{json.dumps(name)}: {json.dumps(value, allow_nan=False)}" for name, value in head.items()]
+    methods = ",\n".join(json.dumps(method, allow_nan=False) for method in record["methods"])
+    path = folder / f"{record['name']}.json"
+    path.write_text("{" + ",\n".join([*lines, f'"methods": [\n{methods}\n]']) + "}\n", encoding="utf-8")
+    return path
+
+
+def read_records(folder: Path) -> dict[str, dict[str, Any]]:
+    """Read all records.
+
+    Args:
+        folder: Where they lie.
+
+    Returns:
+        Records by name.
+
+    Raises:
+        ValueError: If one is damaged.
+    """
+    records = {}
+    for path in sorted(folder.glob("*.json")):
+        try:
+            records[path.stem] = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ValueError(f"{path} is no record ({error}): make it again with adacore reproduce") from error
+    return records
+
+
+def is_small(record: Mapping[str, Any]) -> bool:
+    """Tell whether a record is of a small version, which proves nothing."""
+    used: Sequence[Any] = [record["settings"], *(method["settings"] for method in record["methods"])]
+    return any(str(settings.get("data", "")).startswith("adacore.experiments.paper.small") for settings in used)

@@ -1,0 +1,70 @@
+"""Running a figure or table: its comparisons, their reports and their records."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from adacore.experiments.paper.records import make_record, write_record
+from adacore.experiments.paper.set_ups import Scale, configure, group, parts_of
+from adacore.experiments.report import write_report
+from adacore.experiments.runs.compare import compare
+from adacore.experiments.runs.settings import CompareConfig
+
+RECORDS = "records"
+"""Folder of the records within the folder of all that is reproduced."""
+
+
+def reproduce(
+    name: str,
+    *,
+    scale: Scale = "paper",
+    overrides: Mapping[str, Any] | None = None,
+    out: str | Path | None = None,
+    console: Console | None = None,
+) -> list[Path]:
+    """Run a figure or table of the paper; what is done is skipped, what is half done goes on.
+
+    Args:
+        name: Such as ``table2``, or ``table2-r20`` for a part of it.
+        scale: ``"small"`` for a version that ends within 20 minutes on 2 cores.
+        overrides: Settings that win over the set-up's, by name.
+        out: Folder for runs, reports and records; ``runs/reproduce`` or ``runs/reproduce-small`` if None.
+        console: Where to print; None for nowhere.
+
+    Returns:
+        Paths of the records, one for each comparison, to be copied to ``docs/records``.
+
+    Raises:
+        ValueError: If the name or a setting is unknown, or the folder holds runs with other settings.
+    """
+    console = Console(quiet=True) if console is None else console
+    root = Path(out) if out is not None else Path("runs") / ("reproduce" if scale == "paper" else "reproduce-small")
+    configs = configure(parts_of(name), scale=scale, overrides=overrides)
+    records = []
+    for comparison, parts in group(configs).items():
+        folder = root / comparison
+        for part in parts:
+            _say(console, f"{part}: {_describe(configs[part], scale)}")
+            compare(configs[part], folder / part, console=console)
+        report = write_report(folder)
+        records.append(write_record(make_record(folder, comparison), root / RECORDS))
+        _say(console, f"Report, to open in a browser: {report}")
+        _say(console, f"Record, for docs/records: {records[-1]}")
+    return records
+
+
+def _describe(config: CompareConfig, scale: Scale) -> str:
+    size = f"budget {config.budget}" if config.budget is not None else f"{config.size['fraction']:.3g} of the data"
+    text = (
+        f"{config.model} on {config.data}, {', '.join(config.methods)}; {size}, R = {config.every}, "
+        f"{config.epochs} epochs, {config.seeds} seed{'s' * (config.seeds > 1)}"
+    )
+    return text if scale == "paper" else f"{text}. A small version, to look at: it proves nothing about the paper's."
+
+
+def _say(console: Console, text: str) -> None:
+    console.print(text, highlight=False, markup=False, soft_wrap=True)

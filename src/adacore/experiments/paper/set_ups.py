@@ -1,0 +1,194 @@
+"""Which YAML files make up a figure or table, and what becomes of them at small scale."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from adacore.errors import unknown_name
+from adacore.experiments.paper.small import TEST, train_size
+from adacore.experiments.runs.settings import CompareConfig, from_mapping, load_config, shipped_configs, split_list
+
+Scale = Literal["paper", "small"]
+
+ALIASES = {
+    "table5": "table2",
+    "table9": "table3",
+    "figure3a": "figure3",
+    "figure3b": "figure3",
+    "figure3c": "figure3",
+    "figure8a": "figure3",
+    "figure4a": "table7",
+    "figure4b": "table8",
+    "figure5a": "figure5",
+    "figure5b": "figure5",
+    "figure5c": "figure5",
+    "figure5d": "figure5",
+}
+"""Figures and tables that show the same runs as another."""
+
+_OTHERS = ("demo",)
+_SHORTCUTS = {"resnet18": "resnet20", "resnet50": "resnet20"}
+_SECONDS = 900.0
+"""What a small version may take by its prediction, on 2 cores."""
+_RATES = {"resnet20": (400.0, 1600.0), "mlp": (30_000.0, 100_000.0), "logistic": (30_000.0, 100_000.0)}
+"""Images of CIFAR-10's size, or of MNIST's, that are trained on and probed in a second, on 2 cores."""
+
+
+def parts_of(name: str) -> dict[str, dict[str, Any]]:
+    """Find the set-ups of a figure or table.
+
+    Args:
+        name: Such as ``table2``, or ``table2-r20`` for a part of it.
+
+    Returns:
+        Settings by name of the file, in its order.
+
+    Raises:
+        ValueError: If there is no such figure, table or part, or it is of convex models, which train in another way.
+
+    Example:
+        >>> list(parts_of("table3"))
+        ['table3-b128', 'table3-b256', 'table3-b512']
+    """
+    stems = [entry.name.removesuffix(".yaml") for entry in shipped_configs()]
+    known = [stem for stem in stems if stem not in _OTHERS]
+    wanted = ALIASES.get(name, name)
+    found = sorted(stem for stem in known if stem == wanted or stem.startswith(f"{wanted}-"))
+    if not found:
+        raise unknown_name("figure or table", name, {*known, *(stem.partition("-")[0] for stem in known), *ALIASES})
+    parts = {stem: load_config(stem) for stem in found}
+    if any("solvers" in part for part in parts.values()):
+        raise ValueError(f"{name} is of convex models: run it from a checkout, by the scripts benchmarks/convex*.py")
+    return parts
+
+
+def configure(
+    parts: Mapping[str, Mapping[str, Any]], *, scale: Scale = "paper", overrides: Mapping[str, Any] | None = None
+) -> dict[str, CompareConfig]:
+    """Turn set-ups into settings of comparisons.
+
+    Args:
+        parts: Settings by name.
+        scale: ``"small"`` for a version that ends within 20 minutes on 2 cores.
+        overrides: Settings that win over both; ``methods`` keeps these of every part, and others join the first.
+
+    Returns:
+        Settings by name.
+
+    Raises:
+        ValueError: If a setting is unknown or out of range, or the scale is.
+    """
+    if scale not in {"paper", "small"}:
+        raise unknown_name("scale", scale, ("paper", "small"))
+    given = dict(overrides or {})
+    chosen = _restrict({name: dict(part) for name, part in parts.items()}, given.pop("methods", None))
+    if scale == "small":
+        chosen = shrink_all(chosen)
+    for settings in chosen.values():
+        if "budget" in given and "fraction" not in given:
+            settings.pop("fraction", None)
+        settings.update(given)
+    return {name: from_mapping(CompareConfig, settings) for name, settings in chosen.items()}
+
+
+def _restrict(parts: dict[str, dict[str, Any]], methods: str | Sequence[str] | None) -> dict[str, dict[str, Any]]:
+    """Keep the methods that are wanted; a part without any falls away, a method that is in none joins the first."""
+    if methods is None:
+        return parts
+    wanted = split_list(methods) if isinstance(methods, str) else list(methods)
+    strangers = [method for method in wanted if not any(method in part["methods"] for part in parts.values())]
+    for number, part in enumerate(parts.values()):
+        part["methods"] = [method for method in part["methods"] if method in wanted] + (
+            strangers if number == 0 else []
+        )
+    return {name: part for name, part in parts.items() if part["methods"]}
+
+
+def shrink_all(parts: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Shrink the parts of a figure or table alike: fewer examples, seeds and epochs, a small model.
+
+    Args:
+        parts: Settings by name.
+
+    Returns:
+        Settings whose predicted time, all parts together, is at most 15 minutes.
+    """
+    for share in (1.0, 0.75, 0.5, 0.4, 0.3, 0.25, 0.2, 0.15, 0.1, 0.08, 0.06, 0.04, 0.03):
+        shrunk = {name: _shrink(part, share) for name, part in parts.items()}
+        if sum(predicted_seconds(part) for part in shrunk.values()) <= _SECONDS:
+            return shrunk
+    return shrunk
+
+
+def _shrink(part: Mapping[str, Any], share: float) -> dict[str, Any]:
+    """Shrink one set-up; epochs between reselections shrink with the epochs, so that there are as many coresets."""
+    small = dict(part)
+    small["data"] = f"adacore.experiments.paper.small:{str(part['data']).replace('-', '_')}"
+    small["model"] = _SHORTCUTS.get(part["model"], part["model"])
+    small["seeds"] = min(2, int(part.get("seeds", 1)))
+    small["fraction"] = max(0.1, float(part["fraction"]))
+    small["epochs"] = max(4, round(share * int(part["epochs"])))
+    for name in ("every", "eval_every", "analyse_every"):
+        if name in part:
+            small[name] = max(1, round(share * int(part[name])))
+    if small["model"] == "resnet20":
+        small["batch_size"] = max(16, int(part["batch_size"]) // 8)
+        small |= {"precision": "bf16-mixed", "channels_last": True, "damped_momentum": False}
+    return small
+
+
+def predicted_seconds(small: Mapping[str, Any]) -> float:
+    """Predict how long a small version takes on 2 cores.
+
+    Args:
+        small: Its settings.
+
+    Returns:
+        Seconds of all its runs together.
+    """
+    data = str(small["data"]).partition(":")[2].replace("_", "-")
+    n, epochs = train_size(data), int(small["epochs"])
+    training, probing = _RATES[small["model"]]
+    if small.get("optimizer") == "adahessian":
+        training /= 3
+    total = 0.0
+    for method in small["methods"]:
+        size = n if method == "full" else float(small["fraction"]) * n
+        probes = 0 if method in {"full", "random"} else epochs / int(small["every"])
+        measured = epochs / int(small["analyse_every"]) if small.get("analyse_every") else 0.0
+        evaluations = epochs / int(small.get("eval_every", 1)) * TEST
+        total += epochs * size / training + (n * (probes + measured) + evaluations) / probing + 2
+    return total * int(small["seeds"])
+
+
+def group(configs: Mapping[str, CompareConfig]) -> dict[str, list[str]]:
+    """Sort parts into comparisons: parts that differ in their methods alone stand in one.
+
+    Args:
+        configs: Settings by name of the part.
+
+    Returns:
+        Names of parts by name of the comparison.
+
+    Example:
+        >>> group(configure(parts_of("figure8b"), scale="small"))
+        {'figure8b': ['figure8b-coresets', 'figure8b-full', 'figure8b-glister', 'figure8b-random']}
+    """
+    names = list(configs)
+    methods = [method for config in configs.values() for method in config.methods]
+    if len(set(methods)) == len(methods):
+        return {_common(names): names}
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        heads = [other for other in names if name == other or name.startswith(f"{other}-")]
+        groups.setdefault(min(heads, key=len), []).append(name)
+    return groups
+
+
+def _common(names: Sequence[str]) -> str:
+    if len(names) == 1:
+        return names[0]
+    words = [name.split("-") for name in names]
+    shared = [column[0] for column in zip(*words, strict=False) if len(set(column)) == 1]
+    return "-".join(shared) or names[0]

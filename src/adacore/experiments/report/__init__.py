@@ -1,0 +1,32 @@
+"""The report: one HTML file about a run, or a comparison of several, that opens from disk and needs nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from adacore.experiments.report.page import render
+from adacore.experiments.report.recorded import read_methods
+
+__all__ = ["write_report"]
+
+
+def write_report(folder: str | Path, out: str | Path | None = None) -> Path:
+    """Write the report of a run's folder, or of a folder that holds several.
+
+    Args:
+        folder: What ``adacore train`` or ``adacore compare`` wrote.
+        out: Where to; ``report.html`` in that folder if None.
+
+    Returns:
+        The path of the report.
+
+    Raises:
+        FileNotFoundError: If there is no such folder.
+        ValueError: If it holds no run with an evaluated epoch.
+    """
+    folder = Path(folder)
+    target = folder / "report.html" if out is None else Path(out)
+    page = render(read_methods(folder))
+    temporary = target.with_name(f"{target.name}.partial")
+    temporary.write_text(page, encoding="utf-8")
+    return temporary.replace(target)

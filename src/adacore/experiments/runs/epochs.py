@@ -1,0 +1,301 @@
+"""One epoch after another: a plain weighted loop over coresets, with one state."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import random
+import time
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from adacore.experiments.analysis import MEASURED, describe_examples, measure_run
+from adacore.experiments.data import Splits
+from adacore.experiments.runs.evaluation import check_fit, evaluate
+from adacore.experiments.runs.models import make_model
+from adacore.experiments.runs.optimizers import (
+    Optimization,
+    learning_rate,
+    make_optimizer,
+    needs_graph,
+    set_learning_rate,
+)
+from adacore.experiments.runs.run_folder import Row, RunFolder
+from adacore.experiments.runs.settings import TrainConfig, check_held_out, to_mapping
+from adacore.facility import prepare_kernels
+from adacore.probing.batches import call, move, split
+from adacore.probing.labels import labels_of
+from adacore.probing.preserving import untouched
+from adacore.selectors import parse_selector
+from adacore.training.loader import CoresetLoader
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+LOOK_EVERY = 100
+"""Steps between looks at the loss: on an accelerator each look waits for it."""
+
+
+class Trainer:
+    """A model, its optimizer and its loader, with one state.
+
+    Args:
+        config: Settings.
+        splits: The data set.
+
+    Attributes:
+        epoch: Epochs that are over.
+        model: What is trained.
+        loader: Delivers weighted batches and selects.
+
+    Raises:
+        ValueError: If settings, data and model do not fit together.
+    """
+
+    def __init__(self, config: TrainConfig, splits: Splits) -> None:
+        self.config, self.splits = config, splits
+        self.epoch, self.evaluating_seconds = 0, 0.0
+        self.fabric = _fabric(config)
+        selector = parse_selector(config.method)
+        check_held_out(config.method, splits.validation is not None)
+        if selector.traits.compiled:
+            prepare_kernels()
+        model = make_model(config.model, splits.shape, splits.classes, seed=config.seed)
+        check_fit(model, splits, config.model)
+        self.model = self.fabric.to_device(model)
+        self.memory_format = torch.channels_last if config.channels_last else None
+        if self.memory_format is not None:
+            self.model.to(memory_format=self.memory_format)
+        settings = Optimization(config.optimizer, config.momentum, config.damped_momentum, config.weight_decay)
+        self.optimizer = make_optimizer(self.model, settings, config.base_rate)
+        self.differentiable = needs_graph(self.optimizer)
+        self.trained = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+        self.loader = CoresetLoader(
+            splits.train,
+            self.model,
+            selector,
+            **config.size,
+            every=config.epochs if selector.traits.ignores_budget else config.every,
+            batch_size=config.batch_size,
+            seed=config.seed,
+            labels=labels_of(splits.train),
+            validation=splits.validation,
+            warm_start=config.warm_start,
+            warm_start_on=config.warm_start_on,  # type: ignore[arg-type]
+            drop_last=config.drop_last,
+            num_workers=config.num_workers,
+            persistent_workers=config.num_workers > 0,
+        )
+        self.counts_forgetting = selector.requirements().forgetting or config.analyse_every > 0
+        random.seed(config.seed)
+        np.random.seed(config.seed % 2**32)  # noqa: NPY002  # for data sets that draw from it
+        torch.manual_seed(config.seed)
+
+    def run_epoch(self, folder: RunFolder) -> Row:
+        """Train for one epoch, reselecting if due, and evaluate.
+
+        Args:
+            folder: Where a new coreset is written.
+
+        Returns:
+            A row of metrics.
+
+        Raises:
+            ValueError: If the loss, or a weight, becomes nan or infinite.
+        """
+        start, epoch, loader = time.perf_counter(), self.epoch + 1, self.loader
+        rate = learning_rate(self.config.schedule, self.config.base_rate, self.epoch, self.config.epochs)
+        set_learning_rate(self.optimizer, rate)
+        before = loader.reselector.reselections
+        self.model.train()
+        try:
+            with self._autocast():
+                batches = iter(loader)
+        except ValueError as error:
+            raise ValueError(f"epoch {epoch}: {error}") from error
+        reselected = loader.reselector.reselections > before
+        if loader.coreset is not None and reselected:
+            folder.save_coreset(loader.coreset, epoch)
+        train_loss, train_accuracy = self._steps(batches, epoch)
+        if not all(
+            bool(tensor.isfinite().all()) for tensor in self.model.state_dict().values() if torch.is_tensor(tensor)
+        ):
+            raise self._diverged("a weight", epoch)
+        self.epoch = epoch
+        test_loss, test_accuracy = self._evaluate()
+        if test_loss is not None and not np.isfinite(test_loss):
+            raise self._diverged("the loss on the test set", epoch)
+        ledger = loader.ledger
+        return {
+            "epoch": epoch,
+            "train_loss": train_loss,
+            "train_accuracy": train_accuracy,
+            "test_loss": test_loss,
+            "test_accuracy": test_accuracy,
+            "learning_rate": rate,
+            "coreset_size": 0 if loader.coreset is None else len(loader.coreset),
+            "reselected": reselected,
+            "fraction_touched": ledger.fraction_touched,
+            "gradient_evaluations": ledger.gradient_evaluations,
+            "probed_examples": ledger.probed_examples,
+            **{f"{part}_seconds": seconds for part, seconds in ledger.seconds.items()},
+            "evaluating_seconds": self.evaluating_seconds,
+            **self._analyse(folder),
+            "epoch_seconds": time.perf_counter() - start,
+        }
+
+    def _steps(self, batches: Iterator[Any], epoch: int) -> tuple[float, float]:
+        """Step through an epoch; what is measured stays on the device until the end, so that no step waits for it."""
+        model, optimizer, device, autocast = self.model, self.optimizer, self.fabric.device, self._autocast
+        losses, predicted, actual = list[Tensor](), list[Tensor](), list[Tensor]()
+        for step, batch in enumerate(batches, 1):
+            inputs, targets, weights = (move(part, device, self.memory_format) for part in unpack(batch))
+            with autocast():
+                logits = call(model, inputs)
+                examples = functional.cross_entropy(logits, targets, reduction="none")
+            loss = (weights * examples).mean()
+            optimizer.zero_grad()
+            if self.differentiable:
+                gradients = torch.autograd.grad(loss, self.trained, create_graph=True, allow_unused=True)
+                for parameter, gradient in zip(self.trained, gradients, strict=True):
+                    parameter.grad = gradient
+            else:
+                loss.backward()
+            optimizer.step()
+            logits, loss = logits.detach(), loss.detach()
+            if self.counts_forgetting:
+                self.loader.observe(logits, targets)
+            losses.append(loss)
+            predicted.append(logits.argmax(1))
+            actual.append(targets)
+            if step % LOOK_EVERY == 0 and not loss.isfinite():
+                raise self._diverged("the loss", epoch)
+        sizes = torch.tensor([len(targets) for targets in actual], dtype=torch.float64)
+        mean = float((torch.stack(losses).cpu().double() * sizes).sum() / sizes.sum())
+        if not np.isfinite(mean):
+            raise self._diverged("the loss", epoch)
+        return mean, float((torch.cat(predicted) == torch.cat(actual)).double().mean())
+
+    def _autocast(self) -> contextlib.AbstractContextManager[Any]:
+        return self.fabric.autocast() if self.config.precision != "32" else contextlib.nullcontext()
+
+    def _diverged(self, what: str, epoch: int) -> ValueError:
+        kept = f"the checkpoint of epoch {epoch - 1} is kept" if epoch > 1 else "there is no checkpoint yet"
+        return ValueError(
+            f"{what} became nan or infinite in epoch {epoch}: the training diverged; {kept}; lower --learning-rate"
+        )
+
+    def _evaluate(self) -> tuple[float | None, float | None]:
+        if self.epoch % self.config.eval_every and self.epoch != self.config.epochs:
+            return None, None
+        start = time.perf_counter()
+        with untouched(self.model), self._autocast():
+            measured = evaluate(
+                self.model,
+                self.splits.test,
+                self.fabric.device,
+                memory_format=self.memory_format,
+                num_workers=self.config.num_workers,
+            )
+        self.evaluating_seconds += time.perf_counter() - start
+        return measured
+
+    def _analyse(self, folder: RunFolder) -> Row:
+        """Measure what the report draws, at the end also of every example; no stream and no second is touched by it."""
+        config, reselector = self.config, self.loader.reselector
+        if not config.analyse_every:
+            return {}
+        last = self.epoch == config.epochs
+        if (self.epoch % config.analyse_every and not last) or reselector.coreset is None:
+            return dict.fromkeys(MEASURED)
+        train, settings, seed = self.splits.train, reselector.settings, config.seed
+        with self._autocast():
+            if last and reselector.selector.traits.objective:
+                forgetting = self.loader.forgetting.events
+                examples = describe_examples(self.model, train, reselector.selector, settings, forgetting, seed=seed)
+                examples.save(folder.path / "examples.npz")
+            return measure_run(
+                self.model, train, self.splits.test, reselector.coreset, settings, seed=seed, epoch=self.epoch
+            )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything that the next epoch depends on, as ``torch.load(weights_only=True)`` takes it."""
+        numpy_stream = np.random.get_state()  # noqa: NPY002
+        return {
+            "epoch": self.epoch,
+            "config": to_mapping(self.config),
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "loader": self.loader.state_dict(),
+            "evaluating_seconds": self.evaluating_seconds,
+            "streams": {
+                "python": list(random.getstate()),
+                "numpy": [torch.from_numpy(p.copy()) if isinstance(p, np.ndarray) else p for p in numpy_stream],
+                "torch": torch.get_rng_state(),
+                "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+            },
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any], folder: RunFolder) -> None:
+        """Continue from a ``state_dict()``.
+
+        Args:
+            state: Of a trainer with the same settings and data.
+            folder: Where it comes from, for the message.
+
+        Raises:
+            ValueError: If it does not fit.
+        """
+        try:
+            self.model.load_state_dict(state["model"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.loader.load_state_dict(state["loader"])
+            self.epoch, self.evaluating_seconds = int(state["epoch"]), float(state["evaluating_seconds"])
+            streams = state["streams"]
+            version, words, gauss = streams["python"]
+            random.setstate((version, tuple(words), gauss))
+            kind, keys, *rest = streams["numpy"]
+            np.random.set_state((kind, keys.numpy(), *rest))  # noqa: NPY002
+            torch.set_rng_state(streams["torch"])
+            if torch.cuda.is_available() and streams["cuda"]:
+                torch.cuda.set_rng_state_all(streams["cuda"])
+        except (KeyError, TypeError, RuntimeError, ValueError) as error:
+            words = " ".join(str(error).split())[:200]
+            raise ValueError(
+                f"the checkpoint {folder.checkpoint_file} does not fit its run ({words}): the data set, the model or "
+                "the library has changed; put them back, or start another run in another folder"
+            ) from error
+
+
+def _fabric(config: TrainConfig) -> Fabric:
+    from lightning_fabric import Fabric
+
+    if config.device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("device='cuda', but torch finds no GPU: pass --device cpu")
+    if config.device == "mps" and not torch.backends.mps.is_available():
+        raise ValueError("device='mps', but torch finds none: pass --device cpu")
+    precision: Any = "bf16-mixed" if config.precision == "bf16-mixed" else "32-true"
+    # One line for each run of a comparison, of what its settings say anyway.
+    logging.getLogger("lightning_fabric.utilities.rank_zero").setLevel(logging.WARNING)
+    return Fabric(accelerator=config.device, devices=1, precision=precision)
+
+
+def unpack(batch: Any) -> tuple[Any, Tensor, Tensor]:
+    """Split a batch of a ``CoresetLoader`` into inputs, targets and weights.
+
+    Args:
+        batch: A tuple that ends in weights, or a mapping that has them under "weights".
+
+    Returns:
+        Inputs as the model takes them, classes, and weights of shape (batch,).
+    """
+    if type(batch) is tuple and len(batch) == 3:
+        return batch
+    weights = batch["weights"] if isinstance(batch, Mapping) else batch[-1]
+    inputs, targets = split(batch if isinstance(batch, Mapping) else batch[:-1])
+    return inputs, targets, weights

@@ -1,0 +1,1 @@
+"""Choosing what to label, keep or look at."""

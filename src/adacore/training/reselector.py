@@ -1,0 +1,302 @@
+"""The Reselector: schedule, probe, averages, selector and current coreset, with one state; ``select`` does it once."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import nn
+from torch.utils.data import Dataset
+
+from adacore.budget import resolve_budget, split_budget
+from adacore.coreset import Coreset
+from adacore.probing.batches import Forward, length_of
+from adacore.probing.curvature import RunningAverages
+from adacore.probing.labels import check_labels, labels_of
+from adacore.probing.losses import LossFunction, per_example
+from adacore.probing.probe import ProbeSettings, take_snapshot
+from adacore.probing.reading import Collate, varies
+from adacore.probing.snapshot import Snapshot
+from adacore.selectors import Full, Random, Selector, with_grain
+from adacore.training.arguments import check_seed, check_selector, probed
+from adacore.training.ledger import Ledger
+from adacore.training.pace import Pace
+from adacore.training.schedule import Phase, Schedule
+
+
+class Reselector:
+    """Selects a coreset, again and again while a model trains.
+
+    Args:
+        model: The model that is being trained.
+        dataset: What to select from; if ``dataset[i]`` is augmented, pass the same examples without.
+        selector: The method.
+        budget: How many to select, in [1, n].
+        schedule: When.
+        settings: How to run the model over the data.
+        seed: Of every random draw; reselection t draws from ``default_rng([seed, t])``.
+        ledger: Where to account for seconds and probed examples.
+
+    Attributes:
+        coreset: The current coreset, or None before the first selection.
+        phase: What the coreset came from, and the epoch in which it was selected.
+        reselections: How many selections there were.
+        pace: What reselections cost, and R once ``every="auto"`` has settled on one.
+        averages: Running averages of proxies and curvature.
+        ledger: The ledger.
+
+    Raises:
+        ValueError: If something that the selector requires is missing, or a setting is out of range.
+        TypeError: If the selector is not one.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        dataset: Dataset[Any],
+        selector: Selector,
+        *,
+        budget: int,
+        schedule: Schedule | None = None,
+        settings: ProbeSettings | None = None,
+        seed: int = 0,
+        ledger: Ledger | None = None,
+    ) -> None:
+        self.model, self.dataset, self.selector, self.seed = model, dataset, selector, check_seed(seed)
+        self.population = length_of(dataset)
+        self.budget = resolve_budget(self.population, budget=budget)
+        self.schedule = Schedule() if schedule is None else schedule
+        self.settings = ProbeSettings() if settings is None else settings
+        self.ledger = Ledger(self.population) if ledger is None else ledger
+        self.requirements = check_selector(selector).requirements()
+        self.coreset: Coreset | None = None
+        self.phase: Phase | None = None
+        self.reselections = 0
+        self.pace = Pace(self.schedule, self.ledger, self.budget)
+        self.averages = RunningAverages.init(self.requirements.beta1, self.requirements.beta2)
+        self._labels: NDArray[np.int64] | None = None
+        self._checked = False
+        per_example(self.settings.criterion)
+        if self.settings.labels is not None:
+            self._labels = check_labels(self.settings.labels, self.population)
+            self._check_budget(self._labels)
+        if self.requirements.validation:
+            if self.settings.validation is None:
+                raise ValueError(
+                    f"{selector.name} needs validation data: pass validation=, a data set held out from training"
+                )
+            length_of(self.settings.validation, "validation")
+
+    def is_due(self, epoch: int) -> bool:
+        """Tell whether an epoch needs a new coreset.
+
+        Args:
+            epoch: From 0.
+
+        Returns:
+            Whether ``coreset_for(epoch)`` would select.
+        """
+        return self.coreset is None or self.phase != self.phase_of(epoch)
+
+    def phase_of(self, epoch: int) -> Phase:
+        """Tell what an epoch trains on, and since when.
+
+        Args:
+            epoch: From 0.
+
+        Returns:
+            By the schedule, with R as chosen so far.
+        """
+        return self.schedule.phase(epoch, self.pace.choice(epoch, self.phase))
+
+    def coreset_for(self, epoch: int, *, forgetting: NDArray[np.int64] | None = None) -> Coreset:
+        """Return the coreset of an epoch, selecting if it is due.
+
+        Args:
+            epoch: From 0.
+            forgetting: Forgetting events so far, int64, shape (n,), for selectors that require them.
+
+        Returns:
+            The coreset; asking again in the same epoch costs nothing.
+        """
+        self.pace.settle(epoch, self.phase)
+        if self.coreset is None or self.is_due(epoch):
+            phase = self.phase_of(epoch)
+            with self.pace.measure():
+                self.coreset = self._select(phase, forgetting)
+            self.phase = phase
+            self.reselections += 1
+        return self.coreset
+
+    def _select(self, phase: Phase, forgetting: NDArray[np.int64] | None) -> Coreset:
+        generator = np.random.default_rng([self.seed, self.reselections])
+        with self.ledger.measure("probing"):
+            snapshot, averages = self._snapshot(phase, forgetting)
+        with self.ledger.measure("selecting"):
+            warm: dict[str, Selector] = {"full": Full(), "random": Random()}
+            grained = with_grain(warm.get(phase.source, self.selector), labelled=snapshot.labels is not None)
+            coreset = grained.select(snapshot, self.budget, generator=generator)
+        if not len(coreset):
+            raise ValueError(f"{self.selector.name} selected nothing: raise the budget or use another selector")
+        self.averages = averages
+        return coreset
+
+    def _snapshot(self, phase: Phase, forgetting: NDArray[np.int64] | None) -> tuple[Snapshot, RunningAverages]:
+        if phase.source != "selector" or self.requirements == type(self.requirements)():
+            return Snapshot(self.population, self._classes()), self.averages
+        if self.requirements.needs_model and not self._checked:
+            self._check_before_probing()
+        snapshot = take_snapshot(
+            self.model,
+            self.dataset,
+            self.requirements,
+            self.settings,
+            seed=self.seed,
+            reselection=self.reselections,
+            forgetting=forgetting,
+        )
+        if not self.requirements.needs_model:
+            snapshot = Snapshot(snapshot.n, self._classes(), forgetting=snapshot.forgetting)
+        else:
+            held_out = 0 if snapshot.validation is None else snapshot.validation.n
+            self.ledger.probed_examples += snapshot.n + held_out
+        averages, snapshot = self.averages.update(snapshot)
+        return snapshot, averages
+
+    def _check_before_probing(self) -> None:
+        self._checked = True
+        labels = self._find_labels(scan=False)
+        if labels is not None:
+            self._check_budget(labels)
+        if varies(self.dataset, self.population, collate_fn=self.settings.collate_fn):
+            warnings.warn(
+                "dataset[i] changes from call to call (augmentation?), so that what is selected depends on chance: "
+                "pass probe_dataset=, the same examples in the same order without augmentation",
+                UserWarning,
+                stacklevel=2,
+            )
+
+    def _classes(self) -> NDArray[np.int64] | None:
+        if self._labels is None and self._wants_labels():
+            self._labels = self._find_labels(scan=True)
+        return self._labels
+
+    def _wants_labels(self) -> bool:
+        return self.selector.grain == "class"
+
+    def _find_labels(self, *, scan: bool) -> NDArray[np.int64] | None:
+        settings = self.settings
+        return labels_of(
+            self.dataset,
+            criterion=settings.criterion,
+            labels=settings.labels,
+            collate_fn=settings.collate_fn,
+            num_workers=settings.num_workers,
+            scan=scan,
+        )
+
+    def _check_budget(self, labels: NDArray[np.int64]) -> None:
+        if self._wants_labels() and not self.selector.traits.ignores_budget:
+            split_budget(np.unique(labels, return_counts=True)[1], self.budget)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return tensors and plain values that ``torch.load(weights_only=True)`` takes."""
+        return {
+            "population": self.population,
+            "reselections": self.reselections,
+            "phase": None if self.phase is None else list(self.phase),
+            "pace": self.pace.state_dict(),
+            "coreset": None if self.coreset is None else self.coreset.state_dict(),
+            "averages": self.averages.state_dict(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from a ``state_dict()``.
+
+        Args:
+            state: Of a reselector over as many examples.
+
+        Raises:
+            ValueError: If it is of another number of examples.
+        """
+        if state["population"] != self.population:
+            raise ValueError(
+                f"the state is of {state['population']} examples, this data set has {self.population}: load it with "
+                "the data set that it was saved with"
+            )
+        self.reselections = state["reselections"]
+        self.phase = None if state["phase"] is None else Phase(*state["phase"])
+        self.pace.load_state_dict(state["pace"])
+        self.coreset = None if state["coreset"] is None else Coreset.from_state_dict(state["coreset"])
+        self.averages = RunningAverages.from_state_dict(state["averages"])
+
+
+def select(
+    model: nn.Module,
+    dataset: Dataset[Any],
+    selector: Selector,
+    *,
+    fraction: float | None = None,
+    budget: int | None = None,
+    criterion: LossFunction | None = None,
+    labels: ArrayLike | None = None,
+    validation: Dataset[Any] | None = None,
+    probe_dataset: Dataset[Any] | None = None,
+    forward: Forward | None = None,
+    layer: str | None = None,
+    collate_fn: Collate | None = None,
+    batch_size: int = 512,
+    num_workers: int = 0,
+    device: torch.device | str | None = None,
+    seed: int = 0,
+) -> Coreset:
+    """Select a coreset of a data set for a model as it is now, leaving model and random streams untouched.
+
+    Args:
+        model: Maps a batch of inputs to logits of shape (batch, outputs).
+        dataset: A map-style data set of n examples: tuples (inputs, targets) or dicts.
+        selector: The method, such as ``adacore.AdaCore()``.
+        fraction: Share of the examples to select, in (0, 1]; this or ``budget``.
+        budget: How many to select, in [1, n].
+        criterion: The loss that the model trains with; None for cross-entropy.
+        labels: Classes to select within, whole numbers, shape (n,); None to take integer targets.
+        validation: A held-out data set, for selectors that require one.
+        probe_dataset: The same examples in the same order without augmentation.
+        forward: ``(model, inputs) -> logits``, for models that are called in another way.
+        layer: Name of the last linear layer; None to find it where it is needed.
+        collate_fn: Makes a batch of a list of examples; None for torch's default.
+        batch_size: Examples that the model is run on at a time.
+        num_workers: Processes that read the data set.
+        device: Where to run; None for the model's own.
+        seed: Of every random draw.
+
+    Returns:
+        Indices into the data set, and weights.
+
+    Raises:
+        ValueError: If sizes, labels, targets, logits or the criterion do not fit together.
+        TypeError: If an argument is of the wrong kind.
+
+    Example:
+        >>> from torch.utils.data import TensorDataset
+        >>> from adacore.selectors import Random
+        >>> data = TensorDataset(torch.randn(20, 3), torch.arange(20) % 2)
+        >>> select(nn.Linear(3, 2), data, Random(), fraction=0.2).weights
+        array([5., 5., 5., 5.])
+    """
+    n = length_of(dataset)
+    reselector = Reselector(
+        model,
+        probed(dataset, probe_dataset),
+        selector,
+        budget=resolve_budget(n, budget=budget, fraction=fraction),
+        settings=ProbeSettings(
+            criterion, labels, validation, forward, layer, collate_fn, batch_size, num_workers, device
+        ),
+        seed=seed,
+    )
+    return reselector.coreset_for(0)

@@ -1,0 +1,194 @@
+import io
+import json
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from rich.console import Console
+
+from adacore.coreset import Coreset
+from adacore.experiments.evidence.effects import speedup, summarise, to_json
+from adacore.experiments.runs.compare import compare, method_folder
+from adacore.experiments.runs.run_folder import RunFolder
+from adacore.experiments.runs.settings import CompareConfig
+
+QUICK = {"epochs": 3, "every": 2, "tensorboard": False, "model": "logistic"}
+
+
+def rows(accuracies, *, step_seconds=1.0, step_gradients=10):
+    return [
+        {
+            "epoch": epoch,
+            "test_accuracy": accuracy,
+            "probing_seconds": 0.25 * step_seconds * epoch,
+            "selecting_seconds": 0.25 * step_seconds * epoch,
+            "training_seconds": 0.5 * step_seconds * epoch,
+            "evaluating_seconds": 100.0,
+            "gradient_evaluations": step_gradients * epoch,
+            "probed_examples": 5 * epoch,
+            "fraction_touched": 0.1 * epoch,
+        }
+        for epoch, accuracy in enumerate(accuracies, 1)
+    ]
+
+
+def test_the_interval_is_students_t_over_the_seeds():
+    values = [0.90, 0.92, 0.97]
+    (summary,) = summarise({"random": {seed: rows([value]) for seed, value in enumerate(values)}})
+    half = 4.302652729911275 * np.std(values, ddof=1) / math.sqrt(3)  # t_{0.975, 2}
+    assert summary.accuracy.mean == pytest.approx(np.mean(values))
+    assert summary.accuracy.half_width == pytest.approx(half)
+
+
+@pytest.mark.parametrize(
+    ("differences", "words"),
+    [
+        ((0.02, 0.021, 0.022), "better than Random: +2.1 points"),
+        ((-0.02, -0.021, -0.022), "worse than Random: -2.1 points"),
+        ((0.02, -0.021, 0.002), "no different from Random: +0.0 points"),
+    ],
+)
+def test_a_method_is_judged_by_the_paired_differences(differences, words):
+    random = {seed: rows([0.5 + seed / 10]) for seed in range(3)}  # seeds differ far more than methods
+    ours = {seed: rows([0.5 + seed / 10 + difference]) for seed, difference in enumerate(differences)}
+    assert words in summarise({"random": random, "ours": ours})[1].sentence
+
+
+def test_one_seed_or_no_random_gives_no_verdict():
+    one = {0: rows([0.9])}
+    assert "from one seed" in summarise({"random": one, "ours": one})[1].sentence
+    assert "add random" in summarise({"ours": one})[0].sentence
+
+
+def test_the_speedup_is_taken_where_each_first_reaches_the_full_runs_accuracy_less_a_point():
+    full = {0: rows([0.5, 0.895, 0.9], step_seconds=10, step_gradients=100)}  # reaches 0.89 after 20 s, 200 gradients
+    ours = {0: rows([0.2, 0.4, None, 0.89, 0.3], step_seconds=1, step_gradients=10)}  # after 4 s, 40 gradients
+    fast = speedup(ours, full)
+    assert (fast.seconds, fast.gradient_evaluations) == (pytest.approx(5), pytest.approx(5))
+    assert speedup(full, full).seconds == pytest.approx(1)
+
+
+def test_a_speedup_that_not_every_seed_reaches_is_none():
+    full = {seed: rows([0.9]) for seed in (0, 1)}
+    fast = speedup({0: rows([0.9]), 1: rows([0.8])}, full)
+    assert (fast.reached, fast.seeds, fast.seconds) == (1, 2, None)
+
+
+def test_seconds_are_those_of_probing_selecting_and_training():
+    (summary,) = summarise({"random": {0: rows([0.9, 0.9])}})
+    assert summary.total_seconds == pytest.approx(2)
+    assert summary.seconds == {"probing": 0.5, "selecting": 0.5, "training": 1.0, "evaluating": 100.0}
+
+
+def test_what_is_not_known_is_null_in_json():
+    text = json.dumps(to_json(summarise({"random": {0: rows([0.9])}})[0]), allow_nan=False)
+    assert json.loads(text)["accuracy"] == {"mean": 0.9, "low": None, "high": None, "n": 1}
+
+
+def test_folders_of_methods_can_be_told_apart():
+    methods = ["adacore", "adacore(beta1=0.8)", "adacore(beta1=0.9, weighting=uniform)"]
+    assert len({method_folder(method) for method in methods}) == 3
+    assert all("/" not in method_folder(method) and " " not in method_folder(method) for method in methods)
+
+
+def states(out, method, seed):
+    return torch.load(out / method / f"seed-{seed}" / "checkpoint.pt", weights_only=True)["model"]
+
+
+def test_a_comparison_trains_all_and_says_what_came_of_it(tmp_path):
+    config = CompareConfig(**QUICK, methods=("random", "full"), seeds=2)
+    console = Console(width=140, record=True, quiet=False, file=(tmp_path / "printed").open("w"))
+    summaries = compare(config, tmp_path / "out", console=console)
+    printed = console.export_text()
+    written = json.loads((tmp_path / "out" / "comparison.json").read_text())
+    assert [method["method"] for method in written["methods"]] == ["random", "full"]
+    assert written["config"]["seeds"] == 2
+    assert summaries[1].sentence in printed
+    assert "touched" in printed
+    for method in ("random", "full"):
+        for seed in (0, 1):
+            assert len(RunFolder(tmp_path / "out" / method / f"seed-{seed}").rows()) == 3
+
+
+def test_methods_are_paired_by_seed(tmp_path):
+    """The same seed means the same initial weights and the same draws: two names of one method end identically."""
+    config = CompareConfig(**QUICK, methods=("adacore", "adacore(beta1=0.9)", "random"), seeds=1)
+    compare(config, tmp_path)
+    one, other = states(tmp_path, "adacore", 0), states(tmp_path, "adacore-beta1=0.9", 0)
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_a_comparison_goes_on_where_it_was_stopped(tmp_path, monkeypatch):
+    config = CompareConfig(**QUICK, methods=("random", "full"), seeds=2)
+    compare(config, tmp_path / "whole")
+    import adacore.experiments.runs.compare as module
+
+    started = []
+
+    def stopping(run, folder, **settings):
+        started.append((run.method, run.seed))
+        if len(started) == 3:
+            raise KeyboardInterrupt
+        return real(run, folder, **settings)
+
+    real = module.train
+    monkeypatch.setattr(module, "train", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        compare(config, tmp_path / "parts")
+    monkeypatch.setattr(module, "train", real)
+    first = (tmp_path / "parts" / "random" / "seed-0" / "checkpoint.pt").stat().st_mtime_ns
+    compare(config, tmp_path / "parts")
+    assert (tmp_path / "parts" / "random" / "seed-0" / "checkpoint.pt").stat().st_mtime_ns == first
+    for method in config.methods:
+        for seed in (0, 1):
+            one, other = states(tmp_path / "whole", method, seed), states(tmp_path / "parts", method, seed)
+            assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_a_comparison_may_grow_but_not_change(tmp_path):
+    compare(CompareConfig(**QUICK, methods=("random",), seeds=1), tmp_path)
+    assert len(compare(CompareConfig(**QUICK, methods=("random", "full"), seeds=2), tmp_path)) == 2
+    with pytest.raises(ValueError, match="holds a comparison with epochs=3, now it is 4"):
+        compare(CompareConfig(**{**QUICK, "epochs": 4}, methods=("random",), seeds=1), tmp_path)
+
+
+def test_a_folder_of_a_single_run_is_not_taken_for_a_comparison(tmp_path):
+    compare(CompareConfig(**QUICK, methods=("random",), seeds=1), tmp_path)
+    with pytest.raises(FileExistsError, match="already holds a run"):
+        compare(CompareConfig(**QUICK, methods=("random",), seeds=1), tmp_path / "random" / "seed-0")
+
+
+def test_a_finished_comparison_is_repeated_without_loading_data(tmp_path, monkeypatch):
+    config = CompareConfig(**QUICK, methods=("random",), seeds=1)
+    first = compare(config, tmp_path)
+    monkeypatch.setattr("adacore.experiments.data.load", None)
+    assert compare(config, tmp_path)[0].accuracy == first[0].accuracy
+
+
+def test_coresets_of_paired_runs_of_random_are_the_same_draws(tmp_path):
+    for name in ("a", "b"):
+        compare(CompareConfig(**QUICK, methods=("random",), seeds=1), tmp_path / name)
+    one, other = (
+        Coreset.load(tmp_path / name / "random" / "seed-0" / "coresets" / "epoch-00003.npz") for name in ("a", "b")
+    )
+    assert np.array_equal(one.indices, other.indices)
+
+
+def test_a_method_that_needs_held_out_data_says_so_before_any_work():
+    with pytest.raises(ValueError, match=r"glister chooses by the loss on held-out data: pass --validation 0\.1"):
+        CompareConfig(methods=("random", "glister"))
+    CompareConfig(methods=("random", "glister"), validation=0.1)
+
+
+def test_what_is_compiled_is_charged_to_no_run(monkeypatch, tmp_path):
+    prepared = []
+    monkeypatch.setattr("adacore.experiments.runs.compare.prepare_kernels", lambda: prepared.append("now") or 4.0)
+    text = io.StringIO()
+    config = CompareConfig(methods=("random",), seeds=1, epochs=1, tensorboard=False)
+    compare(config, tmp_path / "one", console=Console(file=text))
+    assert prepared == []
+    compare(replace(config, methods=("craig",)), tmp_path / "two", console=Console(file=text))
+    assert prepared == ["now"]
+    assert "Compiled what selects in 4 s" in text.getvalue()

@@ -1,0 +1,326 @@
+"""The paper's set-ups: each is what the paper says, loads, and trains a batch; results are computed from records."""
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from adacore.experiments.data import ArrayDataset, Splits
+from adacore.experiments.paper import configure, parts_of, reproduce, write_results
+from adacore.experiments.paper.__main__ import main
+from adacore.experiments.paper.claims import judge
+from adacore.experiments.paper.records import is_small, make_record, read_records
+from adacore.experiments.paper.results import differences, results, verdict
+from adacore.experiments.paper.set_ups import ALIASES, group, predicted_seconds, shrink_all
+from adacore.experiments.runs.settings import CompareConfig, load_config, shipped_configs
+from adacore.experiments.runs.train import train
+from adacore.selectors import AdaCore, parse_selector
+
+CONVEX = {"figure1", "figure2", "figure6"}  # have a form of their own
+NAMES = sorted(path.name.removesuffix(".yaml") for path in shipped_configs())
+SET_UPS = [name for name in NAMES if name not in CONVEX | {"demo"}]
+ITEMS = sorted({name.partition("-")[0] for name in SET_UPS})
+
+
+def tiny(data: str) -> Splits:
+    """Data of the right form and a few random examples."""
+    shape, classes = {"mnist": ((1, 28, 28), 10), "bdd100k": ((3, 64, 64), 7)}.get(data, ((3, 32, 32), 10))
+    generator = torch.Generator().manual_seed(0)
+    n = 6 * classes
+    images = torch.randint(0, 256, (n, *shape), dtype=torch.uint8, generator=generator)
+    train_set = ArrayDataset(images, torch.arange(n) % classes)
+    test_set = train_set.take(torch.arange(classes))
+    names = tuple(str(c) for c in range(classes))
+    return Splits(data, train_set, test_set, shape, classes, names, validation=test_set)
+
+
+@pytest.mark.parametrize("name", SET_UPS)
+def test_every_set_up_loads_and_its_selectors_can_be_made(name: str) -> None:
+    config = configure(parts_of(name))[name]
+    assert {run.seed for run in config.runs()} == set(range(config.seeds))
+    for method in config.methods:
+        parse_selector(method)
+
+
+def batches() -> list[Any]:
+    """One run of each method with each model, data set and optimizer: set-ups that differ in numbers alone are one."""
+    seen: dict[tuple[str, ...], Any] = {}
+    for name in SET_UPS:
+        settings = load_config(name)
+        for method in settings["methods"]:
+            key = (settings["data"].partition("-")[0], settings["model"], settings["optimizer"], method)
+            heavy = settings["model"] in {"resnet18", "resnet50"} and name != "table8-adacore"
+            seen.setdefault(
+                key, pytest.param(name, method, id=f"{name}-{method}", marks=[pytest.mark.slow] if heavy else [])
+            )
+    return list(seen.values())
+
+
+@pytest.mark.parametrize(("name", "method"), batches())
+def test_every_set_up_trains_a_batch(name: str, method: str, tmp_path: Path) -> None:
+    config = configure(parts_of(name), overrides={"methods": [method]})[name]
+    run = replace(config.runs()[0], epochs=1, budget=10, fraction=None, batch_size=10, tensorboard=False, validation=0)
+    (row,) = train(run, tmp_path / "run", splits=tiny(config.data))
+    assert math.isfinite(row["train_loss"])
+    assert row["gradient_evaluations"] == row["coreset_size"]
+
+
+def test_the_set_ups_mean_the_papers_adacore() -> None:
+    """Set-ups write just ``adacore``: should its defaults become others, they must spell the paper's out."""
+    plain = AdaCore()
+    assert (plain.weighting, plain.scope, plain.block_size, plain.proxy) == ("cluster", "block", 64, "logits")
+    assert plain.average_gradient
+    assert plain.average_curvature
+
+
+@pytest.mark.parametrize("name", [name for name in SET_UPS if not name.startswith(("figure9", "cifar10"))])
+def test_the_papers_common_settings(name: str) -> None:
+    config = configure(parts_of(name))[name]
+    assert config.weight_decay == 1e-4
+    assert (config.learning_rate, config.schedule) == (0.1, "paper")
+    if config.optimizer == "sgd":
+        assert (config.momentum, config.damped_momentum) == (0.9, True)
+    expected = 128 if config.data in {"bdd100k", "cifar100"} or name == "table3-b128" else 256
+    assert config.batch_size == (512 if name == "table3-b512" else expected)
+
+
+def test_what_each_table_varies() -> None:
+    assert [c.every for c in configure(parts_of("table2")).values()] == [10, 10, 20, 20, 5, 5]
+    assert {(c.model, c.data, c.fraction) for c in configure(parts_of("table4")).values()} == {
+        (model, data, fraction)
+        for model, data in (("resnet20", "cifar10"), ("resnet18", "cifar10-imbalanced"))
+        for fraction in (0.1, 0.3)
+    }
+    epochs = {c.methods[0].partition("(")[0]: c.epochs for c in configure(parts_of("table8")).values()}
+    assert epochs == {"adacore": 200, "craig": 250, "random": 864, "gradmatch": 200, "glister": 300, "full": 40}
+    assert {c.epochs for c in configure(parts_of("figure8b")).values()} == {200, 1000, 15}
+
+
+def test_random_stands_beside_every_comparison() -> None:
+    for item in ITEMS:
+        if item != "figure5":
+            configs = configure(parts_of(item))
+            for parts in group(configs).values():
+                assert any("random" in configs[part].methods for part in parts), parts
+
+
+def test_glister_has_a_held_out_set_and_the_others_all_of_the_data() -> None:
+    for name in SET_UPS:
+        settings = load_config(name)
+        assert ("glister" in settings["methods"]) == (settings.get("validation", 0) > 0)
+
+
+def test_figures_that_share_runs_are_found_by_either_name() -> None:
+    for alias, name in ALIASES.items():
+        assert parts_of(alias) == parts_of(name)
+    with pytest.raises(ValueError, match="did you mean 'table2'"):
+        parts_of("tabel2")
+
+
+@pytest.mark.parametrize("name", sorted(CONVEX & set(NAMES)))
+def test_convex_figures_say_how_they_are_run(name: str) -> None:
+    with pytest.raises(ValueError, match="convex models"):
+        parts_of(name)
+
+
+def test_records_of_convex_experiments_tell_their_own_verdict() -> None:
+    entry = {"item": "Figure 1", "about": "", "record": "figure1", "says": "sooner"}
+    page = results([entry], {"figure1": {"methods": {"adacore": {}}, "measured": "3 x sooner", "verdict": "holds"}})
+    assert "| sooner | 3 x sooner | holds |" in page
+
+
+def test_parts_that_differ_in_methods_alone_stand_in_one_comparison() -> None:
+    assert list(group(configure(parts_of("table8")))) == ["table8"]
+    assert group(configure(parts_of("table2-r20"))) == {"table2-r20": ["table2-r20", "table2-r20-glister"]}
+    assert set(group(configure(parts_of("table2")))) == {"table2-r5", "table2-r10", "table2-r20"}
+
+
+def test_overrides_win_and_methods_are_kept_where_they_belong() -> None:
+    configs = configure(
+        parts_of("table2-r20"), overrides={"model": "resnet20", "methods": "random, adacore(beta1=0.5)"}
+    )
+    assert list(configs) == ["table2-r20"]  # GLISTER was not asked for
+    assert all(config.model == "resnet20" for config in configs.values())
+    assert configs["table2-r20"].methods == ("random", "adacore(beta1=0.5)")
+    assert configure(parts_of("figure9"), overrides={"budget": 500})["figure9"].size == {"budget": 500}
+    with pytest.raises(ValueError, match="unknown setting"):
+        configure(parts_of("figure9"), overrides={"epoch": 3})
+    with pytest.raises(ValueError, match="unknown scale"):
+        configure(parts_of("figure9"), scale="tiny")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("item", ITEMS)
+def test_small_versions_end_in_time_and_keep_what_is_compared(item: str) -> None:
+    parts = parts_of(item)
+    small = shrink_all(parts)
+    assert sum(predicted_seconds(part) for part in small.values()) <= 900
+    configs = configure(parts, scale="small")
+    for name, config in configs.items():
+        assert list(config.methods) == parts[name]["methods"]
+        assert config.epochs >= 4
+        assert config.every <= config.epochs
+
+
+@pytest.fixture
+def small_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let small versions find random images in place of MNIST."""
+    from adacore.experiments import data
+
+    splits = tiny("mnist")
+    monkeypatch.setitem(data.DATASETS, "mnist", lambda root: splits)
+    monkeypatch.setattr("adacore.experiments.paper.small.find_root", lambda root: Path())
+
+
+@pytest.mark.usefixtures("small_data")
+def test_reproduce_runs_resumes_and_records(tmp_path: Path) -> None:
+    settings = {"epochs": 2, "seeds": 2, "methods": "craig,random", "tensorboard": "false"}
+    (path,) = reproduce("figure9", scale="small", overrides=settings, out=tmp_path)
+    record = json.loads(path.read_text())
+    assert path == tmp_path / "records" / "figure9.json"
+    assert [method["method"] for method in record["methods"]] == ["craig", "random"]
+    assert record["methods"][0]["curves"]["1"]["epoch"] == [1, 2]
+    assert is_small(record)
+    assert (tmp_path / "figure9" / "report.html").is_file()
+    checkpoints = sorted(tmp_path.rglob("checkpoint.pt"))
+    before = [checkpoint.stat().st_mtime_ns for checkpoint in checkpoints]
+    reproduce("figure9", scale="small", overrides={**settings, "methods": "craig,random,full"}, out=tmp_path)
+    assert [checkpoint.stat().st_mtime_ns for checkpoint in checkpoints] == before
+    assert len(sorted(tmp_path.rglob("checkpoint.pt"))) == len(checkpoints) + 2
+
+
+def method(
+    name: str, accuracies: list[float], *, total: float = 1.0, touched: float = 0.5, **more: Any
+) -> dict[str, Any]:
+    seconds = {"probing": 0.2 * total, "selecting": 0.1 * total, "training": 0.7 * total, "total": total}
+    return {
+        "method": name,
+        "accuracy": {"mean": float(np.mean(accuracies)), "low": None, "high": None, "n": len(accuracies)},
+        "accuracies": {str(seed): accuracy for seed, accuracy in enumerate(accuracies)},
+        "seconds": seconds,
+        "fraction_touched": touched,
+        "against_random": None,
+        "settings": {},
+        **more,
+    }
+
+
+def record_of(*methods: dict[str, Any], name: str = "table4-cifar10-s10", **settings: Any) -> dict[str, Any]:
+    shipped = {k: v for k, v in load_config(name).items() if k not in {"methods", "seeds"}}
+    return {"name": name, "made_with": "torch", "settings": {**shipped, **settings}, "methods": list(methods)}
+
+
+def test_claims_are_judged_by_paired_intervals() -> None:
+    ours, theirs = method("adacore", [0.7, 0.8, 0.6]), method("craig", [0.68, 0.77, 0.58])
+    record = record_of(ours, theirs)
+    assert judge({"better": ["adacore", "craig"]}, record) is True
+    assert judge({"better": ["craig", "adacore"]}, record) is False
+    assert judge({"better": ["adacore", "random"]}, record) is None
+    noisy = record_of(method("adacore", [0.7, 0.5]), method("craig", [0.5, 0.69]))
+    assert judge({"better": ["adacore", "craig"]}, noisy) is False  # the mean is higher, the interval says nothing
+
+
+def test_other_claims() -> None:
+    record = record_of(
+        method("adacore", [0.7], total=10, touched=0.4, first_ranks={"forgetting": 2.0}),
+        method("full", [0.705], total=25, touched=1.0, first_ranks={"forgetting": 3.0}),
+    )
+    assert judge({"at_least": ["adacore", 70.0]}, record) is True
+    assert judge({"at_least": ["adacore", 70.6]}, record) is False
+    assert judge({"cheaper": ["adacore", "full", 2.5]}, record) is True
+    assert judge({"cheaper": ["adacore", "full", 2.6]}, record) is False
+    assert judge({"touches_less": ["adacore", "full"]}, record) is True
+    assert judge({"first_ranks_above": ["adacore", 1.0, "forgetting"]}, record) is True
+    assert judge({"first_ranks_below": ["adacore", "full", "forgetting"]}, record) is True
+    assert judge({"first_ranks_below": ["adacore", "full", "uncertainty"]}, record) is None
+    with pytest.raises(ValueError, match="unknown kind of claim"):
+        judge({"beter": ["adacore", "full"]}, record)
+
+
+def test_verdicts() -> None:
+    claims = [{"better": ["adacore", "craig"]}, {"better": ["adacore", "random"]}]
+    entry = {"item": "Table", "about": "", "record": "table4-cifar10-s10", "claims": claims}
+    best, middle, worst = ([0.7 + d, 0.8 + d, 0.6 + d] for d in (0.1, 0.05, 0.0))
+
+    def judged(adacore: list[float], craig: list[float], random: list[float]) -> str:
+        return verdict(entry, record_of(method("adacore", adacore), method("craig", craig), method("random", random)))
+
+    assert judged(best, middle, worst) == "holds"
+    assert judged(middle, best, worst) == "holds in part"
+    assert judged(worst, best, middle) == "does not hold"
+    assert verdict(entry, record_of(method("adacore", best), method("craig", worst))) == "holds in part"
+    assert verdict(entry, None) == "not run"
+
+
+def test_says_how_a_record_differs_from_the_set_up() -> None:
+    record = record_of(*(method(name, [0.7] * 3) for name in ("adacore", "craig")), model="resnet18")
+    told = "; ".join(differences(record))
+    assert "model resnet18 instead of resnet20" in told
+    assert "without Random" in told
+    same = record_of(*(method(name, [0.7] * 3) for name in ("adacore", "craig", "random")))
+    assert differences(same) == []
+
+
+def test_small_versions_prove_nothing() -> None:
+    record = record_of(method("adacore", [0.9] * 3), data="adacore.experiments.paper.small:cifar10")
+    page = results(
+        [{"item": "T", "about": "", "record": record["name"], "claims": [{"at_least": ["adacore", 1.0]}]}],
+        {record["name"]: record},
+    )
+    assert "| not run | not run |" in page
+
+
+def test_the_committed_page_is_what_the_records_make(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = Path(__file__).parents[2]
+    if not (root / "docs" / "records" / "paper.yaml").is_file():
+        pytest.skip("no docs/records: not a checkout")
+    monkeypatch.chdir(root)
+    monkeypatch.setattr("sys.argv", ["python -m adacore.experiments.paper", "--check"])
+    assert main() == 0, capsys.readouterr().out
+
+
+def test_every_figure_and_table_has_a_row_and_every_claim_is_of_a_known_kind(tmp_path: Path) -> None:
+    folder = Path(__file__).parents[2] / "docs" / "records"
+    if not (folder / "paper.yaml").is_file():
+        pytest.skip("no docs/records: not a checkout")
+    entries = yaml.safe_load((folder / "paper.yaml").read_text())
+    told = " ".join(entry["item"] for entry in entries)
+    for number in range(1, 10):
+        assert f"Table {number}" in told or f"Tables {number}" in told or f"and {number}" in told, number
+        assert f"Figure {number}" in told or f"Figures {number}" in told, number
+    for entry in entries:
+        if entry["record"].removeprefix("convex-") in CONVEX:
+            continue
+        methods = {method for part in parts_of(entry["record"]).values() for method in part["methods"]}
+        assert set(entry.get("paper", {})) <= methods, entry["item"]
+        empty = {"methods": []}
+        for claim in entry["claims"]:
+            assert judge(claim, empty) is None
+            (about,) = claim.values()
+            scores = {"forgetting", "uncertainty"}
+            assert {part for part in about if isinstance(part, str)} - scores <= methods, entry["item"]
+    page = write_results(folder, tmp_path / "results.md").read_text()
+    assert page.count("\n| ") >= len(entries)
+
+
+def test_records_are_read_back_and_damaged_ones_named(tmp_path: Path) -> None:
+    (tmp_path / "bad.json").write_text("{")
+    with pytest.raises(ValueError, match=r"bad\.json is no record"):
+        read_records(tmp_path)
+
+
+def test_a_record_of_a_folder_without_runs(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="holds no run"):
+        make_record(tmp_path, "x")
+
+
+def test_the_digits_demo_is_a_comparison() -> None:
+    if "demo" in NAMES:
+        assert set(load_config("demo")) <= set(CompareConfig.__dataclass_fields__)

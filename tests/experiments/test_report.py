@@ -1,0 +1,377 @@
+"""The report, on folders in the agreed format, looked at through a real browser where there is one."""
+
+import base64
+import json
+import math
+import os
+import re
+import shlex
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from adacore.coreset import Coreset
+from adacore.experiments.analysis import Examples
+from adacore.experiments.report import write_report
+from adacore.experiments.report.charts import COLOURS, assign_styles
+from adacore.experiments.report.recorded import read_methods
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+OPTIONS = (
+    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-dev-shm-usage"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync", "--remote-debugging-pipe"),
+    "--hide-scrollbars",
+)
+N = 1437  # digits' training set
+
+# final accuracy, speed of learning, seconds of a reselection
+METHODS = {
+    "adacore": (0.962, 0.30, 0.08),
+    "craig": (0.951, 0.24, 0.06),
+    "random": (0.949, 0.22, 0.0),
+    "full": (0.973, 0.9, 0.0),
+}
+
+
+def write_run(
+    folder: Path, method: str, seed: int, *, epochs: int = 20, every: int = 5, analysed: bool = True, **settings: object
+) -> Path:
+    """Write a run of digits that never happened, in the format of those that do."""
+    generator = np.random.default_rng([seed, len(method)])
+    base = method.partition("(")[0]
+    top, rate, cost = METHODS.get(base, (0.94, 0.2, 0.05))
+    size = N if base == "full" else N // 10
+    (folder / "coresets").mkdir(parents=True)
+    config = {
+        "data": "digits",
+        "model": "mlp",
+        "fraction": 0.1,
+        "every": every,
+        "epochs": epochs,
+        "batch_size": 32,
+        "optimizer": "sgd",
+        "method": method,
+        "seed": seed,
+        **settings,
+    }
+    made_with = "# Made with adacore 0.1.0, torch 2.13.0, Linux x86_64, cores 2\n"
+    (folder / "config.yaml").write_text(made_with + yaml.safe_dump(config, sort_keys=False))
+    favourites = generator.permutation(N)[: 3 * size]
+    touched = np.zeros(N, bool)
+    rows, probing = [], 0.0
+    for epoch in range(1, epochs + 1):
+        reselected = epoch == 1 if base == "full" else (epoch - 1) % every == 0
+        if reselected:
+            pool = np.arange(N) if base in {"random", "full"} else favourites
+            coreset = Coreset(generator.choice(pool, size, replace=False), np.full(size, N / size), N)
+            coreset.save(folder / "coresets" / f"epoch-{epoch:05d}.npz")
+            touched[coreset.indices] = True
+            probing += cost
+        accuracy = top * (1 - math.exp(-rate * epoch)) + generator.normal(0, 0.004)
+        row = {
+            "epoch": epoch,
+            "train_loss": 2.3 * math.exp(-rate * epoch),
+            "train_accuracy": accuracy,
+            "test_loss": 2.3 * math.exp(-rate * epoch) + 0.1,
+            "test_accuracy": accuracy,
+            "learning_rate": 0.1,
+            "coreset_size": size,
+            "reselected": reselected,
+            "fraction_touched": float(touched.mean()),
+            "gradient_evaluations": size * epoch,
+            "probed_examples": N * ((epoch - 1) // every + 1) if cost else 0,
+            "probing_seconds": probing,
+            "selecting_seconds": probing / 10,
+            "training_seconds": 2e-4 * size * epoch,
+            "evaluating_seconds": 0.01 * epoch,
+            "epoch_seconds": 0.05,
+        }
+        if analysed:
+            age = (epoch - 1) % every
+            row["gradient_error"] = 0.2 * (1 + age) * math.exp(generator.normal(0, 0.1))
+            row["preconditioned_gradient_error"] = 0.1 * (1 + age) * math.exp(generator.normal(0, 0.1))
+            row["worst_class_accuracy"] = accuracy - 0.1
+        rows.append(row)
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    if analysed and base != "full":
+        labels = np.arange(N) % 10
+        ranks = np.empty(N, np.int64)
+        for label in range(10):
+            ranks[labels == label] = generator.permutation((labels == label).sum())
+        uncertainty = np.exp(-ranks / 60) + generator.random(N) * 0.1
+        Examples(labels, generator.poisson(3 * uncertainty), uncertainty, ranks).save(folder / "examples.npz")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def comparison(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("comparison")
+    for method in METHODS:
+        for seed in range(3):
+            write_run(folder / method / f"seed-{seed}", method, seed)
+    write_report(folder)
+    return folder
+
+
+def text_of(page: str) -> str:
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page.split("<body>")[1]))
+
+
+def test_one_file_that_needs_no_network_and_is_small(comparison: Path) -> None:
+    report = comparison / "report.html"
+    page = report.read_text()
+    assert report.stat().st_size < 5e6
+    assert not re.search(r"""(?:src|href)=["'](?!data:|\#)""", page)
+    assert not re.search(r"url\((?!#)|@import|<script", page)
+    assert page.count("<svg") > 10
+
+
+def test_every_id_is_unique_and_every_reference_resolves(comparison: Path) -> None:
+    page = (comparison / "report.html").read_text()
+    ids = re.findall(r'\bid="([^"]+)"', page)
+    assert len(ids) == len(set(ids))
+    referred = set(re.findall(r"url\(#([^)]+)\)", page)) | set(re.findall(r'href="#([^"]+)"', page))
+    assert referred <= set(ids)
+    assert set(re.findall(r'aria-labelledby="([^"]+)"', page)) <= set(ids)
+
+
+def test_colours_follow_the_page(comparison: Path) -> None:
+    page = (comparison / "report.html").read_text()
+    for svg in re.findall(r'<svg viewBox="[^"]+" role="img".*?</svg>', page, flags=re.DOTALL):
+        assert not re.search(r"#[0-9a-f]{6}\b(?!\))", re.sub(r'(?:url\(|href=")#[^)"]+|id="[^"]+"', "", svg))
+    used = set(re.findall(r"var\((--[\w-]+)\)", page))
+    for theme in (":root", "prefers-color-scheme: dark", "@media print"):
+        declared = set(re.findall(r"(--[\w-]+):", page[page.index(theme) :].split("}")[0]))
+        assert used <= declared, theme
+
+
+def test_tells_the_verdict_and_the_statistics_of_the_runs(comparison: Path) -> None:
+    text = text_of((comparison / "report.html").read_text())
+    finals = [
+        json.loads((comparison / "adacore" / f"seed-{seed}" / "metrics.jsonl").read_text().splitlines()[-1])
+        for seed in range(3)
+    ]
+    mean = 100 * np.mean([row["test_accuracy"] for row in finals])
+    assert f"AdaCore reaches {mean:.1f} % test accuracy" in text
+    assert re.search(r"than Random \(95 % interval|no different from Random \(95 % interval", text)
+    for words in ("Accuracy against seconds", "Accuracy against gradient evaluations", "Accuracy against epochs"):
+        assert words in text
+    assert "torch 2.13.0" in text
+    assert "adacore compare --config again.yaml" in text
+
+
+def test_the_configuration_runs_it_again(comparison: Path) -> None:
+    import html
+
+    page = (comparison / "report.html").read_text()
+    settings = yaml.safe_load(
+        html.unescape(re.search(r"<summary>Configuration</summary><pre>(.*?)</pre>", page, re.S)[1])
+    )
+    assert settings["methods"] == list(METHODS)
+    assert settings["seeds"] == 3
+    assert settings["epochs"] == 20
+
+
+def test_shows_images_with_their_labels(comparison: Path) -> None:
+    page = (comparison / "report.html").read_text()
+    assert page.count('src="data:image/png;base64,') == 2 * 2 * 24  # AdaCore's and CRAIG's, most and never
+    assert re.search(r'alt="\d, example \d+"', page)
+
+
+def test_a_single_run(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", "adacore", 3, analysed=False)
+    text = text_of(write_report(run, tmp_path / "single.html").read_text())
+    assert "nothing stands beside it" in text
+    assert "Gradient error" not in text
+
+
+def test_other_data_than_images_has_no_gallery(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", "adacore", 0, data="mnist", data_root=str(tmp_path / "nowhere"))
+    text = text_of(write_report(run).read_text())
+    assert "Images are not shown" in text
+
+
+def test_an_unfinished_comparison_says_so(tmp_path: Path) -> None:
+    write_run(tmp_path / "adacore" / "seed-0", "adacore", 0)
+    run = write_run(tmp_path / "random" / "seed-0", "random", 0)
+    lines = (run / "metrics.jsonl").read_text().splitlines()
+    (run / "metrics.jsonl").write_text("\n".join(lines[:7]) + '\n{"epoch": 8, "train')
+    assert "Random, seed 0: 7 of 20 epochs" in text_of(write_report(tmp_path).read_text())
+
+
+def test_epochs_that_were_not_evaluated_are_left_out(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", "adacore", 0)
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    for row in rows:
+        if row["epoch"] % 4:
+            row["test_accuracy"] = row["test_loss"] = None
+    (run / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert f"{100 * rows[-1]['test_accuracy']:.1f} %" in text_of(write_report(run).read_text())
+
+
+def test_names_are_escaped(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", "adacore", 0, data="<b>my</b>:data&co", analysed=False)
+    assert "<b>my</b>:data" not in write_report(run).read_text()
+
+
+def test_says_what_is_missing(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="no folder"):
+        write_report(tmp_path / "nowhere")
+    with pytest.raises(ValueError, match="holds no run"):
+        write_report(tmp_path)
+
+
+def test_two_set_ups_side_by_side_are_told_apart(tmp_path: Path) -> None:
+    for part in ("r5", "r20"):
+        write_run(tmp_path / part / "adacore" / "seed-0", "adacore", 0, analysed=False)
+    assert {method.label for method in read_methods(tmp_path)} == {"adacore r5", "adacore r20"}
+
+
+def test_a_method_has_one_colour_in_every_report() -> None:
+    many = [("craig", "craig"), ("adacore(beta1=0)", "adacore"), ("adacore", "adacore"), ("margin", "margin")]
+    styles = assign_styles(many)
+    assert styles["craig"] == assign_styles([("craig", "craig")])["craig"]
+    assert len({style.slot for style in styles.values()}) == len(many)
+    crowd = assign_styles([(f"m{i}", f"m{i}") for i in range(25)])
+    assert len(set(crowd.values())) == 25
+    assert all(style.slot < COLOURS for style in crowd.values())
+
+
+MEASURE = """(() => {
+  const all = selector => [...document.querySelectorAll(selector)];
+  const outside = (inner, outer) => inner.left < outer.left - 1.5 || inner.right > outer.right + 1.5;
+  const box = element => element.getBoundingClientRect();
+  return {
+    width: innerWidth,
+    page: document.documentElement.scrollWidth,
+    wide: all("body *").filter(e => !e.closest(".scroll, pre, svg") && box(e).right > innerWidth + 0.5)
+      .map(e => e.outerHTML.slice(0, 90)),
+    cut: all(".chart svg").filter(svg => [...svg.querySelectorAll("text")].some(e => outside(box(e), box(svg))))
+      .map(svg => svg.getAttribute("aria-labelledby")),
+    text: Math.min(...all(".chart svg text").map(e => box(e).height)),
+    broken: [...document.images].filter(image => !image.complete || !image.naturalWidth).length,
+    ink: getComputedStyle(document.body).color,
+    paper: getComputedStyle(document.body).backgroundColor,
+  };
+})()"""
+
+
+class Browser:
+    """A headless Chromium that talks to nobody, spoken to through a pipe in its own protocol."""
+
+    def __init__(self, profile: Path) -> None:
+        ours, theirs = os.pipe(), os.pipe()
+        # Chromium reads from descriptor 3 and writes to 4.
+        script = (
+            f"exec {shlex.join([str(CHROMIUM), *OPTIONS, f'--user-data-dir={profile}'])} 3<&{ours[0]} 4>&{theirs[1]}"
+        )
+        self.process = subprocess.Popen(
+            ["bash", "-c", script], pass_fds=(ours[0], theirs[1]), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+        )
+        os.close(ours[0])
+        os.close(theirs[1])
+        self.sending, self.receiving = os.fdopen(ours[1], "wb", 0), os.fdopen(theirs[0], "rb")
+        self.count, self.session, self.events = 0, None, []
+        target = self.call("Target.createTarget", url="about:blank")["targetId"]
+        self.session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        for domain in ("Page", "Runtime", "Log", "Network"):
+            self.call(f"{domain}.enable")
+
+    def call(self, method: str, **parameters: object) -> dict:
+        self.count += 1
+        message = {"id": self.count, "method": method, "params": parameters}
+        if self.session is not None:
+            message["sessionId"] = self.session
+        self.sending.write(json.dumps(message).encode() + b"\0")
+        while True:
+            answer = self.read()
+            if answer.get("id") == self.count:
+                assert "error" not in answer, answer
+                return answer["result"]
+
+    def read(self) -> dict:
+        text = bytearray()
+        while (byte := self.receiving.read(1)) != b"\0":
+            assert byte, "the browser has gone"
+            text += byte
+        message = json.loads(text)
+        if "method" in message:
+            self.events.append(message)
+        return message
+
+    def open(self, page: Path, width: int, scheme: str) -> None:
+        self.call(
+            "Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=width < 600
+        )
+        self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+        self.events.clear()
+        self.call("Page.navigate", url=page.as_uri())
+        while not any(event["method"] == "Page.loadEventFired" for event in self.events):
+            self.read()
+
+    def evaluate(self, expression: str) -> dict:
+        return self.call("Runtime.evaluate", expression=expression, returnByValue=True)["result"]["value"]
+
+    def picture(self) -> bytes:
+        height = self.evaluate("document.documentElement.scrollHeight")
+        width = self.evaluate("innerWidth")
+        clip = {"x": 0, "y": 0, "width": width, "height": height, "scale": 1}
+        return base64.b64decode(self.call("Page.captureScreenshot", clip=clip, captureBeyondViewport=True)["data"])
+
+    def complaints(self) -> list[dict]:
+        loud = {"Runtime.exceptionThrown", "Runtime.consoleAPICalled", "Log.entryAdded", "Network.loadingFailed"}
+        return [event for event in self.events if event["method"] in loud]
+
+    def asked(self) -> list[str]:
+        requests = [event for event in self.events if event["method"] == "Network.requestWillBeSent"]
+        return [request["params"]["request"]["url"] for request in requests]
+
+    def close(self) -> None:
+        self.process.terminate()
+        self.process.wait(20)
+        self.sending.close()
+        self.receiving.close()
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    if CHROMIUM is None:
+        pytest.skip("no chromium on this machine: apt-get install chromium")
+    browser = Browser(tmp_path_factory.mktemp("profile"))
+    yield browser
+    browser.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [400, 1400])
+def test_in_a_browser(comparison: Path, browser: Browser, width: int, scheme: str) -> None:
+    browser.open(comparison / "report.html", width, scheme)
+    measured = browser.evaluate(MEASURE)
+    pictures = os.environ.get("ADACORE_TEST_PICTURES")
+    if pictures:
+        Path(pictures, f"report-{width}-{scheme}.png").write_bytes(browser.picture())
+    assert browser.complaints() == []
+    assert all(url.startswith(("file:", "data:")) for url in browser.asked())
+    assert measured["width"] == width
+    assert measured["page"] <= width
+    assert measured["wide"] == []
+    assert measured["cut"] == []
+    assert measured["broken"] == 0
+    assert measured["text"] >= 9  # pixels
+    ink, paper = (sum(map(int, re.findall(r"\d+", measured[name])[:3])) for name in ("ink", "paper"))
+    assert (ink < paper) == (scheme == "light")
+
+
+def test_prints(comparison: Path, browser: Browser) -> None:
+    browser.open(comparison / "report.html", 1400, "dark")
+    printed = base64.b64decode(browser.call("Page.printToPDF", printBackground=True)["data"])
+    pages = len(re.findall(rb"/Type\s*/Page\b", printed))
+    assert 2 <= pages <= 10
+    pictures = os.environ.get("ADACORE_TEST_PICTURES")
+    if pictures:
+        Path(pictures, "report.pdf").write_bytes(printed)

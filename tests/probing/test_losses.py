@@ -1,0 +1,163 @@
+"""Losses of single examples against torch.func in float64."""
+
+import functools
+
+import pytest
+import torch
+from torch import nn
+from torch.func import grad, hessian, vmap
+from torch.nn import functional
+
+from adacore.probing.losses import (
+    CrossEntropy,
+    Differentiated,
+    SquaredError,
+    per_example,
+)
+
+BATCH, CLASSES = 7, 4
+
+
+def outputs_of(width, seed=0):
+    return torch.randn(BATCH, width, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)) * 2
+
+
+def classes(width=CLASSES):
+    return torch.arange(BATCH) % width
+
+
+CLASS_WEIGHTS = torch.tensor([0.5, 2.0, 1.0, 0.0], dtype=torch.float64)
+CASES = {
+    "cross-entropy": (nn.CrossEntropyLoss(), CLASSES, classes()),
+    "label smoothing": (nn.CrossEntropyLoss(label_smoothing=0.1), CLASSES, classes()),
+    "class weights": (nn.CrossEntropyLoss(weight=CLASS_WEIGHTS), CLASSES, classes()),
+    "both": (nn.CrossEntropyLoss(weight=CLASS_WEIGHTS, label_smoothing=0.2), CLASSES, classes()),
+    "soft targets": (
+        nn.CrossEntropyLoss(weight=CLASS_WEIGHTS, label_smoothing=0.2),
+        CLASSES,
+        outputs_of(CLASSES, 1).softmax(1),
+    ),
+    "ignored class": (nn.CrossEntropyLoss(ignore_index=1, label_smoothing=0.1), CLASSES, classes()),
+    "partial": (functools.partial(functional.cross_entropy, reduction="none"), CLASSES, classes()),
+    "squared error": (nn.MSELoss(), 3, outputs_of(3, 1)),
+    "summed squared error": (nn.MSELoss(reduction="sum"), 3, outputs_of(3, 1)),
+    "binary": (nn.BCEWithLogitsLoss(), 1, (classes() % 2).double().unsqueeze(1)),
+    "multi-label": (nn.BCEWithLogitsLoss(), 3, (outputs_of(3, 1) > 0).double()),
+    "huber": (nn.HuberLoss(), 3, outputs_of(3, 1)),
+    "absolute error": (nn.L1Loss(), 3, outputs_of(3, 1)),
+    "focal": (
+        lambda z, y: (1 - z.softmax(1).gather(1, y[:, None])[:, 0]) ** 2
+        * functional.cross_entropy(z, y, reduction="none"),
+        CLASSES,
+        classes(),
+    ),
+}  # fmt: skip
+
+
+@pytest.fixture(params=CASES, ids=CASES)
+def case(request):
+    return CASES[request.param]
+
+
+def single(criterion):
+    """The loss of one example as the criterion's own code gives it for a batch of one; class weights don't average."""
+    module = criterion
+    if isinstance(criterion, nn.CrossEntropyLoss):
+        module = nn.CrossEntropyLoss(
+            criterion.weight,
+            ignore_index=criterion.ignore_index,
+            label_smoothing=criterion.label_smoothing,
+            reduction="sum",
+        )
+    return lambda z, y: module(z[None], y[None]).sum()
+
+
+def test_gradient_and_hessian_are_those_of_the_loss(case):
+    criterion, width, targets = case
+    outputs = outputs_of(width)
+    local = per_example(criterion).at(outputs, targets)
+    torch.testing.assert_close(local.gradient(), vmap(grad(single(criterion)))(outputs, targets))
+    oracle = vmap(hessian(single(criterion)))(outputs, targets)
+    vectors = outputs_of(width, 5)
+    torch.testing.assert_close(local.hessian_product(vectors), (oracle @ vectors[..., None])[..., 0])
+    torch.testing.assert_close(local.quadratic(None), oracle.diagonal(dim1=1, dim2=2))
+
+
+@pytest.mark.parametrize("columns", [1, 2, 9])
+def test_quadratic_forms_of_any_basis(case, columns):
+    criterion, width, targets = case
+    outputs = outputs_of(width)
+    basis = torch.randn(width, columns, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
+    oracle = vmap(hessian(single(criterion)))(outputs, targets)
+    expected = torch.einsum("cr,bcd,dr->br", basis, oracle, basis)
+    torch.testing.assert_close(per_example(criterion).at(outputs, targets).quadratic(basis), expected)
+
+
+def test_losses_are_per_example(case):
+    criterion, width, targets = case
+    outputs = outputs_of(width)
+    expected = torch.stack([single(criterion)(z, y) for z, y in zip(outputs, targets, strict=True)])
+    torch.testing.assert_close(per_example(criterion).losses(outputs, targets), expected)
+
+
+def test_closed_forms_are_used_where_there_are_any():
+    assert isinstance(per_example(None), CrossEntropy)
+    assert isinstance(per_example(nn.CrossEntropyLoss(label_smoothing=0.1)), CrossEntropy)
+    assert isinstance(per_example(functools.partial(functional.mse_loss, reduction="none")), SquaredError)
+    assert isinstance(per_example(nn.HuberLoss()), Differentiated)
+
+
+def test_the_users_criterion_stays_as_it_was():
+    criterion = nn.HuberLoss(reduction="sum")
+    per_example(criterion).losses(torch.ones(2, 1), torch.zeros(2))
+    assert criterion.reduction == "sum"
+
+
+@pytest.mark.parametrize("criterion", [nn.MSELoss(), nn.L1Loss(), nn.BCEWithLogitsLoss()])
+def test_targets_of_shape_n_fit_outputs_of_shape_n_1(criterion):
+    """Broadcasting them against each other would give n x n errors."""
+    outputs, targets = outputs_of(1), (classes() % 2).double()
+    expected = torch.stack([criterion(z, y) for z, y in zip(outputs[:, 0], targets, strict=True)])
+    torch.testing.assert_close(per_example(criterion).losses(outputs, targets), expected)
+
+
+@pytest.mark.parametrize(
+    "criterion",
+    [
+        functional.cross_entropy,
+        functools.partial(functional.cross_entropy, label_smoothing=0.1),
+        lambda z, y: functional.cross_entropy(z, y),
+        lambda z, y: (z[:, :1] - y) ** 2,  # broadcasts to (batch, batch)
+    ],
+)
+def test_a_criterion_that_reduces_or_broadcasts_is_refused(criterion):
+    with pytest.raises(ValueError, match='reduction="none"'):
+        per_example(criterion).losses(outputs_of(CLASSES), classes())
+
+
+def test_what_is_no_criterion_is_refused():
+    with pytest.raises(TypeError, match="not a loss"):
+        per_example("cross_entropy")
+    with pytest.raises(TypeError, match="not a loss"):
+        per_example(nn.MSELoss)
+    with pytest.raises(TypeError, match="returned tuple"):
+        per_example(lambda z, y: (z, y)).losses(outputs_of(2), classes())
+
+
+def test_losses_without_a_second_derivative_are_refused_where_one_is_needed():
+    class Once(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, z):
+            ctx.save_for_backward(z)
+            return z**3
+
+        @staticmethod
+        @torch.autograd.function.once_differentiable
+        def backward(ctx, g):
+            return 3 * ctx.saved_tensors[0] ** 2 * g
+
+    outputs = outputs_of(2)
+    local = per_example(lambda z, y: Once.apply(z).sum(1)).at(outputs, classes())
+    torch.testing.assert_close(local.gradient(), 3 * outputs**2)
+    with pytest.raises(ValueError, match=r"differentiated twice.*CRAIG"):
+        local.quadratic(None)
