@@ -18,10 +18,10 @@ import torch
 from torch import Tensor, nn
 
 from adacore.experiments import data
-from adacore.experiments.runs.epochs import Trainer
 from adacore.experiments.runs.models import make_model
 from adacore.experiments.runs.run_folder import RunFolder, versions
 from adacore.experiments.runs.settings import TrainConfig
+from adacore.experiments.runs.training_loop import Trainer
 
 EVERY = 5
 SETTINGS = {

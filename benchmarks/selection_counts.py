@@ -105,7 +105,7 @@ def draw(all_chosen: Sequence[Chosen], path: Path) -> None:
 
 
 def train_runs(options: argparse.Namespace, out: Path) -> None:
-    from adacore.experiments.runs.compare import compare
+    from adacore.experiments.runs.comparison import compare
     from adacore.experiments.runs.settings import CompareConfig, from_mapping
 
     values = {

@@ -89,9 +89,9 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
 
 
 def _train(arguments: argparse.Namespace) -> int:
-    from adacore.experiments.runs.compare import method_folder
+    from adacore.experiments.runs.comparison import method_folder
     from adacore.experiments.runs.progress import Lines, Live
-    from adacore.experiments.runs.train import MOVABLE, resume, train
+    from adacore.experiments.runs.resumable_run import MOVABLE, resume, train
 
     console = Console()
     live = Live(console) if console.is_terminal else None
@@ -126,7 +126,7 @@ def _add_compare(parser: argparse.ArgumentParser) -> None:
 
 def _compare(arguments: argparse.Namespace) -> int:
     from adacore.experiments.report import write_report
-    from adacore.experiments.runs.compare import compare, method_folder
+    from adacore.experiments.runs.comparison import compare, method_folder
 
     console = _wide_console()
     config = _settings(CompareConfig, arguments)

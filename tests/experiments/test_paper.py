@@ -18,8 +18,8 @@ from adacore.experiments.paper.claims import judge
 from adacore.experiments.paper.records import is_small, make_record, read_records
 from adacore.experiments.paper.results import differences, results, verdict
 from adacore.experiments.paper.set_ups import ALIASES, group, predicted_seconds, shrink_all
+from adacore.experiments.runs.resumable_run import train
 from adacore.experiments.runs.settings import CompareConfig, load_config, shipped_configs
-from adacore.experiments.runs.train import train
 from adacore.selectors import AdaCore, parse_selector
 
 CONVEX = {"figure1", "figure2", "figure6"}  # have a form of their own

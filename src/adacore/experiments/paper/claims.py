@@ -8,7 +8,7 @@ from typing import Any
 
 from adacore.errors import unknown_name
 from adacore.experiments.evidence.intervals import paired_interval
-from adacore.experiments.report.recorded import display_name
+from adacore.experiments.runs.recorded_runs import display_name
 
 Methods = Mapping[str, Mapping[str, Any]]
 """What a record tells of each method, by the method's name."""

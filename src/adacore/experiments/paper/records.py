@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from adacore.experiments.evidence.effects import summarise, to_json
-from adacore.experiments.report.recorded import Method, Run, read_methods
+from adacore.experiments.evidence.summaries import summarise, to_json
+from adacore.experiments.runs.recorded_runs import Method, Run, read_methods
 
 POINTS = 50
 """Epochs of a curve that are kept at most."""

@@ -11,8 +11,8 @@ from adacore.experiments.evidence.intervals import Interval, mean_interval
 from adacore.experiments.paper.claims import accuracies, judge, state
 from adacore.experiments.paper.records import is_small, read_records
 from adacore.experiments.paper.set_ups import configure, group, parts_of
-from adacore.experiments.report.recorded import display_name
 from adacore.experiments.report.sentences import points, seconds, share, with_interval
+from adacore.experiments.runs.recorded_runs import display_name
 from adacore.experiments.runs.settings import to_mapping
 
 Record = Mapping[str, Any]

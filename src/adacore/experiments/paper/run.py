@@ -11,7 +11,7 @@ from rich.console import Console
 from adacore.experiments.paper.records import make_record, write_record
 from adacore.experiments.paper.set_ups import Scale, configure, group, parts_of
 from adacore.experiments.report import write_report
-from adacore.experiments.runs.compare import compare
+from adacore.experiments.runs.comparison import compare
 from adacore.experiments.runs.settings import CompareConfig
 
 RECORDS = "records"

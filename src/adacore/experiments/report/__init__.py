@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from adacore.experiments.report.page import render
-from adacore.experiments.report.recorded import read_methods
+from adacore.experiments.runs.recorded_runs import read_methods
 
 __all__ = ["write_report"]
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from adacore.experiments.analysis import overlaps, profile_by_rank, selection_counts
-from adacore.experiments.evidence.effects import MethodSummary
+from adacore.experiments.evidence.summaries import MethodSummary
 from adacore.experiments.report.charts import Array, Axes, Line, Style, across_seeds, bar_chart, line_chart
-from adacore.experiments.report.recorded import Method, Run, display_name
 from adacore.experiments.report.sentences import seconds
+from adacore.experiments.runs.recorded_runs import Method, Run, display_name
 from adacore.training.ledger import PARTS
 
 _WIDE = 4

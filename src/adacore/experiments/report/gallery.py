@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adacore.experiments.analysis import most_chosen, never_chosen, selection_counts
-from adacore.experiments.report.recorded import Run
+from adacore.experiments.runs.recorded_runs import Run
 
 SHOWN = 24
 """Images in a gallery."""

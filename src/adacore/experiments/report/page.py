@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from adacore.experiments.evidence.effects import summarise
+from adacore.experiments.evidence.summaries import summarise
 from adacore.experiments.report import sentences
 from adacore.experiments.report.charts import Style, assign_styles, short_number
 from adacore.experiments.report.figures import analysis_figures, progress_figures, time_figure
 from adacore.experiments.report.gallery import Gallery, load_images, make_gallery
-from adacore.experiments.report.recorded import Method, Run, display_name
+from adacore.experiments.runs.recorded_runs import Method, Run, display_name
 from adacore.training.advisor import Costs, advise
 
 _GALLERIES = 4

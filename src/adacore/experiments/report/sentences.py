@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from adacore.experiments.evidence.effects import MethodSummary, Speedup
 from adacore.experiments.evidence.intervals import Interval
-from adacore.experiments.report.recorded import base_name, display_name
+from adacore.experiments.evidence.summaries import MethodSummary, Speedup
+from adacore.experiments.runs.recorded_runs import base_name, display_name
 
 _NBSP = "\N{NO-BREAK SPACE}"
 

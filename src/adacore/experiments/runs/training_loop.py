@@ -41,7 +41,7 @@ LOOK_EVERY = 100
 """Steps between looks at the loss: on an accelerator each look waits for it."""
 
 
-class Trainer:
+class TrainingLoop:
     """A model, its optimizer and its loader, with one state.
 
     Args:

@@ -11,10 +11,10 @@ import torch
 
 from adacore.experiments import data
 from adacore.experiments.data import Splits
-from adacore.experiments.runs.epochs import Trainer
 from adacore.experiments.runs.progress import Silent, Watcher
 from adacore.experiments.runs.run_folder import Row, RunFolder
 from adacore.experiments.runs.settings import TrainConfig, from_mapping, to_mapping
+from adacore.experiments.runs.training_loop import TrainingLoop
 from adacore.probing.preserving import untouched_streams
 
 MOVABLE = ("data_root", "device", "num_workers", "tensorboard")
@@ -60,7 +60,7 @@ def train(
     if splits is None:
         splits = data.load(config.data, data_root=config.data_root, validation=config.validation, seed=config.seed)
     with untouched_streams(), _threads(config.threads):
-        trainer = Trainer(config, splits)
+        trainer = TrainingLoop(config, splits)
         if state is None:
             folder.create(config)
         else:

@@ -14,12 +14,12 @@ from rich.table import Table
 
 from adacore.experiments import data
 from adacore.experiments.data.split import hold_out
-from adacore.experiments.evidence.effects import MethodSummary, Speedup, summarise, to_json
 from adacore.experiments.evidence.intervals import Interval
+from adacore.experiments.evidence.summaries import MethodSummary, Speedup, summarise, to_json
 from adacore.experiments.runs.progress import Live, Silent, Watcher, describe
+from adacore.experiments.runs.resumable_run import MOVABLE, train
 from adacore.experiments.runs.run_folder import Row, RunFolder, read_yaml, versions, write_yaml
 from adacore.experiments.runs.settings import CompareConfig, TrainConfig, to_mapping
-from adacore.experiments.runs.train import MOVABLE, train
 from adacore.facility import prepare_kernels
 from adacore.selectors import parse_selector
 

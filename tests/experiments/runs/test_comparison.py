@@ -9,8 +9,8 @@ import torch
 from rich.console import Console
 
 from adacore.coreset import Coreset
-from adacore.experiments.evidence.effects import speedup, summarise, to_json
-from adacore.experiments.runs.compare import compare, method_folder
+from adacore.experiments.evidence.summaries import speedup, summarise, to_json
+from adacore.experiments.runs.comparison import compare, method_folder
 from adacore.experiments.runs.run_folder import RunFolder
 from adacore.experiments.runs.settings import CompareConfig
 
@@ -123,7 +123,7 @@ def test_methods_are_paired_by_seed(tmp_path):
 def test_a_comparison_goes_on_where_it_was_stopped(tmp_path, monkeypatch):
     config = CompareConfig(**QUICK, methods=("random", "full"), seeds=2)
     compare(config, tmp_path / "whole")
-    import adacore.experiments.runs.compare as module
+    import adacore.experiments.runs.comparison as module
 
     started = []
 
@@ -184,7 +184,7 @@ def test_a_method_that_needs_held_out_data_says_so_before_any_work():
 
 def test_what_is_compiled_is_charged_to_no_run(monkeypatch, tmp_path):
     prepared = []
-    monkeypatch.setattr("adacore.experiments.runs.compare.prepare_kernels", lambda: prepared.append("now") or 4.0)
+    monkeypatch.setattr("adacore.experiments.runs.comparison.prepare_kernels", lambda: prepared.append("now") or 4.0)
     text = io.StringIO()
     config = CompareConfig(methods=("random",), seeds=1, epochs=1, tensorboard=False)
     compare(config, tmp_path / "one", console=Console(file=text))

@@ -14,11 +14,11 @@ from torch import nn
 from adacore.coreset import Coreset
 from adacore.experiments import data
 from adacore.experiments.data import ArrayDataset, Splits
-from adacore.experiments.runs.epochs import Trainer
 from adacore.experiments.runs.models import MODELS
+from adacore.experiments.runs.resumable_run import resume, train
 from adacore.experiments.runs.run_folder import RunFolder
 from adacore.experiments.runs.settings import TrainConfig
-from adacore.experiments.runs.train import resume, train
+from adacore.experiments.runs.training_loop import TrainingLoop
 
 QUICK = {"data": "digits", "model": "mlp", "fraction": 0.1, "every": 2, "epochs": 4, "tensorboard": False}
 
@@ -79,7 +79,7 @@ def test_the_loop_is_plain_weighted_gradient_descent(tmp_path):
     config = TrainConfig(
         method="full", model="logistic", epochs=1, batch_size=100, schedule="constant", learning_rate=0.5, momentum=0.0
     )
-    trainer = Trainer(config, splits)
+    trainer = TrainingLoop(config, splits)
     before = {name: tensor.clone() for name, tensor in trainer.model.state_dict().items()}
     RunFolder(tmp_path).create(config)
     trainer.run_epoch(RunFolder(tmp_path))
@@ -111,7 +111,7 @@ def test_cluster_sizes_weight_the_steps(tmp_path):
 
     splits = gaussian_splits()
     config = TrainConfig(method="random", model="logistic", epochs=1, schedule="constant", momentum=0.0, budget=3)
-    trainer = Trainer(config, splits)
+    trainer = TrainingLoop(config, splits)
     trainer.loader.reselector.selector = Chosen(Random.traits)
     weight, bias = (trainer.model.state_dict()[name].double().clone() for name in ("1.weight", "1.bias"))
     RunFolder(tmp_path).create(config)
