@@ -1,7 +1,7 @@
 """Selection methods: the protocol, a file for each, and wrappers that run any of them on classes or batches."""
 
 from adacore.selectors.adacore import AdaCore
-from adacore.selectors.base import Grain, HasObjective, Selector, Traits
+from adacore.selectors.base import Grain, HasObjective, HasStrata, Selector, Traits
 from adacore.selectors.craig import CRAIG
 from adacore.selectors.el2n import EL2N
 from adacore.selectors.entropy import Entropy
@@ -21,6 +21,7 @@ from adacore.selectors.random import Random
 from adacore.selectors.redundancy import Redundancy
 from adacore.selectors.registry import SELECTORS, installed_selectors, known_selectors, make_selector, parse_selector
 from adacore.selectors.scores import Score
+from adacore.selectors.strata import Strata
 
 __all__ = [
     "CRAIG",
@@ -35,6 +36,7 @@ __all__ = [
     "GradientNorm",
     "Grain",
     "HasObjective",
+    "HasStrata",
     "KCenter",
     "KMedoids",
     "LeastConfidence",
@@ -46,6 +48,7 @@ __all__ = [
     "Redundancy",
     "Score",
     "Selector",
+    "Strata",
     "Traits",
     "Whole",
     "describe",

@@ -9,6 +9,7 @@ import numpy as np
 
 from adacore.coreset import Coreset
 from adacore.probing.snapshot import Requirements, Snapshot
+from adacore.selectors.strata import Strata
 
 Grain = Literal["class", "batch", "whole"]
 Value = TypeVar("Value")
@@ -85,6 +86,31 @@ class HasObjective(Protocol):
 
     def objective(self, snapshot: Snapshot, coreset: Coreset) -> float:
         """Return the number that the method makes small: lower is better."""
+        ...
+
+
+@runtime_checkable
+class HasStrata(Protocol):
+    """A selector that can order all examples by their gradients, for stratified mini-batches.
+
+    Whoever draws mini-batches asks ``isinstance(selector, HasStrata)``. If so, it calls ``strata`` in place of
+    ``select`` at every reselection and draws each epoch's batches with ``Strata.batches``. The selector handles classes
+    by itself: ``snapshot.strata`` are the groups that the order keeps together.
+    """
+
+    def strata(self, snapshot: Snapshot, *, generator: np.random.Generator) -> Strata:
+        """Order all examples.
+
+        Args:
+            snapshot: What was required, of n examples.
+            generator: The only source of randomness.
+
+        Returns:
+            An order of the n examples.
+
+        Raises:
+            ValueError: If the snapshot lacks what was required, or holds numbers that are not finite.
+        """
         ...
 
 
