@@ -1,5 +1,3 @@
-import subprocess
-import sys
 from dataclasses import replace
 
 import numpy as np
@@ -171,15 +169,6 @@ def test_select_refuses_bad_tables(tmp_path, capsys, make, words, match):
     path = tmp_path / "x.npy"
     make(path)
     assert match in refused(capsys, "select", str(path), *words)
-
-
-def test_importing_the_library_leaves_heavy_packages_alone():
-    """What it costs beyond torch is measured in benchmarks; here: nothing heavy is imported at all."""
-    heavy = ["numba", "sklearn", "scipy", "pandas", "pyarrow", "matplotlib", "lightning_fabric", "tensorboard", "rich"]
-    count = "print(sorted((sys.modules.keys() - old) & set(sys.argv[1:])))"
-    code = f"import sys, torch; old = set(sys.modules); import adacore; {count}"
-    done = subprocess.run([sys.executable, "-c", code, *heavy], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
 
 
 def test_a_warning_is_one_line(tmp_path, capsys, monkeypatch):

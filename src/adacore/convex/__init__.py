@@ -1,5 +1,9 @@
 """Convex problems: choose once, fit many times."""
 
+from adacore.errors import require_extra
+
+require_extra("sklearn", "adacore.convex", modules=["scipy"])  # which its modules import late, where they need it
+
 from adacore.convex.embedding import features, measured_error, preconditioned_gradients
 from adacore.convex.problems import Problem, elastic_net, logistic, multinomial, ridge, smoothed_hinge
 from adacore.convex.selection import pilot, select

@@ -259,8 +259,10 @@ def _run_classes(select_class: Callable[[int], Coreset], counts: NDArray[np.int6
 
 def _one_blas_thread() -> AbstractContextManager[object]:
     """Keep BLAS from starting threads of its own in every thread, where its waiting threads would fight for cores."""
-    from threadpoolctl import threadpool_limits
-
+    try:
+        from threadpoolctl import threadpool_limits
+    except ModuleNotFoundError:  # it comes with scikit-learn; without it the result is the same, only slower
+        return nullcontext()
     limits: AbstractContextManager[object] = threadpool_limits(1, user_api="blas")
     return limits
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
-from scipy.linalg import cho_factor, cho_solve, solve_triangular
 
 _INDEPENDENT = 1e-10
 """Smallest share of a squared norm that must be new to the support for a candidate to be added."""
@@ -122,7 +122,7 @@ class _Support:
         scale = _INDEPENDENT * (float(new @ new) + self._lam)
         if size < d:
             below = self._rows[self.members] @ new
-            edge = solve_triangular(self._factor, below, lower=True, check_finite=False) if size else below
+            edge = _solve_lower(self._factor, below) if size else below
             pivot = float(new @ new) + self._lam - float(edge @ edge)
             if not pivot > scale:
                 return False
@@ -148,8 +148,8 @@ class _Support:
         """Return the least-squares weights of the members, of any sign."""
         chosen = self._rows[self.members]
         if self._gram is None:
-            return np.asarray(cho_solve((self._factor, True), chosen @ self._target, check_finite=False))
-        dual = cho_solve(cho_factor(self._gram, check_finite=False), self._target, check_finite=False)
+            return _solve_factored(torch.from_numpy(self._factor), chosen @ self._target)
+        dual = _solve_factored(torch.linalg.cholesky(torch.from_numpy(self._gram)), self._target)
         return np.asarray(chosen @ dual)
 
     def _drop(self, gone: NDArray[np.bool_]) -> None:
@@ -161,3 +161,17 @@ class _Support:
         self._gram = None
         chosen = self._rows[self.members]
         self._factor = np.asarray(np.linalg.cholesky(chosen @ chosen.T + self._lam * np.eye(len(chosen))), np.float64)
+
+
+# LAPACK comes by way of torch, which the core needs anyway: scipy has the same routines, but is not a part of the core.
+
+
+def _solve_lower(factor: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Solve ``L x = b`` for a lower triangle L, shape (m, m)."""
+    column = torch.from_numpy(b)[:, None]
+    return np.asarray(torch.linalg.solve_triangular(torch.from_numpy(factor), column, upper=False)[:, 0].numpy())
+
+
+def _solve_factored(factor: torch.Tensor, b: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Solve ``L L^T x = b``."""
+    return np.asarray(torch.cholesky_solve(torch.from_numpy(b)[:, None], factor)[:, 0].numpy())

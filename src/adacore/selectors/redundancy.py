@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from adacore.budget import resolve_budget
 from adacore.coreset import Coreset
+from adacore.errors import require_extra
 from adacore.probing.snapshot import Requirements, Snapshot
 from adacore.selectors.base import Grain, Traits, needed
 from adacore.selectors.farthest_first import squared_distances
@@ -87,7 +88,8 @@ def _unit_rows(features: NDArray[np.float32]) -> NDArray[np.float64]:
 def _k_means(
     points: NDArray[np.float64], k: int, iterations: int, seed: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    from sklearn.cluster import KMeans
+    require_extra("sklearn", "redundancy, which clusters by k-means,")
+    from sklearn.cluster import KMeans  # not a part of the core: imported where it is needed
 
     distinct, members = np.unique(points, axis=0, return_inverse=True)
     if len(distinct) <= k:

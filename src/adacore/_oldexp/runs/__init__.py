@@ -1,1 +1,0 @@
-"""Runs: settings, models, optimizers, the run folder, and training that can be killed and resumed."""
