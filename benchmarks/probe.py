@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from adacore.experiments.data import load
 from adacore.experiments.data.arrays import ArrayDataset
 from adacore.experiments.runs.models import make_model
-from adacore.probing.probe import probe
+from adacore.probing.probe import Probe
 from adacore.probing.snapshot import Curvature, Requirements
 
 
@@ -79,7 +79,7 @@ def main() -> None:
             with autocast:
                 bare, probed, ratios = compare(
                     lambda: bare_forward(model, given, options.batch_size),  # noqa: B023
-                    lambda: probe(model, data, needs, batch_size=options.batch_size),  # noqa: B023
+                    lambda: Probe(batch_size=options.batch_size).measure(model, data, needs),  # noqa: B023
                     options.repeats,
                 )
             spread = " ".join(f"{ratio:.3f}" for ratio in ratios)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:  # what type checkers and editors read; at run time the table below loads the same names
     from adacore.coreset import Coreset
     from adacore.facility import facility_location
+    from adacore.probing.probe import Probe
     from adacore.selectors import (
         CRAIG,
         EL2N,
@@ -57,6 +58,7 @@ __all__ = [
     "Margin",
     "PerBatch",
     "PerClass",
+    "Probe",
     "Random",
     "Redundancy",
     "Whole",
@@ -67,6 +69,7 @@ __all__ = [
 _MODULES = {
     "Coreset": "adacore.coreset",
     "CoresetLoader": "adacore.training.loader",
+    "Probe": "adacore.probing.probe",
     "facility_location": "adacore.facility",
     "select": "adacore.training.reselector",
 }

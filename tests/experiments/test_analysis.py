@@ -13,7 +13,7 @@ from torch.utils.data import TensorDataset
 
 from adacore.coreset import Coreset
 from adacore.experiments import analysis
-from adacore.probing.data_pass import ProbeSettings
+from adacore.probing.probe import Probe
 from adacore.selectors import make_selector
 
 
@@ -135,10 +135,10 @@ def test_gradient_errors_of_a_model_are_those_of_its_gradients(problem: tuple[nn
     with torch.no_grad():
         p = model(inputs).double().softmax(1)
     g = (p - torch.eye(3)[targets]).numpy()
-    measured = analysis.gradient_errors(model, data, coreset, ProbeSettings())
+    measured = analysis.gradient_errors(model, data, coreset, Probe())
     assert measured.plain == pytest.approx(analysis.gradient_error(g, coreset), rel=1e-4)
     everything = Coreset(np.arange(60), np.ones(60), 60)
-    exact = analysis.gradient_errors(model, data, everything, ProbeSettings())
+    exact = analysis.gradient_errors(model, data, everything, Probe())
     assert (exact.plain, exact.preconditioned) == pytest.approx((0, 0), abs=1e-6)
 
 
@@ -146,7 +146,7 @@ def test_measuring_a_run_leaves_model_and_streams_alone(problem: tuple[nn.Module
     model, data = problem
     model.train()
     before, stream = {k: v.clone() for k, v in model.state_dict().items()}, torch.get_rng_state()
-    row = analysis.measure_run(model, data, data, coresets(0, n=60)[0], ProbeSettings(), seed=0, epoch=1)
+    row = analysis.measure_run(model, data, data, coresets(0, n=60)[0], Probe(), seed=0, epoch=1)
     assert tuple(row) == analysis.MEASURED
     assert model.training
     assert all(torch.equal(before[k], v) for k, v in model.state_dict().items())
@@ -161,7 +161,7 @@ def test_classes_never_trained_on_do_not_count(problem: tuple[nn.Module, TensorD
     inputs, targets = data.tensors
     seen = TensorDataset(inputs[targets > 0], targets[targets > 0])
     coreset = Coreset(np.arange(5), np.ones(5), len(seen))
-    row = analysis.measure_run(model, seen, data, coreset, ProbeSettings(), seed=0, epoch=1)
+    row = analysis.measure_run(model, seen, data, coreset, Probe(), seed=0, epoch=1)
     with torch.no_grad():
         right = (model(inputs).argmax(1) == targets)[targets > 0]
     assert row["seen_classes_accuracy"] == pytest.approx(float(right.float().mean()))
@@ -172,7 +172,7 @@ def test_examples_are_ranked_by_the_method_and_survive_the_disk(
 ) -> None:
     model, data = problem
     forgetting = np.arange(60)
-    examples = analysis.describe_examples(model, data, make_selector("craig"), ProbeSettings(), forgetting)
+    examples = analysis.describe_examples(model, data, make_selector("craig"), Probe(), forgetting)
     with torch.no_grad():
         p = model(data.tensors[0]).double().softmax(1).numpy()
     assert examples.uncertainty == pytest.approx(analysis.entropy(p), rel=1e-3)

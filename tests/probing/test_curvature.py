@@ -75,7 +75,7 @@ def test_hutchinson_converges_to_it(problem, proxy, name):
     space = space_of(proxy, weight=weight, features=features, dimension=K)
     expected = exact_diagonal(local, space)
     errors = [
-        (hutchinson_diagonal(local, space, probes=m, generator=np.random.default_rng(0)) - expected).abs().mean()
+        (hutchinson_diagonal(local, space, samples=m, generator=np.random.default_rng(0)) - expected).abs().mean()
         for m in (40, 4000)
     ]
     assert errors[1] < 0.03 * expected.abs().max()
@@ -88,7 +88,7 @@ def test_hutchinson_does_not_depend_on_the_cut_into_batches(problem):
 
     def estimate(generator, rows):
         local = per_example(None).at(features[rows] @ weight.T, targets[rows])
-        return hutchinson_diagonal(local, space, probes=3, generator=generator)
+        return hutchinson_diagonal(local, space, samples=3, generator=generator)
 
     cut, uncut = np.random.default_rng(0), np.random.default_rng(0)
     parts = [estimate(cut, slice(0, 1)), estimate(cut, slice(1, 4)), estimate(cut, slice(4, None))]

@@ -36,7 +36,7 @@ def test_kept_targets_are_taken_after_a_glance():
 
 def test_kept_targets_that_the_examples_contradict_are_not():
     dataset = Kept(lambda y: 2 - y)
-    assert labels_of(dataset, scan=False) is None
+    assert labels_of(dataset, read_all=False) is None
     np.testing.assert_array_equal(labels_of(dataset), 2 - Y)
 
 
@@ -66,7 +66,7 @@ def test_a_column_is_taken_where_there_is_one():
         def __getitem__(self, index):
             return Y.tolist() if index == "label" else {"pixels": torch.zeros(2), "label": int(Y[index])}
 
-    np.testing.assert_array_equal(labels_of(Table(), scan=False), Y)
+    np.testing.assert_array_equal(labels_of(Table(), read_all=False), Y)
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,18 @@ from torch.func import functional_call, grad, hessian
 from torch.nn import functional
 from torch.utils.data import Dataset, TensorDataset
 
-from adacore.probing.probe import probe
+from adacore.probing.probe import Probe
 from adacore.probing.snapshot import Curvature, Requirements
 
 N, INPUTS, HIDDEN, CLASSES = 37, 6, 5, 4
+
+MEASURING = ("strata", "validation", "seed", "reselection", "forgetting")
+
+
+def probe(model, dataset, requirements, **settings):
+    """Measure with a probe of these settings."""
+    measuring = {name: settings.pop(name) for name in MEASURING if name in settings}
+    return Probe(**settings).measure(model, dataset, requirements, **measuring)
 
 
 class Dicts(Dataset):
@@ -81,7 +89,7 @@ def test_every_array_is_what_a_slow_loop_gives(model, data):
         np.testing.assert_allclose(snapshot.probabilities[i], head(h).softmax(0).detach(), rtol=1e-5)
         np.testing.assert_allclose(snapshot.proxies[i], grad(loss)(h).detach(), rtol=1e-4, atol=1e-6)
         np.testing.assert_allclose(snapshot.curvature[i], hessian(loss)(h).diagonal().detach(), rtol=1e-4, atol=1e-6)
-    np.testing.assert_array_equal(snapshot.labels, data.tensors[1])
+    np.testing.assert_array_equal(snapshot.targets, data.tensors[1])
     np.testing.assert_allclose(snapshot.last_layer.weight, head.weight.detach(), rtol=1e-6)
     np.testing.assert_allclose(snapshot.last_layer.bias, head.bias.detach(), rtol=1e-6)
     for name, array in snapshot.per_example().items():
@@ -135,7 +143,11 @@ def test_blocks_change_from_one_reselection_to_the_next_but_the_projection_does_
 def test_the_batch_size_and_workers_change_nothing(model, data, kind):
     needs = Requirements(proxy="penultimate", curvature=Curvature(kind), losses=True)
     expected = probe(model, data, needs)
-    for settings in ({"batch_size": 1}, {"batch_size": 7, "num_workers": 2}, {"collate_fn": collate}):
+    for settings in (
+        {"batch_size": 1},
+        {"batch_size": 7, "loader": {"num_workers": 2}},
+        {"loader": {"collate_fn": collate}},
+    ):
         actual = probe(model, data, needs, **settings)
         for name, array in expected.per_example().items():
             np.testing.assert_allclose(getattr(actual, name), array, rtol=1e-5, atol=1e-6)
@@ -150,7 +162,7 @@ def test_dict_batches_and_outputs_with_logits(model, data):
     expected = probe(model, data, needs)
     actual = probe(DictModel(model), Dicts(*data.tensors), needs)
     np.testing.assert_allclose(actual.proxies, expected.proxies, atol=1e-7)
-    np.testing.assert_array_equal(actual.labels, expected.labels)
+    np.testing.assert_array_equal(actual.targets, expected.targets)
 
 
 def test_forward_replaces_the_call(model, data):
@@ -168,7 +180,7 @@ def test_regression(outputs, criterion):
     model, x = nn.Linear(INPUTS, outputs), torch.randn(N, INPUTS)
     targets = torch.randn(N, outputs)
     snapshot = probe(model, TensorDataset(x, targets), Requirements("logits", Curvature()), criterion=criterion)
-    assert snapshot.labels is None
+    assert snapshot.targets is None
     z = model(x).detach().requires_grad_()
     (sum(criterion(z[i], targets[i]) for i in range(N))).backward()
     np.testing.assert_allclose(snapshot.proxies, z.grad, rtol=1e-5, atol=1e-7)
@@ -195,15 +207,15 @@ def test_one_logit_for_two_classes():
     p = model(data.tensors[0]).sigmoid().detach()
     np.testing.assert_allclose(snapshot.proxies, p - data.tensors[1][:, None], atol=1e-6)
     np.testing.assert_allclose(snapshot.curvature, p * (1 - p), atol=1e-6)
-    np.testing.assert_array_equal(snapshot.labels, np.arange(N) % 2)
+    np.testing.assert_array_equal(snapshot.targets, np.arange(N) % 2)
 
 
 def test_nothing_is_run_when_nothing_is_required(data):
     def explode(_model, _inputs):
         raise AssertionError
 
-    snapshot = probe(nn.Linear(1, 1), data, Requirements(), forward=explode, labels=np.zeros(N, int))
-    assert snapshot.per_example().keys() == {"labels"}
+    snapshot = probe(nn.Linear(1, 1), data, Requirements(), forward=explode, strata=np.zeros(N, int))
+    assert snapshot.per_example().keys() == {"strata"}
 
 
 def test_within_inference_mode(model, data):
@@ -340,7 +352,7 @@ def test_images_follow_the_models_memory_format():
     [
         (3, torch.full((N,), 3), {}, "example 0 has label 3, the model gives 3 logits"),
         (3, torch.zeros(N), {}, "float32"),
-        (3, torch.zeros(N).long(), {"labels": [0] * 5}, r"labels have shape \(5,\)"),
+        (3, torch.zeros(N).long(), {"strata": [0] * 5}, r"labels have shape \(5,\)"),
         (3, torch.zeros(N).long(), {"criterion": lambda z, y: functional.cross_entropy(z, y)}, 'reduction="none"'),
         (1, torch.zeros(N).long(), {}, "one logit"),
         (3, torch.zeros(N).long(), {"layer": "heed"}, "unknown layer 'heed'"),

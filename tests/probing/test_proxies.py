@@ -29,7 +29,7 @@ def test_penultimate_proxies_are_gradients_with_respect_to_the_features(problem)
     features, weight, targets = problem
     oracle = vmap(grad(loss, argnums=1), in_dims=(None, 0, 0))(weight, features, targets)
     delta = per_example(None).at(features @ weight.T, targets).gradient()
-    torch.testing.assert_close(space_of("penultimate", weight=weight, features=features).pull(delta), oracle)
+    torch.testing.assert_close(space_of("penultimate", weight=weight, features=features).vjp(delta), oracle)
 
 
 def test_last_layer_proxies_are_projected_weight_gradients(problem):
@@ -38,7 +38,7 @@ def test_last_layer_proxies_are_projected_weight_gradients(problem):
     drawn = projection(CLASSES, WIDTH, 8, 3, weight.dtype, weight.device)
     directions = torch.einsum("rc,rh->rch", drawn.left, drawn.right)
     delta = per_example(None).at(features @ weight.T, targets).gradient()
-    proxies = space_of("last_layer", weight=weight, features=features, dimension=8, seed=3).pull(delta)
+    proxies = space_of("last_layer", weight=weight, features=features, dimension=8, seed=3).vjp(delta)
     torch.testing.assert_close(proxies, torch.einsum("rch,bch->br", directions, oracle))
 
 
@@ -46,7 +46,7 @@ def test_the_projection_keeps_inner_products_on_average(problem):
     features, weight, targets = problem
     gradients = vmap(grad(loss), in_dims=(None, 0, 0))(weight, features, targets).flatten(1)
     delta = per_example(None).at(features @ weight.T, targets).gradient()
-    proxies = space_of("last_layer", weight=weight, features=features, dimension=200_000).pull(delta)
+    proxies = space_of("last_layer", weight=weight, features=features, dimension=200_000).vjp(delta)
     torch.testing.assert_close(proxies @ proxies.T, gradients @ gradients.T, atol=0.05, rtol=0.05)
 
 
@@ -74,12 +74,12 @@ def test_the_projection_is_a_function_of_the_seed():
 
 
 @pytest.mark.parametrize("proxy", ["logits", "penultimate", "last_layer"])
-def test_push_is_the_transpose_of_pull(problem, proxy):
+def test_the_jvp_is_the_transpose_of_the_vjp(problem, proxy):
     features, weight, _ = problem
     space = space_of(proxy, weight=weight, features=features, dimension=7)
     u = torch.randn(BATCH, CLASSES, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-    v = torch.randn(space.pull(u).shape, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
-    torch.testing.assert_close((space.pull(u) * v).sum(1), (u * space.push(v)).sum(1))
+    v = torch.randn(space.vjp(u).shape, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+    torch.testing.assert_close((space.vjp(u) * v).sum(1), (u * space.jvp(v)).sum(1))
 
 
 def test_what_is_missing_is_named():

@@ -5,11 +5,18 @@ import random
 import numpy as np
 import pytest
 import torch
+from torch import nn
 from torch.utils.data import Dataset, Subset, TensorDataset
 
-from adacore.probing.reading import fetcher, loadable, read, varies
+from adacore.probing.probe import Probe
+from adacore.probing.reading import batch_fetcher, for_data_loader, read
+from adacore.probing.snapshot import Requirements
 
 X, Y = torch.arange(20.0).reshape(10, 2), torch.arange(10)
+
+
+def draw_from_torch():
+    return torch.rand(())
 
 
 class Plain(Dataset):
@@ -41,10 +48,11 @@ DATASETS = [
 @pytest.mark.parametrize("workers", [0, 2])
 def test_reading_keeps_order_and_content(dataset, workers):
     positions = torch.tensor([7, 1, 1, 9, 0])
-    parts = list(read(dataset, positions, batch_size=2, num_workers=workers))
-    assert [len(y) for _, y in parts] == [2, 2, 1]
-    assert torch.cat([y for _, y in parts]).equal(positions)
-    assert torch.cat([x for x, _ in parts]).equal(X[positions])
+    parts = list(read(dataset, positions.split(2), loader={"num_workers": workers}))
+    assert [len(part.targets) for part in parts] == [2, 2, 1]
+    assert torch.cat([part.targets for part in parts]).equal(positions)
+    assert torch.cat([part.positions for part in parts]).equal(positions)
+    assert torch.cat([part.inputs for part in parts]).equal(X[positions])
 
 
 @pytest.mark.parametrize("dataset", DATASETS, ids=lambda d: type(d).__name__)
@@ -52,15 +60,15 @@ def test_a_collate_fn_gets_a_list_of_examples(dataset):
     def collate(examples):
         return torch.stack([x for x, _ in examples]), torch.tensor([int(y) for _, y in examples])
 
-    x, y = next(read(dataset, torch.tensor([3, 4]), collate_fn=collate))
+    x, y, _ = next(read(dataset, [torch.tensor([3, 4])], loader={"collate_fn": collate}))
     assert x.equal(X[3:5])
     assert y.equal(Y[3:5])
 
 
 def test_what_is_in_memory_is_fetched_at_once():
-    assert [fetcher(dataset) is not None for dataset in DATASETS] == [False, True, True, True, True]
+    assert [batch_fetcher(dataset) is not None for dataset in DATASETS] == [False, True, True, True, True]
     plain = Plain()
-    assert loadable(plain, None) == (plain, None)
+    assert for_data_loader(plain, None) == (plain, None)
 
 
 class Augmented(Plain):
@@ -68,23 +76,78 @@ class Augmented(Plain):
         self.source = source
 
     def __getitem__(self, index):
-        return X[index] + self.source(), Y[index]
+        return X[index] + self.source(), Y[index] % 2
 
 
-@pytest.mark.parametrize("source", [random.random, np.random.rand, lambda: torch.rand(())])
-def test_augmentation_is_noticed_without_using_up_randomness(source):
+LOGITS = Requirements(proxy="logits")
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("source", [random.random, np.random.rand, draw_from_torch])
+def test_augmentation_is_noticed_without_using_up_randomness(source, workers):
+    model = nn.Linear(2, 2)
     states = random.getstate(), np.random.get_state()[1].copy(), torch.get_rng_state()  # noqa: NPY002
-    assert varies(Augmented(source), 10)
+    probe = Probe(loader={"num_workers": workers})
+    assert probe.measure(model, Augmented(source), LOGITS).augmented
     assert random.getstate() == states[0]
     np.testing.assert_array_equal(np.random.get_state()[1], states[1])  # noqa: NPY002
     assert torch.get_rng_state().equal(states[2])
 
 
 def test_fixed_data_is_not_called_augmented():
-    assert not any(varies(dataset, 10) for dataset in DATASETS)
+    assert not any(Probe().measure(nn.Linear(2, 10), dataset, LOGITS).augmented for dataset in DATASETS)
 
-    class WithNan(Plain):
+    class Named(Plain):
         def __getitem__(self, index):
-            return {"x": torch.tensor(float("nan")), "name": f"example {index}"}
+            return {"input": X[index], "name": f"example {index}", "label": Y[index]}
 
-    assert not varies(WithNan(), 10)
+    probe = Probe(forward=lambda model, inputs: model(inputs["input"]))
+    assert not probe.measure(nn.Linear(2, 10), Named(), LOGITS).augmented
+
+
+class Counting(Plain):
+    """Tells who reads it, and how often."""
+
+    def __init__(self):
+        self.reads = []
+
+    def __getitem__(self, index):
+        self.reads.append(index)
+        return super().__getitem__(index)
+
+
+def test_a_probe_reads_every_example_once_and_the_first_again():
+    dataset = Counting()
+    Probe(batch_size=4).measure(nn.Linear(2, 10), dataset, Requirements(proxy="penultimate"))
+    assert dataset.reads == [*range(10), *range(4)]
+
+
+class OnlyInWorkers(Plain):
+    def __getitem__(self, index):
+        assert torch.utils.data.get_worker_info() is not None
+        return super().__getitem__(index)
+
+
+def test_nothing_is_read_in_the_main_process_beside_the_workers():
+    probe = Probe(loader={"num_workers": 1})
+    needs = Requirements(proxy="last_layer", features=True)
+    assert probe.measure(nn.Linear(2, 10), OnlyInWorkers(), needs).proxies.shape == (10, 64)
+
+
+def test_unknown_reading_settings_are_named():
+    with pytest.raises(ValueError, match="did you mean 'num_workers'"):
+        Probe(loader={"num_worker": 2})
+    with pytest.raises(ValueError, match="'shuffle'"):
+        Probe(loader={"shuffle": True})
+
+
+class Indexed(Plain):
+    def __getitem__(self, index):
+        return X[index], X[index].sum(), index
+
+
+@pytest.mark.parametrize("dataset", [Indexed(), Subset(Indexed(), [3, 1, 4, 1, 5])], ids=["whole", "subset"])
+def test_the_index_in_an_item_is_not_its_target(dataset):
+    positions = torch.arange(len(dataset))
+    inputs, targets, _ = next(read(dataset, [positions]))
+    assert targets.equal(inputs.sum(1))

@@ -47,14 +47,14 @@ def expected(points, labels, budgets):
 def test_adacore_is_greedy_on_preconditioned_gradients_within_classes(snapshot):
     coreset = PerClass(AdaCore(damping=0.1)).select(snapshot, 6, generator=rng())
     x = snapshot.proxies / (np.abs(snapshot.curvature) + np.float32(0.1))
-    indices, weights = expected(x, snapshot.labels, (3, 2, 1))
+    indices, weights = expected(x, snapshot.strata, (3, 2, 1))
     assert coreset.indices.tolist() == indices
     assert coreset.weights.tolist() == weights
 
 
 def test_craig_is_greedy_on_gradients_within_classes(snapshot):
     coreset = PerClass(CRAIG()).select(snapshot, 6, generator=rng())
-    indices, weights = expected(snapshot.proxies, snapshot.labels, (3, 2, 1))
+    indices, weights = expected(snapshot.proxies, snapshot.strata, (3, 2, 1))
     assert coreset.indices.tolist() == indices
     assert coreset.weights.tolist() == weights
 
@@ -80,7 +80,7 @@ def test_requirements_follow_the_settings():
         curvature="hutchinson",
         scope="example",
         block_size=8,
-        probes=3,
+        samples=3,
         average_gradient=False,
         average_curvature=False,
     ).requirements() == Requirements(proxy="penultimate", curvature=Curvature("hutchinson", "example", 8, 3))
@@ -95,7 +95,7 @@ def test_weightings_change_weights_only_and_sum_to_each_class(snapshot, selector
     coreset = PerClass(selector(weighting=weighting)).select(snapshot, 12, generator=rng())
     np.testing.assert_array_equal(coreset.indices, plain.indices)
     for label, size in enumerate((30, 20, 10)):
-        of_class = snapshot.labels[coreset.indices] == label
+        of_class = snapshot.strata[coreset.indices] == label
         weights, sizes = coreset.weights[of_class], plain.weights[of_class]
         assert weights.sum() == pytest.approx(size)
         power = {"cluster": 1.0, "uniform": 0.0, "sqrt": 0.5}[weighting]
@@ -121,7 +121,7 @@ def test_equal_weights_of_nothing():
         ({"curvature": "hutchison"}, ValueError, "did you mean 'hutchinson'"),
         ({"scope": "blocks"}, ValueError, "did you mean 'block'"),
         ({"block_size": 0}, ValueError, "block_size=0 is below 1"),
-        ({"probes": True}, TypeError, "probes=True is not a whole number"),
+        ({"samples": True}, TypeError, "samples=True is not a whole number"),
         ({"beta1": -0.1}, ValueError, "beta1=-0.1 is outside"),
         ({"beta2": 1.0}, ValueError, "beta2=1.0 is outside"),
         ({"beta2": float("nan")}, ValueError, "beta2=nan is outside"),

@@ -30,7 +30,7 @@ def oracle(snapshot, budget, r, step):
     """Algorithm 2 with the Taylor form: full gradients, the held-out gradient by autograd every r picks."""
     errors = torch.as_tensor(snapshot.proxies, dtype=torch.float64)
     gradients = torch.einsum("ic,ih->ich", errors, with_ones(snapshot.features))
-    held_out, labels = with_ones(snapshot.validation.features), torch.as_tensor(snapshot.validation.labels)
+    held_out, labels = with_ones(snapshot.validation.features), torch.as_tensor(snapshot.validation.targets)
     start = torch.cat(
         [torch.as_tensor(snapshot.last_layer.weight), torch.as_tensor(snapshot.last_layer.bias)[:, None]], 1
     ).double()
@@ -68,7 +68,7 @@ def test_first_gain_is_the_held_out_improvement_to_first_order():
     loss = torch.nn.functional.cross_entropy(
         torch.as_tensor(snapshot.validation.features).double() @ torch.as_tensor(snapshot.last_layer.weight).double().T
         + torch.as_tensor(snapshot.last_layer.bias),
-        torch.as_tensor(snapshot.validation.labels),
+        torch.as_tensor(snapshot.validation.targets),
     ).item()
     alone = [Coreset(np.array([e]), np.ones(1), snapshot.n) for e in range(snapshot.n)]
     improvements = [loss - one.objective(snapshot, coreset) for coreset in alone]
@@ -83,7 +83,7 @@ def test_needs_validation_and_says_so():
 
 def test_regression_is_refused():
     snapshot = example()
-    unlabelled = replace(snapshot, validation=replace(snapshot.validation, labels=None))
+    unlabelled = replace(snapshot, validation=replace(snapshot.validation, targets=None))
     with pytest.raises(ValueError, match="classification"):
         GLISTER().select(unlabelled, 5, generator=rng())
 
@@ -93,7 +93,7 @@ def test_one_logit_for_two_classes():
     features = generator.normal(size=(40, 3)).astype(np.float32)
     labels = (features[:, 0] > 0).astype(np.int64)
     layer = LastLayer(np.zeros((1, 3), np.float32), np.zeros(1, np.float32))
-    held_out = Snapshot(40, labels, features=features)
+    held_out = Snapshot(40, targets=labels, features=features)
     snapshot = Snapshot(
         40,
         labels,
@@ -111,9 +111,9 @@ def test_per_class_each_class_sees_its_own_validation_examples():
     snapshot = example()
     coreset = PerClass(GLISTER(r=1)).select(snapshot, 12, generator=rng())
     expected = []
-    for label, budget in zip(*np.unique(snapshot.labels[coreset.indices], return_counts=True), strict=True):
-        rows = np.flatnonzero(snapshot.labels == label)
-        same = np.flatnonzero(snapshot.validation.labels == label)
+    for label, budget in zip(*np.unique(snapshot.strata[coreset.indices], return_counts=True), strict=True):
+        rows = np.flatnonzero(snapshot.strata == label)
+        same = np.flatnonzero(snapshot.validation.targets == label)
         part = snapshot.take(rows)
         part = replace(part, validation=snapshot.validation.take(same))
         expected += rows[oracle(part, budget, 1, 0.01)].tolist()

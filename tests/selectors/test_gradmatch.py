@@ -170,7 +170,7 @@ def test_per_class_each_class_matches_its_own_validation_examples():
     for label in (0, 1):
         of_class = labels[coreset.indices] == label
         matched = coreset.weights[of_class] @ snapshot.proxies[coreset.indices[of_class]]
-        np.testing.assert_allclose(matched, 40 * held_out.proxies[held_out.labels == label].mean(0), rtol=1e-2)
+        np.testing.assert_allclose(matched, 40 * held_out.proxies[held_out.strata == label].mean(0), rtol=1e-2)
 
 
 def test_needs_validation_only_if_it_is_the_target():

@@ -82,7 +82,7 @@ def test_a_class_without_validation_examples_sees_them_all():
 
     class Looking(Random):
         def select(self, snapshot, budget, *, generator):
-            seen[int(snapshot.labels[0])] = snapshot.validation.n
+            seen[int(snapshot.strata[0])] = snapshot.validation.n
             return super().select(snapshot, budget, generator=generator)
 
     held_out = Snapshot(5, np.array([0, 0, 0, 1, 1]))
@@ -101,7 +101,7 @@ def test_batches_are_seen_as_their_means():
     given_ = snapshot_of(np.arange(12))
     coreset = PerBatch(Looking(), batch_size=4).select(given_, 12, generator=rng())
     candidates = seen["snapshot"]
-    assert (candidates.n, seen["budget"], candidates.labels) == (3, 3, None)
+    assert (candidates.n, seen["budget"], candidates.strata) == (3, 3, None)
     batches = coreset.indices.reshape(3, 4)
     np.testing.assert_allclose(candidates.proxies, given_.proxies[batches].mean(1), rtol=1e-6)
     np.testing.assert_allclose(candidates.losses, given_.losses[batches].mean(1), rtol=1e-6)
@@ -125,7 +125,7 @@ def test_whole_batches_within_the_budget_whose_weights_sum_to_n(n, batch_size, b
 def test_batches_within_classes():
     snapshot = snapshot_of([0] * 16 + [1] * 16)
     coreset = PerClass(PerBatch(CRAIG(), batch_size=4)).select(snapshot, 16, generator=rng())
-    assert np.bincount(snapshot.labels[coreset.indices]).tolist() == [8, 8]
+    assert np.bincount(snapshot.strata[coreset.indices]).tolist() == [8, 8]
     assert coreset.weights[:8].sum() == pytest.approx(16)
 
 

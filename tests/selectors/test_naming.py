@@ -28,7 +28,7 @@ from adacore.selectors import (
         ("adacore", AdaCore()),
         (" adacore ( ) ", AdaCore()),
         ("adacore(weighting=uniform, average_gradient=false)", AdaCore(weighting="uniform", average_gradient=False)),
-        ("adacore(damping=1e-3,beta1=0,probes=2)", AdaCore(damping=1e-3, beta1=0, probes=2)),
+        ("adacore(damping=1e-3,beta1=0,samples=2)", AdaCore(damping=1e-3, beta1=0, samples=2)),
         ("adacore(curvature=none)", AdaCore(curvature=None)),
         ("adacore(grain=whole)", Whole(AdaCore())),
         ("adacore(grain=class)", PerClass(AdaCore())),

@@ -54,12 +54,12 @@ def test_certain_predictions_have_no_entropy():
 def test_el2n_is_the_norm_of_the_error():
     p, labels = probabilities(), rng().integers(0, 4, size=20)
     expected = np.linalg.norm(p - np.eye(4)[labels], axis=1)
-    np.testing.assert_allclose(EL2N().scores(Snapshot(20, labels, probabilities=p)), expected, rtol=1e-6)
+    np.testing.assert_allclose(EL2N().scores(Snapshot(20, targets=labels, probabilities=p)), expected, rtol=1e-6)
 
 
 def test_el2n_refuses_classes_that_the_model_does_not_predict():
-    snapshot = Snapshot(2, np.array([0, 7]), probabilities=probabilities(2))
-    with pytest.raises(ValueError, match="labels run from 0 to 7, the model predicts 4 classes"):
+    snapshot = Snapshot(2, targets=np.array([0, 7]), probabilities=probabilities(2))
+    with pytest.raises(ValueError, match="targets run from 0 to 7, the model predicts 4 classes"):
         EL2N().select(snapshot, 1, generator=rng())
 
 

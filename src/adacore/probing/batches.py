@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,7 @@ from torch.utils.data import Dataset, IterableDataset
 Forward = Callable[[nn.Module, Any], Any]
 
 TARGET_KEYS = ("labels", "label", "targets", "target")
+INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 
 
 def length_of(dataset: Dataset[Any], name: str = "dataset") -> int:
@@ -40,12 +41,14 @@ def length_of(dataset: Dataset[Any], name: str = "dataset") -> int:
     return n
 
 
-def split(batch: Any) -> tuple[Any, Tensor]:
+def split(batch: Any, *, targets: Literal["required", "optional"] = "required") -> tuple[Any, Tensor | None]:
     """Split a batch into what the model takes and the targets.
 
     Args:
         batch: A tuple or list whose last item is the targets, or a mapping with the key "labels", "label", "targets"
-            or "target".
+            or "target". Where targets are optional, also inputs alone: a tensor, a tuple of one, a mapping without
+            such a key.
+        targets: Whether a batch without targets is refused.
 
     Returns:
         Inputs (one item, a tuple of several, or a dict without the targets), and targets.
@@ -58,26 +61,39 @@ def split(batch: Any) -> tuple[Any, Tensor]:
         >>> split({"pixels": torch.zeros(2, 3), "label": torch.tensor([0, 1])})[1]
         tensor([0, 1])
     """
+    found: Any
     if isinstance(batch, Mapping):
         key = next((key for key in TARGET_KEYS if key in batch), None)
-        if key is None:
+        if key is None and targets == "required":
             raise ValueError(
                 f"the batch has keys {sorted(map(str, batch))}: targets must be under one of {TARGET_KEYS}"
             )
         inputs: Any = {name: value for name, value in batch.items() if name != key and name != "weights"}
-        targets = batch[key]
+        found = None if key is None else batch[key]
     elif isinstance(batch, tuple | list):
-        if len(batch) < 2:
+        if len(batch) < 2 and targets == "required":
             raise ValueError(
                 f"the batch has {len(batch)} items: expected (inputs, targets); pass a data set with targets"
             )
-        inputs = batch[0] if len(batch) == 2 else tuple(batch[:-1])
-        targets = batch[-1]
+        inputs = batch[0] if len(batch) <= 2 else tuple(batch[:-1])
+        found = batch[-1] if len(batch) > 1 else None
+    elif targets == "optional":
+        return batch, None
     else:
         raise TypeError(f"a batch is a {type(batch).__name__}: expected (inputs, targets) or a dict")
-    if not isinstance(targets, Tensor):
-        raise TypeError(f"targets are a {type(targets).__name__}: expected a tensor; pass a collate_fn that makes one")
-    return inputs, targets
+    if targets == "optional" and not isinstance(found, Tensor):
+        return inputs, None
+    if not isinstance(found, Tensor):
+        raise TypeError(f"targets are a {type(found).__name__}: expected a tensor; pass a collate_fn that makes one")
+    return inputs, found
+
+
+def first_tensor(nested: Any) -> Tensor | None:
+    """Return the first tensor in a nested structure of tuples, lists and mappings, or None if there is none."""
+    if isinstance(nested, Tensor):
+        return nested
+    parts = nested.values() if isinstance(nested, Mapping) else nested if isinstance(nested, tuple | list) else ()
+    return next((found for part in parts if (found := first_tensor(part)) is not None), None)
 
 
 def attach(batch: Any, weights: Tensor) -> Any:
@@ -118,16 +134,10 @@ def check_rows(batch: Any, rows: int) -> None:
     Raises:
         ValueError: If it holds another number.
     """
-    while not isinstance(batch, Tensor):
-        if isinstance(batch, Mapping):
-            batch = next(iter(batch.values()), None)
-        elif isinstance(batch, tuple | list) and batch:
-            batch = batch[0]
-        else:
-            return
-    if batch.ndim and len(batch) != rows:
+    found = first_tensor(batch)
+    if found is not None and found.ndim and len(found) != rows:
         raise ValueError(
-            f"a batch of {rows} examples came out with {len(batch)} rows: collate_fn must keep every example, since "
+            f"a batch of {rows} examples came out with {len(found)} rows: collate_fn must keep every example, since "
             "each has a weight"
         )
 

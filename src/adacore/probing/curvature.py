@@ -30,27 +30,27 @@ def exact_diagonal(local: LocalLoss, space: Space) -> Tensor:
     return diagonal if space.scale is None else diagonal * space.scale.square()
 
 
-def hutchinson_diagonal(local: LocalLoss, space: Space, *, probes: int, generator: np.random.Generator) -> Tensor:
+def hutchinson_diagonal(local: LocalLoss, space: Space, *, samples: int, generator: np.random.Generator) -> Tensor:
     """Estimate diag(J_i^T S_i J_i) of each example by E[v * (H v)], eq. (8), v Rademacher and drawn per example.
 
     Args:
         local: The losses of a batch.
         space: The space of the proxies.
-        probes: Vectors drawn for each example.
+        samples: Vectors drawn for each example.
         generator: Source of the vectors; how the examples are cut into batches does not matter.
 
     Returns:
         Unbiased estimate, shape (batch, d).
     """
     gradient = local.gradient()
-    size, d = space.pull(gradient).shape
-    drawn = generator.random((size, probes, d), dtype=np.float32) < 0.5
+    size, d = space.vjp(gradient).shape
+    drawn = generator.random((size, samples, d), dtype=np.float32) < 0.5
     signs = torch.from_numpy(drawn).to(gradient.device).to(gradient.dtype).mul_(2).sub_(1)
     total = torch.zeros_like(signs[:, 0])
-    for probe in range(probes):
-        vectors = signs[:, probe]
-        total += vectors * space.pull(local.hessian_product(space.push(vectors)))
-    return total / probes
+    for sample in range(samples):
+        vectors = signs[:, sample]
+        total += vectors * space.vjp(local.hessian_product(space.jvp(vectors)))
+    return total / samples
 
 
 def pool(

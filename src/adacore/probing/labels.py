@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import ConcatDataset, Dataset, Subset, TensorDataset
 
-from adacore.probing.batches import TARGET_KEYS, length_of, split
+from adacore.probing.batches import TARGET_KEYS, length_of
 from adacore.probing.losses import LossFunction
-from adacore.probing.preserving import untouched_streams
-from adacore.probing.reading import Collate, read
+from adacore.probing.preserving import preserving_random_streams
+from adacore.probing.reading import in_order, read
 
 _REGRESSION = (nn.MSELoss, nn.L1Loss, nn.SmoothL1Loss, nn.HuberLoss, nn.PoissonNLLLoss, nn.GaussianNLLLoss)
 
@@ -46,7 +47,7 @@ def check_labels(labels: ArrayLike | Tensor, n: int) -> NDArray[np.int64]:
     return array.astype(np.int64)
 
 
-def classes_of(targets: Tensor, criterion: LossFunction | None) -> Tensor | None:
+def classes_of(targets: Tensor | None, criterion: LossFunction | None) -> Tensor | None:
     """Take targets as classes, if that is what they are.
 
     Args:
@@ -56,6 +57,8 @@ def classes_of(targets: Tensor, criterion: LossFunction | None) -> Tensor | None
     Returns:
         int64, shape (batch,), or None.
     """
+    if targets is None:
+        return None
     partial = isinstance(criterion, functools.partial) and criterion.func is functional.mse_loss
     if partial or isinstance(criterion, _REGRESSION):
         return None
@@ -79,10 +82,8 @@ def labels_of(
     dataset: Dataset[Any],
     *,
     criterion: LossFunction | None = None,
-    labels: ArrayLike | Tensor | None = None,
-    collate_fn: Collate | None = None,
-    num_workers: int = 0,
-    scan: bool = True,
+    loader: Mapping[str, Any] | None = None,
+    read_all: bool = True,
 ) -> NDArray[np.int64] | None:
     """Find the classes of the examples without running a model.
 
@@ -92,10 +93,8 @@ def labels_of(
     Args:
         dataset: A map-style data set of n examples.
         criterion: The loss; None for cross-entropy.
-        labels: Classes given by the user, to be checked only.
-        collate_fn: Makes a batch of a list of examples.
-        num_workers: Processes that read the data set.
-        scan: Whether the whole data set may be read.
+        loader: Settings of a ``DataLoader`` for reading; see ``adacore.Probe``.
+        read_all: Whether the whole data set may be read.
 
     Returns:
         int64, shape (n,), or None where there are no classes, or none were found without reading everything.
@@ -108,23 +107,19 @@ def labels_of(
         array([1, 0])
     """
     n = length_of(dataset)
-    if labels is not None:
-        return check_labels(labels, n)
     kept = _kept(dataset)
-    with untouched_streams():
+    with preserving_random_streams():
         if kept is not None and len(kept) == n:
             sample = torch.linspace(0, n - 1, min(n, 8)).long()
-            _, targets = split(next(read(dataset, sample, collate_fn=collate_fn)))
+            (batch,) = read(dataset, [sample], loader=loader)
+            targets = batch.required_targets()
             if targets.shape == kept[sample].shape and torch.equal(targets.cpu().double(), kept[sample].double()):
                 found = classes_of(kept, criterion)
                 return None if found is None else found.numpy()
-        if not scan:
+        if not read_all:
             return None
-        everything = read(dataset, torch.arange(n), collate_fn=collate_fn, num_workers=num_workers)
-        classes = joined([classes_of(split(batch)[1], criterion) for batch in everything])
-    if classes is not None and len(classes) != n:
-        raise ValueError(f"the data set gave {len(classes)} targets, its length is {n}: collate_fn must keep them all")
-    return classes
+        everything = read(dataset, in_order(n, 512), loader=loader)
+        return joined([classes_of(batch.targets, criterion) for batch in everything])
 
 
 def _kept(dataset: Any) -> Tensor | None:

@@ -12,7 +12,7 @@ from torch import nn
 
 
 @contextmanager
-def untouched_streams() -> Iterator[None]:
+def preserving_random_streams() -> Iterator[None]:
     """Put Python's, numpy's and torch's global random streams (CPU and accelerators) back at the end, come what may."""
     python, legacy, cpu = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
     cuda = torch.cuda.get_rng_state_all() if torch.cuda._initialized else []
@@ -30,7 +30,7 @@ def untouched_streams() -> Iterator[None]:
 
 
 @contextmanager
-def untouched(model: nn.Module) -> Iterator[None]:
+def preserving_state(model: nn.Module) -> Iterator[None]:
     """Run a model in eval mode, without gradients; put training flags, buffers and random streams back at the end.
 
     ``torch.inference_mode`` would be slightly faster, but what a model caches in it could not be trained with.
@@ -38,7 +38,7 @@ def untouched(model: nn.Module) -> Iterator[None]:
     flags = [(module, module.training) for module in model.modules()]
     buffers = [(module, dict(module._buffers)) for module in model.modules()]
     saved = [(buffer, buffer._version, buffer.detach().clone()) for buffer in model.buffers()]
-    with untouched_streams():
+    with preserving_random_streams():
         try:
             # A weight cast by autocast without gradients must not be taken from its cache when training goes on.
             torch.clear_autocast_cache()

@@ -1,8 +1,9 @@
-"""The probe: model + data set -> Snapshot, leaving model, gradients and random streams exactly as they were."""
+"""The probe: how a model is run over a data set, and the one method that does it: model + data set -> Snapshot."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -12,105 +13,104 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from adacore.probing.batches import Forward, length_of
-from adacore.probing.data_pass import Pass, ProbeSettings
-from adacore.probing.labels import check_labels, labels_of
-from adacore.probing.losses import LossFunction
-from adacore.probing.preserving import untouched
-from adacore.probing.reading import Collate
+from adacore.probing.labels import check_labels
+from adacore.probing.losses import LossFunction, per_example
+from adacore.probing.measuring import Measurement
+from adacore.probing.preserving import preserving_state
+from adacore.probing.reading import check_reading_settings
 from adacore.probing.snapshot import Requirements, Snapshot
 
-__all__ = ["ProbeSettings", "labels_of", "probe", "take_snapshot"]
 
+@dataclass(frozen=True)
+class Probe:
+    """How to run a model over a data set, given once to ``select`` and ``CoresetLoader``.
 
-def probe(
-    model: nn.Module,
-    dataset: Dataset[Any],
-    requirements: Requirements,
-    *,
-    criterion: LossFunction | None = None,
-    labels: ArrayLike | None = None,
-    validation: Dataset[Any] | None = None,
-    forward: Forward | None = None,
-    layer: str | None = None,
-    collate_fn: Collate | None = None,
-    batch_size: int = 512,
-    num_workers: int = 0,
-    device: torch.device | str | None = None,
-    seed: int = 0,
-    reselection: int = 0,
-    forgetting: NDArray[np.int64] | None = None,
-) -> Snapshot:
-    """Run a model over a data set, in eval mode and without a graph, and keep what a selector requires.
-
-    Args:
-        model: Maps a batch of inputs to logits of shape (batch, outputs); called under the ambient autocast.
-        dataset: A map-style data set of n examples: tuples (inputs, targets) or dicts.
-        requirements: What to compute; nothing else is.
-        criterion: The loss; None for cross-entropy.
-        labels: Classes, shape (n,); None to take integer targets.
-        validation: A held-out data set.
-        forward: ``(model, inputs) -> logits``.
-        layer: Name of the last linear layer; None to find it where it is needed.
-        collate_fn: Makes a batch of a list of examples.
-        batch_size: Examples run at a time.
-        num_workers: Processes that read the data set.
-        device: Where to run; None for the model's own.
-        seed: Seed of the projection of ``proxy="last_layer"``, and with ``reselection`` of what else is
-            drawn.
-        reselection: How many reselections came before.
-        forgetting: Forgetting events counted in training, int64, shape (n,).
-
-    Returns:
-        A snapshot with float32 arrays in the order of the data set.
+    Attributes:
+        criterion: The loss that the model trains with: a loss module (its ``reduction`` does not matter), a function
+            that returns one loss for each example, or None for cross-entropy.
+        forward: ``(model, inputs) -> logits``, for models that are called in another way than ``model(inputs)``.
+        layer: Name of the last linear layer, as in ``model.named_modules()``; None to find it where it is needed.
+        batch_size: Examples that the model is run on at a time; lower it where memory runs out.
+        device: Where to run; None for the model's own device.
+        loader: Settings of ``torch.utils.data.DataLoader`` that say how examples are read, such as ``collate_fn``,
+            ``num_workers``, ``worker_init_fn``, ``multiprocessing_context``. They hold for every reading of a data set.
 
     Raises:
-        ValueError: If the data are empty, the logits do not fit the targets, are not finite or not one vector for each
-            example, the criterion reduces over the batch, or something that is required is missing.
-        TypeError: If the data set is not map-style or its batches are of another form.
+        ValueError: If a number is out of range or a setting unknown.
+        TypeError: If a value is of the wrong kind.
 
     Example:
         >>> data = torch.utils.data.TensorDataset(torch.eye(3), torch.tensor([0, 1, 1]))
-        >>> probe(nn.Linear(3, 2), data, Requirements(proxy="logits")).proxies.shape
+        >>> Probe(batch_size=2).measure(nn.Linear(3, 2), data, Requirements(proxy="logits")).proxies.shape
         (3, 2)
     """
-    settings = ProbeSettings(criterion, labels, validation, forward, layer, collate_fn, batch_size, num_workers, device)
-    return take_snapshot(
-        model, dataset, requirements, settings, seed=seed, reselection=reselection, forgetting=forgetting
-    )
 
+    criterion: LossFunction | None = None
+    forward: Forward | None = None
+    layer: str | None = None
+    batch_size: int = 512
+    device: torch.device | str | None = None
+    loader: Mapping[str, Any] = field(default_factory=dict)
 
-def take_snapshot(
-    model: nn.Module,
-    dataset: Dataset[Any],
-    requirements: Requirements,
-    settings: ProbeSettings,
-    *,
-    seed: int = 0,
-    reselection: int = 0,
-    forgetting: NDArray[np.int64] | None = None,
-) -> Snapshot:
-    """Do what ``probe`` does, with its settings in one value."""
-    n = length_of(dataset)
-    if requirements.validation and settings.validation is None:
-        raise ValueError("the selector needs validation data: pass validation=, a data set held out from training")
-    if requirements.forgetting and forgetting is None:
-        forgetting = np.zeros(n, dtype=np.int64)
-    labels = None if settings.labels is None else check_labels(settings.labels, n)
-    snapshot = Snapshot(n, labels)
-    if requirements.needs_model:
-        with untouched(model):
+    def __post_init__(self) -> None:
+        per_example(self.criterion)
+        if isinstance(self.batch_size, bool) or not isinstance(self.batch_size, int | np.integer):
+            raise TypeError(f"batch_size={self.batch_size!r} is not a whole number: pass an int of at least 1")
+        if self.batch_size < 1:
+            raise ValueError(f"batch_size={self.batch_size} is below 1: pass an int of at least 1")
+        if self.forward is not None and not callable(self.forward):
+            raise TypeError(f"forward={self.forward!r} cannot be called: pass a function (model, inputs) -> logits")
+        check_reading_settings(self.loader)
+
+    def measure(
+        self,
+        model: nn.Module,
+        dataset: Dataset[Any],
+        requirements: Requirements,
+        *,
+        strata: ArrayLike | None = None,
+        validation: Dataset[Any] | None = None,
+        seed: int = 0,
+        reselection: int = 0,
+        forgetting: NDArray[np.int64] | None = None,
+    ) -> Snapshot:
+        """Run a model over a data set once, in eval mode and without a graph, and keep what a selector requires.
+
+        Parameters, buffers, training flags, gradients, hooks and random streams are afterwards as they were.
+
+        Args:
+            model: Maps a batch of inputs to logits of shape (batch, outputs); called under the ambient autocast.
+            dataset: A map-style data set of n examples: tuples (inputs, targets) or dicts.
+            requirements: What to compute; nothing else is.
+            strata: Groups to select within, shape (n,); None to take the targets where they are classes.
+            validation: A held-out data set, of which the same is measured if it is required.
+            seed: Of the projection of ``proxy="last_layer"``, and with ``reselection`` of what else is drawn.
+            reselection: How many reselections came before.
+            forgetting: Forgetting events counted in training, int64, shape (n,).
+
+        Returns:
+            A snapshot with float32 arrays in the order of the data set.
+
+        Raises:
+            ValueError: If the data are empty, the logits do not fit the targets, are not finite or not one vector for
+                each example, the criterion reduces over the batch, or something that is required is missing.
+            TypeError: If the data set is not map-style or its batches are of another form.
+        """
+        n = length_of(dataset)
+        if requirements.validation and validation is None:
+            raise ValueError("the selector needs validation data: pass validation=, a data set held out from training")
+        snapshot = Snapshot(n, None if strata is None else check_labels(strata, n))
+        if requirements.needs_model:
             generator = np.random.default_rng([seed, reselection, 0xB1])
-            snapshot = Pass(model, requirements, settings, seed=seed, generator=generator).over(dataset, labels)
-    if requirements.forgetting:
-        snapshot = replace(snapshot, forgetting=forgetting)
-    if requirements.validation and settings.validation is not None:
-        held_out = take_snapshot(
-            model,
-            settings.validation,
-            replace(requirements, validation=False, forgetting=False),
-            replace(settings, labels=None, validation=None),
-            seed=seed,
-            reselection=reselection,
-        )
-        snapshot = replace(snapshot, validation=held_out)
-    return snapshot
+            with preserving_state(model):
+                measured = Measurement(model, requirements, self, seed=seed, generator=generator).over(dataset)
+            snapshot = replace(measured, strata=measured.targets if strata is None else snapshot.strata)
+        if requirements.forgetting:
+            snapshot = replace(snapshot, forgetting=np.zeros(n, np.int64) if forgetting is None else forgetting)
+        if requirements.validation and validation is not None:
+            needs = replace(requirements, validation=False, forgetting=False)
+            held_out = self.measure(model, validation, needs, seed=seed, reselection=reselection)
+            if strata is not None:  # the user's groups of the training data say nothing about other examples
+                held_out = replace(held_out, strata=None)
+            snapshot = replace(snapshot, validation=held_out)
+        return snapshot

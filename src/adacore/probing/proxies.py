@@ -29,12 +29,12 @@ class Space:
     basis: Tensor | None = None
     scale: Tensor | None = None
 
-    def pull(self, vectors: Tensor) -> Tensor:
+    def vjp(self, vectors: Tensor) -> Tensor:
         """Return J_i^T u_i for vectors of shape (batch, outputs): shape (batch, d)."""
-        pulled = vectors if self.basis is None else vectors @ self.basis
-        return pulled if self.scale is None else pulled * self.scale
+        product = vectors if self.basis is None else vectors @ self.basis
+        return product if self.scale is None else product * self.scale
 
-    def push(self, vectors: Tensor) -> Tensor:
+    def jvp(self, vectors: Tensor) -> Tensor:
         """Return J_i v_i for vectors of shape (batch, d): shape (batch, outputs)."""
         scaled = vectors if self.scale is None else vectors * self.scale
         return scaled if self.basis is None else scaled @ self.basis.T
@@ -135,13 +135,13 @@ def space_of(
         seed: Seed of the projection.
 
     Returns:
-        The space; its ``pull`` turns output gradients of shape (batch, outputs) into proxies of shape (batch, d).
+        The space; its ``vjp`` turns output gradients of shape (batch, outputs) into proxies of shape (batch, d).
 
     Raises:
         ValueError: If the weight or the features are missing.
 
     Example:
-        >>> space_of("penultimate", weight=torch.ones(3, 5), features=torch.ones(2, 5)).pull(torch.ones(2, 3)).shape
+        >>> space_of("penultimate", weight=torch.ones(3, 5), features=torch.ones(2, 5)).vjp(torch.ones(2, 3)).shape
         torch.Size([2, 5])
     """
     if proxy == "logits":

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 Proxy = Literal["logits", "penultimate", "last_layer"]
 CurvatureKind = Literal["exact", "hutchinson"]
 Scope = Literal["block", "global", "example"]
+Targets = Literal["given", "predicted"]
 
 
 @dataclass(frozen=True)
@@ -21,13 +22,13 @@ class Curvature:
         kind: ``"exact"`` (closed form where the loss allows, else autograd) or ``"hutchinson"``.
         scope: One diagonal for each random block, for all examples, or for each example.
         block_size: b_H, examples in a block.
-        probes: Rademacher vectors for each example (Hutchinson).
+        samples: Rademacher vectors for each example (Hutchinson).
     """
 
     kind: CurvatureKind = "exact"
     scope: Scope = "block"
     block_size: int = 64
-    probes: int = 1
+    samples: int = 1
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,8 @@ class Requirements:
         last_layer: Whether the last layer's weights are needed.
         validation: Whether the same is needed of a validation set.
         forgetting: Whether forgetting events, counted in training, are needed.
+        targets: Where the loss is taken: at the targets ``"given"`` by the data set, or at the classes ``"predicted"``
+            by the model itself, for pools without labels.
     """
 
     proxy: Proxy | None = None
@@ -59,6 +62,7 @@ class Requirements:
     last_layer: bool = False
     validation: bool = False
     forgetting: bool = False
+    targets: Targets = "given"
 
     @property
     def needs_model(self) -> bool:
@@ -81,7 +85,7 @@ class LastLayer:
     bias: NDArray[np.float32]
 
 
-_PER_EXAMPLE = ("labels", "proxies", "curvature", "losses", "probabilities", "features", "forgetting")
+_PER_EXAMPLE = ("strata", "targets", "proxies", "curvature", "losses", "probabilities", "features", "forgetting")
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +94,10 @@ class Snapshot:
 
     Attributes:
         n: Number of examples.
-        labels: Classes, int64, shape (n,), or None (regression).
+        strata: Groups to select within, int64, shape (n,), or None for none. They are the classes unless the user
+            names others, and need not be what the model predicts.
+        targets: Classes that the loss takes as the truth, int64, shape (n,), or None where there are none (regression,
+            an unlabelled pool).
         proxies: g_i, float32, shape (n, d); averaged over reselections if required, eq. (7).
         curvature: Hessian diagonal that each example takes, float32, shape (n, d) (a read-only broadcast view for
             ``scope="global"``); averaged if required, eq. (9).
@@ -99,14 +106,16 @@ class Snapshot:
         features: Penultimate activations, float32, shape (n, h).
         forgetting: Forgetting events of each example so far, int64, shape (n,).
         last_layer: Weights of the last layer.
-        validation: The same of the validation set.
+        validation: The same of the validation set; its strata are its classes where the training data's are, else None.
+        augmented: Whether ``dataset[i]`` was seen to change from reading to reading.
 
     Raises:
         ValueError: If an array does not have n rows.
     """
 
     n: int
-    labels: NDArray[np.int64] | None = None
+    strata: NDArray[np.int64] | None = None
+    targets: NDArray[np.int64] | None = None
     proxies: NDArray[np.float32] | None = None
     curvature: NDArray[np.float32] | None = None
     losses: NDArray[np.float32] | None = None
@@ -115,6 +124,7 @@ class Snapshot:
     forgetting: NDArray[np.int64] | None = None
     last_layer: LastLayer | None = None
     validation: Snapshot | None = None
+    augmented: bool = False
 
     def __post_init__(self) -> None:
         for name, array in self.per_example().items():
@@ -136,7 +146,7 @@ class Snapshot:
             A snapshot of m examples in the order of ``rows``.
 
         Example:
-            >>> Snapshot(3, labels=np.array([0, 1, 1])).take(np.array([2, 0])).labels
+            >>> Snapshot(3, strata=np.array([0, 1, 1])).take(np.array([2, 0])).strata
             array([1, 0])
         """
         restricted: dict[str, Any] = {name: array[rows] for name, array in self.per_example().items()}

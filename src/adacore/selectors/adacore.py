@@ -36,7 +36,7 @@ class AdaCore:
         average_gradient: Whether to average gradients, eq. (7).
         average_curvature: Whether to average curvature, eq. (9).
         damping: Added to |H|, above 0.
-        probes: Rademacher vectors for each example (Hutchinson).
+        samples: Rademacher vectors for each example (Hutchinson).
         gradient: Whether gradients are compared; False for the curvature alone.
 
     Raises:
@@ -65,7 +65,7 @@ class AdaCore:
     average_gradient: bool = True
     average_curvature: bool = True
     damping: float = 1e-6
-    probes: int = 1
+    samples: int = 1
     gradient: bool = True
 
     def __post_init__(self) -> None:
@@ -75,7 +75,7 @@ class AdaCore:
             check_choice("curvature", self.curvature, get_args(CurvatureKind))
         check_choice("scope", self.scope, get_args(Scope))
         check_whole("block_size", self.block_size)
-        check_whole("probes", self.probes)
+        check_whole("samples", self.samples)
         check_number("beta1", self.beta1, below=1.0, example=0.9)
         check_number("beta2", self.beta2, below=1.0, example=0.999)
         check_number("damping", self.damping, above=0.0, example=1e-6)
@@ -91,7 +91,7 @@ class AdaCore:
         kind = self.curvature
         return Requirements(
             proxy=self.proxy,
-            curvature=None if kind is None else Curvature(kind, self.scope, self.block_size, self.probes),
+            curvature=None if kind is None else Curvature(kind, self.scope, self.block_size, self.samples),
             beta1=self.beta1 if self.average_gradient and self.gradient else None,
             beta2=self.beta2 if self.average_curvature and kind is not None else None,
         )

@@ -27,7 +27,7 @@ class EL2N(Score):
 
     Example:
         >>> snapshot = Snapshot(
-        ...     2, labels=np.array([0, 0]), probabilities=np.array([[0.9, 0.1], [0.5, 0.5]], np.float32)
+        ...     2, targets=np.array([0, 0]), probabilities=np.array([[0.9, 0.1], [0.5, 0.5]], np.float32)
         ... )
         >>> EL2N().select(snapshot, 1, generator=np.random.default_rng(0)).indices
         array([1])
@@ -41,10 +41,10 @@ class EL2N(Score):
 
     def scores(self, snapshot: Snapshot) -> NDArray[np.floating]:
         """Norm of the error; see ``Score.scores``."""
-        p, labels = predicted(snapshot).astype(np.float64), needed(snapshot.labels, "labels")
+        p, labels = predicted(snapshot).astype(np.float64), needed(snapshot.targets, "targets")
         if labels.min() < 0 or labels.max() >= p.shape[1]:
             raise ValueError(
-                f"labels run from {labels.min()} to {labels.max()}, the model predicts {p.shape[1]} classes: "
+                f"targets run from {labels.min()} to {labels.max()}, the model predicts {p.shape[1]} classes: "
                 "EL2N needs the classes that the model predicts"
             )
         p[np.arange(snapshot.n), labels] -= 1

@@ -35,7 +35,7 @@ class GLISTER:
 
     Example:
         >>> from adacore.probing.snapshot import LastLayer
-        >>> held_out = Snapshot(1, labels=np.array([1]), features=np.array([[1.0]], np.float32))
+        >>> held_out = Snapshot(1, targets=np.array([1]), features=np.array([[1.0]], np.float32))
         >>> snapshot = Snapshot(
         ...     2,
         ...     proxies=np.array([[-0.5, 0.5], [0.5, -0.5]], np.float32),
@@ -99,7 +99,7 @@ class _HeldOut:
         if snapshot.validation is None:
             raise ValueError("GLISTER needs validation data: pass validation=, a data set held out from training")
         held_out = snapshot.validation
-        labels = needed(held_out.labels, "validation.labels (GLISTER is for classification)")
+        labels = needed(held_out.targets, "validation.targets (GLISTER is for classification)")
         outputs = len(needed(snapshot.last_layer, "last_layer").weight)
         classes = max(outputs, 2)
         if labels.min() < 0 or labels.max() >= classes:

@@ -76,11 +76,11 @@ class PerClass(_Wrapper):
         selector: The method that chooses within a class; it knows nothing of classes.
 
     Raises:
-        ValueError: By ``select``, if the snapshot has no labels or the budget is below the number of classes.
+        ValueError: By ``select``, if the snapshot has no strata or the budget is below the number of classes.
 
     Example:
         >>> from adacore.selectors import Random
-        >>> snapshot = Snapshot(4, labels=np.array([7, 3, 3, 3]))
+        >>> snapshot = Snapshot(4, strata=np.array([7, 3, 3, 3]))
         >>> PerClass(Random()).select(snapshot, 2, generator=np.random.default_rng(0)).weights
         array([3., 1.])
     """
@@ -231,17 +231,17 @@ def _objective(selector: Selector, snapshot: Snapshot, coreset: Coreset) -> floa
 
 
 def _split_classes(snapshot: Snapshot) -> tuple[NDArray[np.int64], list[NDArray[np.int64]]]:
-    if snapshot.labels is None:
+    if snapshot.strata is None:
         raise ValueError("selecting per class needs labels: pass labels=, or wrap the selector in Whole()")
-    classes, members, counts = np.unique(snapshot.labels, return_inverse=True, return_counts=True)
+    classes, members, counts = np.unique(snapshot.strata, return_inverse=True, return_counts=True)
     return classes, np.split(np.argsort(members, kind="stable"), np.cumsum(counts)[:-1])
 
 
 def _take_class(snapshot: Snapshot, rows: NDArray[np.int64], label: np.int64) -> Snapshot:
     part, held_out = snapshot.take(rows), snapshot.validation
-    if held_out is None or held_out.labels is None:
+    if held_out is None or held_out.strata is None:
         return part
-    same = np.flatnonzero(held_out.labels == label)
+    same = np.flatnonzero(held_out.strata == label)
     return replace(part, validation=held_out.take(same)) if len(same) else part
 
 
@@ -277,5 +277,6 @@ def _batch_means(snapshot: Snapshot, batches: Sequence[NDArray[np.int64]]) -> Sn
         averaged: NDArray[Any] = sums / sizes.reshape(-1, *[1] * (array.ndim - 1))
         return averaged.astype(array.dtype if array.dtype.kind == "f" else np.float64)
 
-    means: dict[str, Any] = {name: mean(rows) for name, rows in snapshot.per_example().items() if name != "labels"}
-    return replace(snapshot, n=len(batches), labels=None, **means)
+    known = {name: rows for name, rows in snapshot.per_example().items() if name not in {"strata", "targets"}}
+    means: dict[str, Any] = {name: mean(rows) for name, rows in known.items()}
+    return replace(snapshot, n=len(batches), strata=None, targets=None, **means)

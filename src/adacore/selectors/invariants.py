@@ -78,7 +78,7 @@ def _labels(seed: int, n: int = 120) -> NDArray[np.int64]:
 
 
 def _select(selector: Selector, snapshot: Snapshot, budget: int, seed: int = 0) -> Coreset:
-    grained = with_grain(selector, labelled=snapshot.labels is not None)
+    grained = with_grain(selector, labelled=snapshot.strata is not None)
     return grained.select(snapshot, budget, generator=np.random.default_rng([seed, 2]))
 
 
@@ -151,10 +151,10 @@ def _check_weights(selector: Selector, seed: int) -> None:
 def _check_sum(selector: Selector, coreset: Coreset, snapshot: Snapshot, what: str) -> None:
     total = coreset.weights.sum()
     _require(np.isclose(total, snapshot.n), f"{what}: weights sum to {total}, not to the {snapshot.n} examples")
-    if with_grain(selector, labelled=True).grain != "class" or snapshot.labels is None:
+    if with_grain(selector, labelled=True).grain != "class" or snapshot.strata is None:
         return
-    for label, size in zip(*np.unique(snapshot.labels, return_counts=True), strict=True):
-        total = coreset.weights[snapshot.labels[coreset.indices] == label].sum()
+    for label, size in zip(*np.unique(snapshot.strata, return_counts=True), strict=True):
+        total = coreset.weights[snapshot.strata[coreset.indices] == label].sum()
         _require(
             np.isclose(total, size), f"{what}: weights of class {label} sum to {total}, not to its {size} examples"
         )
@@ -262,7 +262,7 @@ def _check_refusals(selector: Selector, seed: int) -> None:
         cases = {f"a budget of {budget}": (snapshot, budget) for budget in (0, -1, snapshot.n + 1)}
         cases["no examples"] = (snapshot.take(np.empty(0, np.int64)), 1)
     if selector.requirements() != Requirements():
-        cases["a snapshot without what it requires"] = (Snapshot(snapshot.n, snapshot.labels), 12)
+        cases["a snapshot without what it requires"] = (Snapshot(snapshot.n, snapshot.strata), 12)
     for what, (given, budget) in cases.items():
         try:
             _select(selector, given, budget, seed)

@@ -84,6 +84,7 @@ def _examples(
     return Snapshot(
         n,
         labels.astype(np.int64),
+        labels.astype(np.int64),
         proxies=single(requirements.proxy, proxies),
         curvature=single(requirements.curvature, curvature),
         losses=single(requirements.losses, -logs[np.arange(n), labels]),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -14,10 +15,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from adacore.budget import resolve_budget
 from adacore.coreset import Coreset
-from adacore.probing.batches import Forward, attach, check_rows, length_of
-from adacore.probing.losses import LossFunction
-from adacore.probing.probe import ProbeSettings
-from adacore.probing.reading import Fetch, fetcher, loadable
+from adacore.probing.batches import attach, check_rows, length_of
+from adacore.probing.probe import Probe
+from adacore.probing.reading import BatchFetcher, batch_fetcher, for_data_loader, reading_settings
 from adacore.selectors import Selector
 from adacore.training.arguments import check_batch_size, check_seed, check_settings, probed
 from adacore.training.forgetting import ForgettingCounts
@@ -48,12 +48,11 @@ class CoresetLoader(DataLoader[Any]):
             keeps probing and selecting under a fifth of the time, so that it differs from machine to machine.
         batch_size: Examples in a batch.
         seed: Of every random draw.
-        criterion: The loss that the model trains with; None for cross-entropy.
-        labels: Classes to select within, whole numbers, shape (n,); None to take integer targets.
+        labels: Strata to select within, whole numbers, shape (n,); None to take the targets where they are classes.
         validation: A held-out data set, for selectors that require one.
         probe_dataset: The same examples in the same order without augmentation.
-        forward: ``(model, inputs) -> logits``, for models that are called in another way.
-        layer: Name of the last linear layer; None to find it where it is needed.
+        probe: How to run the model over the data to select: loss, last layer, batch size, device; see
+            ``adacore.Probe``. Its ``loader`` defaults to this loader's own settings.
         warm_start: Epochs at the start that do without the selector.
         warm_start_on: ``"full"`` data, or a fresh ``"random"`` subset in each of them.
         drop_last: Whether an incomplete last batch of an epoch is left out.
@@ -90,12 +89,10 @@ class CoresetLoader(DataLoader[Any]):
         every: int | Literal["auto"] = 1,
         batch_size: int = 256,
         seed: int = 0,
-        criterion: LossFunction | None = None,
         labels: ArrayLike | None = None,
         validation: Dataset[Any] | None = None,
         probe_dataset: Dataset[Any] | None = None,
-        forward: Forward | None = None,
-        layer: str | None = None,
+        probe: Probe | None = None,
         warm_start: int = 0,
         warm_start_on: WarmStart = "full",
         drop_last: bool = False,
@@ -108,22 +105,17 @@ class CoresetLoader(DataLoader[Any]):
         self._own_generator = dataloader_settings.get("generator") is None
         if self._own_generator:
             dataloader_settings["generator"] = torch.Generator()
-        settings = ProbeSettings(
-            criterion,
-            labels,
-            validation,
-            forward,
-            layer,
-            collate_fn,
-            num_workers=dataloader_settings.get("num_workers", 0),
-        )
+        probe = Probe() if probe is None else probe
+        probe = replace(probe, loader={**reading_settings(dataloader_settings), **probe.loader})
         self.reselector = Reselector(
             model,
             probed(dataset, probe_dataset),
             selector,
             budget=resolve_budget(n, budget=budget, fraction=fraction),
             schedule=Schedule(every, warm_start, warm_start_on),
-            settings=settings,
+            probe=probe,
+            labels=labels,
+            validation=validation,
             seed=check_seed(seed),
         )
         self._sampler = CoresetBatchSampler(check_batch_size(batch_size), seed, drop_last=drop_last)
@@ -132,7 +124,7 @@ class CoresetLoader(DataLoader[Any]):
         self.indices: Tensor = torch.empty(0, dtype=torch.int64)
         self._start = self._position = self._recorded = 0
         self._running = object()
-        source, collate = loadable(dataset, collate_fn)
+        source, collate = for_data_loader(dataset, collate_fn)
         super().__init__(source, batch_sampler=self._sampler, **{**dataloader_settings, "collate_fn": collate})
         if not len(self):
             raise ValueError(
@@ -292,12 +284,12 @@ class CoresetLoader(DataLoader[Any]):
         self._running = object()
 
 
-def _direct_fetch(dataset: Dataset[Any], settings: Mapping[str, Any]) -> Fetch | None:
+def _direct_fetch(dataset: Dataset[Any], settings: Mapping[str, Any]) -> BatchFetcher | None:
     """Fetch without the ``DataLoader``'s machinery where it has nothing to do."""
     pinned = settings.get("pin_memory", False) and torch.accelerator.is_available()
     if settings.get("num_workers", 0) or settings.get("collate_fn") is not None or pinned:
         return None
-    return fetcher(dataset)
+    return batch_fetcher(dataset)
 
 
 def _worker_seed(seed: int, epoch: int) -> int:

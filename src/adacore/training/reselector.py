@@ -7,19 +7,16 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import nn
 from torch.utils.data import Dataset
 
 from adacore.budget import resolve_budget, split_budget
 from adacore.coreset import Coreset
-from adacore.probing.batches import Forward, length_of
+from adacore.probing.batches import length_of
 from adacore.probing.curvature import RunningAverages
 from adacore.probing.labels import check_labels, labels_of
-from adacore.probing.losses import LossFunction, per_example
-from adacore.probing.probe import ProbeSettings, take_snapshot
-from adacore.probing.reading import Collate, varies
+from adacore.probing.probe import Probe
 from adacore.probing.snapshot import Snapshot
 from adacore.selectors import Full, Random, Selector, with_grain
 from adacore.training.arguments import check_seed, check_selector, probed
@@ -37,7 +34,9 @@ class Reselector:
         selector: The method.
         budget: How many to select, in [1, n].
         schedule: When.
-        settings: How to run the model over the data.
+        probe: How to run the model over the data.
+        labels: Strata to select within, whole numbers, shape (n,); None to take the targets where they are classes.
+        validation: A held-out data set, for selectors that require one.
         seed: Of every random draw; reselection t draws from ``default_rng([seed, t])``.
         ledger: Where to account for seconds and probed examples.
 
@@ -62,7 +61,9 @@ class Reselector:
         *,
         budget: int,
         schedule: Schedule | None = None,
-        settings: ProbeSettings | None = None,
+        probe: Probe | None = None,
+        labels: ArrayLike | None = None,
+        validation: Dataset[Any] | None = None,
         seed: int = 0,
         ledger: Ledger | None = None,
     ) -> None:
@@ -70,7 +71,8 @@ class Reselector:
         self.population = length_of(dataset)
         self.budget = resolve_budget(self.population, budget=budget)
         self.schedule = Schedule() if schedule is None else schedule
-        self.settings = ProbeSettings() if settings is None else settings
+        self.probe = Probe() if probe is None else probe
+        self.validation = validation
         self.ledger = Ledger(self.population) if ledger is None else ledger
         self.requirements = check_selector(selector).requirements()
         self.coreset: Coreset | None = None
@@ -79,17 +81,17 @@ class Reselector:
         self.pace = Pace(self.schedule, self.ledger, self.budget)
         self.averages = RunningAverages.init(self.requirements.beta1, self.requirements.beta2)
         self._labels: NDArray[np.int64] | None = None
-        self._checked = False
-        per_example(self.settings.criterion)
-        if self.settings.labels is not None:
-            self._labels = check_labels(self.settings.labels, self.population)
+        self._checked = self._warned = False
+        self._given = labels is not None
+        if labels is not None:
+            self._labels = check_labels(labels, self.population)
             self._check_budget(self._labels)
         if self.requirements.validation:
-            if self.settings.validation is None:
+            if validation is None:
                 raise ValueError(
                     f"{selector.name} needs validation data: pass validation=, a data set held out from training"
                 )
-            length_of(self.settings.validation, "validation")
+            length_of(validation, "validation")
 
     def is_due(self, epoch: int) -> bool:
         """Tell whether an epoch needs a new coreset.
@@ -138,7 +140,7 @@ class Reselector:
             snapshot, averages = self._snapshot(phase, forgetting)
         with self.ledger.measure("selecting"):
             warm: dict[str, Selector] = {"full": Full(), "random": Random()}
-            grained = with_grain(warm.get(phase.source, self.selector), labelled=snapshot.labels is not None)
+            grained = with_grain(warm.get(phase.source, self.selector), labelled=snapshot.strata is not None)
             coreset = grained.select(snapshot, self.budget, generator=generator)
         if not len(coreset):
             raise ValueError(f"{self.selector.name} selected nothing: raise the budget or use another selector")
@@ -150,11 +152,12 @@ class Reselector:
             return Snapshot(self.population, self._classes()), self.averages
         if self.requirements.needs_model and not self._checked:
             self._check_before_probing()
-        snapshot = take_snapshot(
+        snapshot = self.probe.measure(
             self.model,
             self.dataset,
             self.requirements,
-            self.settings,
+            strata=self._labels if self._given else None,
+            validation=self.validation,
             seed=self.seed,
             reselection=self.reselections,
             forgetting=forgetting,
@@ -164,15 +167,19 @@ class Reselector:
         else:
             held_out = 0 if snapshot.validation is None else snapshot.validation.n
             self.ledger.probed_examples += snapshot.n + held_out
+            self._warn_of_augmentation(snapshot)
         averages, snapshot = self.averages.update(snapshot)
         return snapshot, averages
 
     def _check_before_probing(self) -> None:
         self._checked = True
-        labels = self._find_labels(scan=False)
+        labels = self._labels if self._given else self._find_labels(read_all=False)
         if labels is not None:
             self._check_budget(labels)
-        if varies(self.dataset, self.population, collate_fn=self.settings.collate_fn):
+
+    def _warn_of_augmentation(self, snapshot: Snapshot) -> None:
+        if snapshot.augmented and not self._warned:
+            self._warned = True
             warnings.warn(
                 "dataset[i] changes from call to call (augmentation?), so that what is selected depends on chance: "
                 "pass probe_dataset=, the same examples in the same order without augmentation",
@@ -182,22 +189,14 @@ class Reselector:
 
     def _classes(self) -> NDArray[np.int64] | None:
         if self._labels is None and self._wants_labels():
-            self._labels = self._find_labels(scan=True)
+            self._labels = self._find_labels(read_all=True)
         return self._labels
 
     def _wants_labels(self) -> bool:
         return self.selector.grain == "class"
 
-    def _find_labels(self, *, scan: bool) -> NDArray[np.int64] | None:
-        settings = self.settings
-        return labels_of(
-            self.dataset,
-            criterion=settings.criterion,
-            labels=settings.labels,
-            collate_fn=settings.collate_fn,
-            num_workers=settings.num_workers,
-            scan=scan,
-        )
+    def _find_labels(self, *, read_all: bool) -> NDArray[np.int64] | None:
+        return labels_of(self.dataset, criterion=self.probe.criterion, loader=self.probe.loader, read_all=read_all)
 
     def _check_budget(self, labels: NDArray[np.int64]) -> None:
         if self._wants_labels() and not self.selector.traits.ignores_budget:
@@ -242,16 +241,10 @@ def select(
     *,
     fraction: float | None = None,
     budget: int | None = None,
-    criterion: LossFunction | None = None,
     labels: ArrayLike | None = None,
     validation: Dataset[Any] | None = None,
     probe_dataset: Dataset[Any] | None = None,
-    forward: Forward | None = None,
-    layer: str | None = None,
-    collate_fn: Collate | None = None,
-    batch_size: int = 512,
-    num_workers: int = 0,
-    device: torch.device | str | None = None,
+    probe: Probe | None = None,
     seed: int = 0,
 ) -> Coreset:
     """Select a coreset of a data set for a model as it is now, leaving model and random streams untouched.
@@ -262,16 +255,11 @@ def select(
         selector: The method, such as ``adacore.AdaCore()``.
         fraction: Share of the examples to select, in (0, 1]; this or ``budget``.
         budget: How many to select, in [1, n].
-        criterion: The loss that the model trains with; None for cross-entropy.
-        labels: Classes to select within, whole numbers, shape (n,); None to take integer targets.
+        labels: Strata to select within, whole numbers, shape (n,); None to take the targets where they are classes.
         validation: A held-out data set, for selectors that require one.
         probe_dataset: The same examples in the same order without augmentation.
-        forward: ``(model, inputs) -> logits``, for models that are called in another way.
-        layer: Name of the last linear layer; None to find it where it is needed.
-        collate_fn: Makes a batch of a list of examples; None for torch's default.
-        batch_size: Examples that the model is run on at a time.
-        num_workers: Processes that read the data set.
-        device: Where to run; None for the model's own.
+        probe: How to run the model over the data set: loss, last layer, batch size, device, workers; see
+            ``adacore.Probe``.
         seed: Of every random draw.
 
     Returns:
@@ -294,9 +282,9 @@ def select(
         probed(dataset, probe_dataset),
         selector,
         budget=resolve_budget(n, budget=budget, fraction=fraction),
-        settings=ProbeSettings(
-            criterion, labels, validation, forward, layer, collate_fn, batch_size, num_workers, device
-        ),
+        probe=probe,
+        labels=labels,
+        validation=validation,
         seed=seed,
     )
     return reselector.coreset_for(0)

@@ -17,9 +17,8 @@ from adacore.coreset import Coreset
 from adacore.experiments.analysis.coresets import gradient_error
 from adacore.experiments.analysis.scores import class_accuracies, entropy, ranks_within_classes
 from adacore.probing.curvature import precondition
-from adacore.probing.data_pass import ProbeSettings
 from adacore.probing.labels import labels_of
-from adacore.probing.probe import take_snapshot
+from adacore.probing.probe import Probe
 from adacore.probing.snapshot import Curvature, Requirements
 from adacore.selectors import Selector, with_grain
 
@@ -41,7 +40,7 @@ def gradient_errors(
     model: nn.Module,
     dataset: Dataset[Any],
     coreset: Coreset,
-    settings: ProbeSettings,
+    probe: Probe,
     *,
     damping: float = 1e-6,
     seed: int = 0,
@@ -55,7 +54,7 @@ def gradient_errors(
         model: As it is now; left untouched.
         dataset: The n examples.
         coreset: Of the same.
-        settings: How to run the model.
+        probe: How to run the model.
         damping: Added to the curvature, eq. (10).
         seed: Of the blocks.
         moment: Which measurement this is: blocks are drawn from seed and moment.
@@ -64,7 +63,7 @@ def gradient_errors(
         Both errors.
     """
     needs = Requirements(proxy="logits", curvature=Curvature())
-    snapshot = take_snapshot(model, dataset, needs, replace(settings, validation=None), seed=seed, reselection=moment)
+    snapshot = probe.measure(model, dataset, needs, seed=seed, reselection=moment)
     if snapshot.proxies is None or snapshot.curvature is None:
         raise RuntimeError("the probe left out proxies or curvature although they were required")
     preconditioned = precondition(snapshot.proxies, snapshot.curvature, damping)
@@ -76,7 +75,7 @@ def measure_run(
     train: Dataset[Any],
     test: Dataset[Any],
     coreset: Coreset,
-    settings: ProbeSettings,
+    probe: Probe,
     *,
     seed: int,
     epoch: int,
@@ -88,7 +87,7 @@ def measure_run(
         train: The n training examples.
         test: Test examples, with classes.
         coreset: What was trained on.
-        settings: How to run the model.
+        probe: How to run the model.
         seed: Of all that is drawn.
         epoch: From 1.
 
@@ -97,15 +96,13 @@ def measure_run(
         the accuracies on the test examples of each class that occurs in training; and ``seen_classes_accuracy``, the
         accuracy on all of those. What is not finite is None.
     """
-    errors = gradient_errors(model, train, coreset, settings, seed=seed, moment=epoch)
-    seen = labels_of(train) if settings.labels is None else np.asarray(settings.labels)
-    tested = take_snapshot(
-        model, test, Requirements(probabilities=True), replace(settings, labels=None, validation=None)
-    )
+    errors = gradient_errors(model, train, coreset, probe, seed=seed, moment=epoch)
+    seen = labels_of(train, loader=probe.loader)
+    tested = probe.measure(model, test, Requirements(probabilities=True))
     measured = {"gradient_error": errors.plain, "preconditioned_gradient_error": errors.preconditioned}
-    if seen is not None and tested.labels is not None and tested.probabilities is not None:
-        known = np.isin(tested.labels, seen)
-        predicted, labels = tested.probabilities.argmax(axis=1)[known], tested.labels[known]
+    if seen is not None and tested.targets is not None and tested.probabilities is not None:
+        known = np.isin(tested.targets, seen)
+        predicted, labels = tested.probabilities.argmax(axis=1)[known], tested.targets[known]
         if labels.size:
             measured["worst_class_accuracy"] = min(class_accuracies(predicted, labels).values())
             measured["seen_classes_accuracy"] = float((predicted == labels).mean())
@@ -171,9 +168,10 @@ def describe_examples(
     model: nn.Module,
     dataset: Dataset[Any],
     selector: Selector,
-    settings: ProbeSettings,
+    probe: Probe,
     forgetting: NDArray[np.int64],
     *,
+    validation: Dataset[Any] | None = None,
     seed: int = 0,
 ) -> Examples:
     """Rank the examples by a method at the end of training, beside how uncertain and how often forgotten they are.
@@ -182,8 +180,9 @@ def describe_examples(
         model: At the end of training; left untouched.
         dataset: The n examples, with classes.
         selector: The method that ranks: it selects everything, class by class, and the order of its picks is the rank.
-        settings: How to run the model.
+        probe: How to run the model.
         forgetting: Forgetting events, int64, shape (n,).
+        validation: A held-out data set, for selectors that require one.
         seed: Of every random draw.
 
     Returns:
@@ -193,15 +192,15 @@ def describe_examples(
         ValueError: If the data have no classes.
     """
     needs = replace(selector.requirements(), probabilities=True)
-    snapshot = take_snapshot(model, dataset, needs, settings, seed=seed, forgetting=forgetting)
-    if snapshot.labels is None or snapshot.probabilities is None:
+    snapshot = probe.measure(model, dataset, needs, validation=validation, seed=seed, forgetting=forgetting)
+    if snapshot.strata is None or snapshot.probabilities is None:
         raise ValueError("the data have no classes: examples are ranked within classes; pass labels=")
     ranked = with_grain(selector, labelled=True).select(
         snapshot, snapshot.n, generator=np.random.default_rng([seed, 0])
     )
     return Examples(
-        labels=snapshot.labels,
+        labels=snapshot.strata,
         forgetting=np.asarray(forgetting, dtype=np.int64),
         uncertainty=entropy(snapshot.probabilities),
-        ranks=ranks_within_classes(ranked.indices, snapshot.labels),
+        ranks=ranks_within_classes(ranked.indices, snapshot.strata),
     )

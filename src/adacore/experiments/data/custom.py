@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from adacore.experiments.data.arrays import Splits
-from adacore.probing.batches import length_of, split
+from adacore.probing.batches import length_of
 from adacore.probing.labels import labels_of
 from adacore.probing.reading import read
 
@@ -77,6 +77,6 @@ def load_custom(path: str) -> Splits:
     classes = int(max(part.max() for part in labels if part is not None)) + 1
     import torch
 
-    inputs, _ = split(next(read(train, torch.tensor([0]))))
+    inputs = next(read(train, [torch.tensor([0])])).inputs
     shape = tuple(inputs.shape[1:]) if isinstance(inputs, Tensor) else ()
     return Splits(path, train, test, shape, classes, tuple(str(c) for c in range(classes)))

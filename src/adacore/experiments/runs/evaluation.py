@@ -10,9 +10,9 @@ from torch.nn import functional
 from torch.utils.data import Dataset
 
 from adacore.experiments.data import Splits
-from adacore.probing.batches import call, length_of, move, split
-from adacore.probing.preserving import untouched
-from adacore.probing.reading import read
+from adacore.probing.batches import call, length_of
+from adacore.probing.preserving import preserving_state
+from adacore.probing.reading import in_order, read
 
 
 def check_fit(model: nn.Module, splits: Splits, name: str) -> None:
@@ -27,8 +27,9 @@ def check_fit(model: nn.Module, splits: Splits, name: str) -> None:
         ValueError: If it cannot take them, or gives no logits for each class.
     """
     n = length_of(splits.train)
-    inputs, targets = split(next(read(splits.train, torch.arange(min(2, n)))))
-    with untouched(model):
+    (batch,) = read(splits.train, [torch.arange(min(2, n))])
+    inputs, targets = batch.inputs, batch.required_targets()
+    with preserving_state(model):
         try:
             logits = call(model, inputs)
         except RuntimeError as error:
@@ -65,9 +66,9 @@ def evaluate(
     """
     n = length_of(dataset)
     losses, correct = list[Tensor](), list[Tensor]()
-    for batch in read(dataset, torch.arange(n), num_workers=num_workers):
-        inputs, targets = (move(part, device, memory_format) for part in split(batch))
-        logits = call(model, inputs)
+    loader = {"num_workers": num_workers}
+    for batch in read(dataset, in_order(n, 512), loader=loader, device=device, memory_format=memory_format):
+        logits, targets = call(model, batch.inputs), batch.required_targets()
         losses.append(functional.cross_entropy(logits.float(), targets, reduction="sum").double())
         correct.append((logits.argmax(1) == targets).sum())
     return float(torch.stack(losses).sum()) / n, int(torch.stack(correct).sum()) / n

@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from adacore.errors import unknown_name
 from adacore.experiments.data import import_factory
-from adacore.probing.preserving import untouched_streams
+from adacore.probing.preserving import preserving_random_streams
 
 Shape = tuple[int, ...]
 
@@ -202,7 +202,7 @@ def make_model(name: str, shape: Shape, classes: int, *, seed: int) -> nn.Module
         torch.Size([2, 10])
     """
     check_name(name)
-    with untouched_streams():
+    with preserving_random_streams():
         torch.manual_seed(seed)
         model = _call(name, shape, classes) if ":" in name else MODELS[name](shape, classes)
     if not isinstance(model, nn.Module):

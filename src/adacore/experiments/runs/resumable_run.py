@@ -15,7 +15,7 @@ from adacore.experiments.runs.progress import Silent, Watcher
 from adacore.experiments.runs.run_folder import Row, RunFolder
 from adacore.experiments.runs.settings import TrainConfig, from_mapping, to_mapping
 from adacore.experiments.runs.training_loop import TrainingLoop
-from adacore.probing.preserving import untouched_streams
+from adacore.probing.preserving import preserving_random_streams
 
 MOVABLE = ("data_root", "device", "num_workers", "tensorboard")
 """Settings that a resumed run may change, since they change no result."""
@@ -59,7 +59,7 @@ def train(
             return folder.rewind(config.epochs)
     if splits is None:
         splits = data.load(config.data, data_root=config.data_root, validation=config.validation, seed=config.seed)
-    with untouched_streams(), _threads(config.threads):
+    with preserving_random_streams(), _threads(config.threads):
         trainer = TrainingLoop(config, splits)
         if state is None:
             folder.create(config)

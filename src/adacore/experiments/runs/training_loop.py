@@ -30,7 +30,7 @@ from adacore.experiments.runs.settings import TrainConfig, check_held_out, to_ma
 from adacore.facility import prepare_kernels
 from adacore.probing.batches import call, move, split
 from adacore.probing.labels import labels_of
-from adacore.probing.preserving import untouched
+from adacore.probing.preserving import preserving_state
 from adacore.selectors import parse_selector
 from adacore.training.loader import CoresetLoader
 
@@ -194,7 +194,7 @@ class TrainingLoop:
         if self.epoch % self.config.eval_every and self.epoch != self.config.epochs:
             return None, None
         start = time.perf_counter()
-        with untouched(self.model), self._autocast():
+        with preserving_state(self.model), self._autocast():
             measured = evaluate(
                 self.model,
                 self.splits.test,
@@ -213,14 +213,22 @@ class TrainingLoop:
         last = self.epoch == config.epochs
         if (self.epoch % config.analyse_every and not last) or reselector.coreset is None:
             return dict.fromkeys(MEASURED)
-        train, settings, seed = self.splits.train, reselector.settings, config.seed
+        train, probe, seed = self.splits.train, reselector.probe, config.seed
         with self._autocast():
             if last and reselector.selector.traits.objective:
                 forgetting = self.loader.forgetting.events
-                examples = describe_examples(self.model, train, reselector.selector, settings, forgetting, seed=seed)
+                examples = describe_examples(
+                    self.model,
+                    train,
+                    reselector.selector,
+                    probe,
+                    forgetting,
+                    validation=self.splits.validation,
+                    seed=seed,
+                )
                 examples.save(folder.path / "examples.npz")
             return measure_run(
-                self.model, train, self.splits.test, reselector.coreset, settings, seed=seed, epoch=self.epoch
+                self.model, train, self.splits.test, reselector.coreset, probe, seed=seed, epoch=self.epoch
             )
 
     def state_dict(self) -> dict[str, Any]:
@@ -298,4 +306,6 @@ def unpack(batch: Any) -> tuple[Any, Tensor, Tensor]:
         return batch
     weights = batch["weights"] if isinstance(batch, Mapping) else batch[-1]
     inputs, targets = split(batch if isinstance(batch, Mapping) else batch[:-1])
+    if targets is None:
+        raise ValueError("a batch to train on has no targets")
     return inputs, targets, weights
