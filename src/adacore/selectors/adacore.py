@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, get_args
+from typing import ClassVar
 
-import numpy as np
-from numpy.typing import NDArray
-
-from adacore.coreset import Coreset
-from adacore.probing.curvature import precondition
-from adacore.probing.snapshot import Curvature, CurvatureKind, Proxy, Requirements, Scope, Snapshot
-from adacore.selectors.base import Grain, Traits, needed
-from adacore.selectors.settings import check_choice, check_flag, check_number, check_whole
-from adacore.selectors.weighting import Weighting, reweight
+from adacore.probing.snapshot import CurvatureKind, Proxy, Scope, Targets
+from adacore.selectors.base import Per
+from adacore.selectors.medoids import Engine, Medoids
+from adacore.selectors.preconditioned import Preconditioned
+from adacore.selectors.weighting import Weighting
 
 
 @dataclass(frozen=True)
-class AdaCore:
-    """Greedy facility location on x_i = g_i / (|H_i| + damping), Algorithm 1.
+class AdaCore(Preconditioned, Medoids):
+    """Greedy facility location on preconditioned gradients x_i = g_i / (|H_i| + damping), Algorithm 1.
 
-    L(S) = sum_i min_{j in S} ||x_i - x_j||, eq. (12); g by eq. (6) and (7), H by eq. (8) and (9).
-
-    Ablations: ``curvature=None`` compares the gradients alone, x_i = g_i (with ``average_gradient=False`` that is
-    CRAIG); ``gradient=False`` compares the curvature alone, x_i = H_i.
+    Makes L(S) = sum_i min_{j in S} ||x_i - x_j||, eq. (12), small, with g by eq. (6) and (7) and H by eq. (8) and (9). Why x:
+    Newton's step for example i is H_i^-1 g_i, so that a coreset which represents the x_i represents the steps that a
+    second-order method would take, eq. (5) and (10). With ``curvature=None`` and ``average_gradient=False`` it is CRAIG.
 
     Args:
         proxy: Space of g and H, ``"logits"``, ``"penultimate"`` or ``"last_layer"``.
@@ -37,13 +32,17 @@ class AdaCore:
         average_curvature: Whether to average curvature, eq. (9).
         damping: Added to |H|, above 0.
         samples: Rademacher vectors for each example (Hutchinson).
-        gradient: Whether gradients are compared; False for the curvature alone.
+        targets: Gradients at the targets ``"given"``, or at the model's own ``"predicted"`` classes (no labels needed).
+        engine: ``"exact"``, ``"stochastic"`` or ``"sampled"``: ``method`` of ``adacore.facility_location``.
+        refine: Whether picks are exchanged afterwards as long as that lowers L.
 
     Raises:
-        ValueError: If a name is unknown or a number out of range, or neither gradient nor curvature is used.
+        ValueError: If a name is unknown or a number out of range.
         TypeError: If a setting is of the wrong kind.
 
     Example:
+        >>> import numpy as np
+        >>> from adacore.probing.snapshot import Snapshot
         >>> snapshot = Snapshot(
         ...     4, proxies=np.array([[0.0], [0.1], [5.0], [5.2]], np.float32), curvature=np.ones((4, 1), np.float32)
         ... )
@@ -52,8 +51,7 @@ class AdaCore:
     """
 
     name: ClassVar[str] = "adacore"
-    traits: ClassVar[Traits] = Traits(compiled=True)
-    grain: ClassVar[Grain] = "class"
+    per: ClassVar[Per] = "class"
 
     proxy: Proxy = "logits"
     weighting: Weighting = "cluster"
@@ -66,52 +64,10 @@ class AdaCore:
     average_curvature: bool = True
     damping: float = 1e-6
     samples: int = 1
-    gradient: bool = True
+    targets: Targets = "given"
+    engine: Engine = "exact"
+    refine: bool = False
 
     def __post_init__(self) -> None:
-        check_choice("proxy", self.proxy, get_args(Proxy))
-        check_choice("weighting", self.weighting, get_args(Weighting))
-        if self.curvature is not None:
-            check_choice("curvature", self.curvature, get_args(CurvatureKind))
-        check_choice("scope", self.scope, get_args(Scope))
-        check_whole("block_size", self.block_size)
-        check_whole("samples", self.samples)
-        check_number("beta1", self.beta1, below=1.0, example=0.9)
-        check_number("beta2", self.beta2, below=1.0, example=0.999)
-        check_number("damping", self.damping, above=0.0, example=1e-6)
-        for flag in ("average_gradient", "average_curvature", "gradient"):
-            check_flag(flag, getattr(self, flag))
-        if self.curvature is None and not self.gradient:
-            raise ValueError("curvature=None and gradient=False leave nothing to compare: change one of them")
-        if not self.gradient and self.scope == "global":
-            raise ValueError('gradient=False with scope="global" makes all examples alike: pass scope="block"')
-
-    def requirements(self) -> Requirements:
-        """Gradient proxies and curvature, each averaged if so set."""
-        kind = self.curvature
-        return Requirements(
-            proxy=self.proxy,
-            curvature=None if kind is None else Curvature(kind, self.scope, self.block_size, self.samples),
-            beta1=self.beta1 if self.average_gradient and self.gradient else None,
-            beta2=self.beta2 if self.average_curvature and kind is not None else None,
-        )
-
-    def _points(self, snapshot: Snapshot) -> NDArray[np.floating]:
-        if self.curvature is None:
-            return needed(snapshot.proxies, "proxies")
-        curvature = needed(snapshot.curvature, "curvature")
-        if not self.gradient:
-            return curvature
-        return precondition(needed(snapshot.proxies, "proxies"), curvature, self.damping)
-
-    def select(self, snapshot: Snapshot, budget: int, *, generator: np.random.Generator) -> Coreset:
-        """Choose medoids; see ``Selector.select``."""
-        from adacore.facility import facility_location
-
-        return reweight(facility_location(self._points(snapshot), budget=budget), self.weighting)
-
-    def objective(self, snapshot: Snapshot, coreset: Coreset) -> float:
-        """L(S), eq. (12), with preconditioned gradients."""
-        from adacore.facility import facility_objective
-
-        return facility_objective(self._points(snapshot), coreset.indices)
+        self._check_preconditioning()
+        self._check_medoids()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
@@ -11,7 +12,10 @@ from adacore.coreset import Coreset
 from adacore.probing.snapshot import Requirements, Snapshot
 from adacore.selectors.strata import Strata
 
-Grain = Literal["class", "batch", "whole"]
+Per = Literal["class", "batch", "data"]
+Combine = Literal["sum", "maximum", "norm", "same"]
+"""How the values of a statistic in several strata become one: x_1 + ... + x_m, max x_l, sqrt(sum x_l^2), or all alike."""
+
 Value = TypeVar("Value")
 
 
@@ -28,6 +32,7 @@ class Traits:
         ignores_budget: Everything is chosen, whatever the budget.
         objective: The method makes a number small, ``objective(snapshot, coreset)``.
         compiled: It runs facility location's kernels, which are compiled when first needed on a machine.
+        statistics: How each entry of ``Coreset.statistics`` combines over strata: a radius by its ``"maximum"``, say.
     """
 
     sums_to_population: bool = True
@@ -38,6 +43,7 @@ class Traits:
     ignores_budget: bool = False
     objective: bool = True
     compiled: bool = False
+    statistics: Mapping[str, Combine] = field(default_factory=dict)
 
 
 @runtime_checkable
@@ -47,7 +53,7 @@ class Selector(Protocol):
     Attributes:
         name: Its name on the command line.
         traits: What it promises.
-        grain: Whether it is run on each class, on mini-batches, or on the whole data unless told otherwise.
+        per: What it is run on unless told otherwise: each ``"class"``, mini-batches (``"batch"``), or the whole ``"data"``.
     """
 
     @property
@@ -57,7 +63,7 @@ class Selector(Protocol):
     def traits(self) -> Traits: ...  # noqa: D102
 
     @property
-    def grain(self) -> Grain: ...  # noqa: D102
+    def per(self) -> Per: ...  # noqa: D102
 
     def requirements(self) -> Requirements:
         """Return what ``select`` needs to know about the examples."""

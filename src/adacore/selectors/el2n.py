@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,8 +10,19 @@ from adacore.selectors.base import needed
 from adacore.selectors.scores import Score, predicted
 
 
-@dataclass(frozen=True)
-class EL2N(Score):
+def error_norms(snapshot: Snapshot) -> NDArray[np.floating]:
+    """Return ``||p_i - y_i||_2``, y the one-hot targets of the loss (not the strata), shape (n,)."""
+    p, targets = predicted(snapshot).astype(np.float64), needed(snapshot.targets, "targets")
+    if targets.min() < 0 or targets.max() >= p.shape[1]:
+        raise ValueError(
+            f"targets run from {targets.min()} to {targets.max()}, the model predicts {p.shape[1]} classes: "
+            "EL2N needs targets among the classes that the model predicts"
+        )
+    p[np.arange(snapshot.n), targets] -= 1
+    return np.asarray(np.sqrt(np.square(p).sum(1)))
+
+
+class EL2N(Score, name="el2n", requirements=Requirements(probabilities=True), function=error_norms):
     """The examples with the largest error ``||p_i - y_i||_2``, y one-hot.
 
     Args:
@@ -32,20 +40,3 @@ class EL2N(Score):
         >>> EL2N().select(snapshot, 1, generator=np.random.default_rng(0)).indices
         array([1])
     """
-
-    name: ClassVar[str] = "el2n"
-
-    def requirements(self) -> Requirements:
-        """Predicted probabilities; the classes come with them."""
-        return Requirements(probabilities=True)
-
-    def scores(self, snapshot: Snapshot) -> NDArray[np.floating]:
-        """Norm of the error; see ``Score.scores``."""
-        p, labels = predicted(snapshot).astype(np.float64), needed(snapshot.targets, "targets")
-        if labels.min() < 0 or labels.max() >= p.shape[1]:
-            raise ValueError(
-                f"targets run from {labels.min()} to {labels.max()}, the model predicts {p.shape[1]} classes: "
-                "EL2N needs the classes that the model predicts"
-            )
-        p[np.arange(snapshot.n), labels] -= 1
-        return np.asarray(np.sqrt(np.square(p).sum(1)))

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,8 +9,15 @@ from adacore.probing.snapshot import Requirements, Snapshot
 from adacore.selectors.scores import Score, predicted
 
 
-@dataclass(frozen=True)
-class Entropy(Score):
+def entropy(snapshot: Snapshot) -> NDArray[np.floating]:
+    """Return ``-sum_c p_c log p_c`` in nats, with 0 log 0 = 0, shape (n,)."""
+    p = predicted(snapshot).astype(np.float64)
+    logs = np.log(np.where(p > 0, p, 1.0))
+    # Rounding can leave -1e-17 where the model is certain; a score below 0 could not be sampled by.
+    return np.asarray(np.maximum(-(p * logs).sum(1), 0.0))
+
+
+class Entropy(Score, name="entropy", requirements=Requirements(probabilities=True), function=entropy):
     """The most uncertain examples by entropy, ``-sum_c p_c log p_c``.
 
     Args:
@@ -29,15 +33,3 @@ class Entropy(Score):
         >>> Entropy().select(snapshot, 1, generator=np.random.default_rng(0)).indices
         array([1])
     """
-
-    name: ClassVar[str] = "entropy"
-
-    def requirements(self) -> Requirements:
-        """Predicted probabilities."""
-        return Requirements(probabilities=True)
-
-    def scores(self, snapshot: Snapshot) -> NDArray[np.floating]:
-        """Entropy in nats; see ``Score.scores``."""
-        p = predicted(snapshot).astype(np.float64)
-        logs = np.log(np.where(p > 0, p, 1.0))
-        return np.asarray(np.maximum(-(p * logs).sum(1), 0.0))

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,11 +10,16 @@ from adacore.selectors.base import needed
 from adacore.selectors.scores import Score
 
 
-@dataclass(frozen=True)
-class Forgetting(Score):
+def forgetting_events(snapshot: Snapshot) -> NDArray[np.floating]:
+    """Return how often each example was forgotten, shape (n,); those never learnt come before all others."""
+    return needed(snapshot.forgetting, "forgetting events").astype(np.float64)
+
+
+class Forgetting(Score, name="forgetting", requirements=Requirements(forgetting=True), function=forgetting_events):
     """The most often forgotten examples, counted in training whenever a batch is observed.
 
-    In an ordinary training loop ``CoresetLoader.observe(logits, targets)`` counts them; until then all scores are 0.
+    In an ordinary training loop ``CoresetLoader.observe(logits, targets)`` counts them; until then all scores are 0. As
+    Toneva et al. do, an example that was trained on and never classified right ranks before all that were forgotten.
 
     Args:
         mode: ``"top"`` or ``"sample"``; see ``Score``.
@@ -32,13 +34,3 @@ class Forgetting(Score):
         >>> Forgetting().select(snapshot, 1, generator=np.random.default_rng(0)).indices
         array([1])
     """
-
-    name: ClassVar[str] = "forgetting"
-
-    def requirements(self) -> Requirements:
-        """Forgetting events."""
-        return Requirements(forgetting=True)
-
-    def scores(self, snapshot: Snapshot) -> NDArray[np.floating]:
-        """Number of forgetting events; see ``Score.scores``."""
-        return needed(snapshot.forgetting, "forgetting events").astype(np.float64)

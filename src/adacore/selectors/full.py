@@ -9,7 +9,7 @@ import numpy as np
 
 from adacore.coreset import Coreset
 from adacore.probing.snapshot import Requirements, Snapshot
-from adacore.selectors.base import Grain, Traits
+from adacore.selectors.base import Per, Traits
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Full:
 
     name: ClassVar[str] = "full"
     traits: ClassVar[Traits] = Traits(unbiased=True, objective=False, ignores_budget=True)
-    grain: ClassVar[Grain] = "whole"
+    per: ClassVar[Per] = "data"
 
     def requirements(self) -> Requirements:
         """Nothing is needed."""

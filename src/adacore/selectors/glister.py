@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from adacore.budget import resolve_budget
 from adacore.coreset import Coreset
 from adacore.probing.snapshot import Requirements, Snapshot
-from adacore.selectors.base import Grain, Traits, needed
+from adacore.selectors.base import Per, Traits, needed
 from adacore.selectors.scores import highest
 from adacore.selectors.settings import check_number, check_whole
 from adacore.selectors.weighting import equally_weighted
@@ -49,7 +49,7 @@ class GLISTER:
 
     name: ClassVar[str] = "glister"
     traits: ClassVar[Traits] = Traits()
-    grain: ClassVar[Grain] = "class"
+    per: ClassVar[Per] = "class"
 
     r: int | None = None
     step: float = 0.01

@@ -8,23 +8,25 @@ from typing import ClassVar, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from adacore.probing.snapshot import Proxy, Requirements, Snapshot
+from adacore.probing.snapshot import Proxy, Requirements, Snapshot, Targets
 from adacore.selectors.base import needed
 from adacore.selectors.scores import Mode, Score
 from adacore.selectors.settings import check_choice
 
 
 @dataclass(frozen=True)
-class GradientNorm(Score):
+class GradientNorm(Score, name="gradient_norm"):
     """Sampling with probability in proportion to the gradient's norm, ``q_i ~ ||g_i||``, or the largest norms.
 
-    Among all q this makes the variance of ``sum_j w_j g_j`` smallest. An example without gradient is never drawn: it
-    adds nothing to the sum.
+    Among all q this makes the variance of ``sum_j w_j g_j`` smallest: it is (1/k) (sum_i ||g_i||^2 / q_i - ||sum_i g_i||^2),
+    and by Cauchy and Schwarz sum_i ||g_i||^2 / q_i >= (sum_i ||g_i||)^2, with equality for q_i ~ ||g_i||. An example without
+    gradient is never drawn: it adds nothing to the sum.
 
     Args:
         mode: ``"top"`` or ``"sample"``; see ``Score``.
         smoothing: Share of the uniform distribution in q, in [0, 1].
         proxy: Space of the gradient proxies, ``"logits"``, ``"penultimate"`` or ``"last_layer"``.
+        targets: Gradients at the targets ``"given"``, or at the model's own ``"predicted"`` classes.
 
     Raises:
         ValueError: If the mode or proxy is unknown or the smoothing out of range.
@@ -36,20 +38,21 @@ class GradientNorm(Score):
         array([1])
     """
 
-    name: ClassVar[str] = "gradient_norm"
     reaches_all: ClassVar[bool] = True
 
     mode: Mode = "sample"
     smoothing: float = 0.0
     proxy: Proxy = "logits"
+    targets: Targets = "given"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_choice("proxy", self.proxy, get_args(Proxy))
+        check_choice("targets", self.targets, get_args(Targets))
 
     def requirements(self) -> Requirements:
         """Gradient proxies."""
-        return Requirements(proxy=self.proxy)
+        return Requirements(proxy=self.proxy, targets=self.targets)
 
     def scores(self, snapshot: Snapshot) -> NDArray[np.floating]:
         """Norms of the proxies; see ``Score.scores``."""

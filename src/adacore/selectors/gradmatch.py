@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from adacore.budget import resolve_budget
 from adacore.coreset import Coreset
 from adacore.probing.snapshot import Proxy, Requirements, Snapshot
-from adacore.selectors.base import Grain, Traits, needed
+from adacore.selectors.base import Per, Traits, needed
 from adacore.selectors.settings import check_choice, check_number
 
 Target = Literal["train", "validation"]
@@ -43,7 +43,7 @@ class GradMatch:
     """
 
     name: ClassVar[str] = "gradmatch"
-    grain: ClassVar[Grain] = "class"
+    per: ClassVar[Per] = "class"
 
     proxy: Proxy = "penultimate"
     lam: float = 0.5
@@ -69,6 +69,7 @@ class GradMatch:
             randomised=random,
             fills_budget=random,
             objective=not random,
+            statistics={"short": "sum", "filled": "sum", "residual": "norm"},
         )
 
     def requirements(self) -> Requirements:

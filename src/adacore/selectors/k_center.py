@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, get_args
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from adacore.budget import resolve_budget
 from adacore.coreset import Coreset
-from adacore.probing.snapshot import Proxy, Requirements, Snapshot
-from adacore.selectors.base import Grain, Traits, needed
+from adacore.probing.snapshot import Proxy, Requirements, Snapshot, Targets
+from adacore.selectors.base import Per, Traits
 from adacore.selectors.farthest_first import farthest_first, largest_distance
-from adacore.selectors.settings import check_choice
+from adacore.selectors.facility_location import Points, check_points, points_of, points_required
 
 
 @dataclass(frozen=True)
@@ -22,9 +22,11 @@ class KCenter:
 
     Args:
         proxy: Space of the gradient proxies, ``"logits"``, ``"penultimate"`` or ``"last_layer"``.
+        points: What is covered: ``"gradients"``, or ``"features"``, which needs no targets.
+        targets: Gradients at the targets ``"given"``, or at the model's own ``"predicted"`` classes.
 
     Raises:
-        ValueError: If the proxy is unknown.
+        ValueError: If a name is unknown.
 
     Example:
         >>> snapshot = Snapshot(3, proxies=np.array([[0.0], [1.0], [5.0]], np.float32))
@@ -33,30 +35,32 @@ class KCenter:
     """
 
     name: ClassVar[str] = "k_center"
-    traits: ClassVar[Traits] = Traits()
-    grain: ClassVar[Grain] = "class"
+    traits: ClassVar[Traits] = Traits(statistics={"radius": "maximum"})
+    per: ClassVar[Per] = "class"
 
     proxy: Proxy = "logits"
+    points: Points = "gradients"
+    targets: Targets = "given"
 
     def __post_init__(self) -> None:
-        check_choice("proxy", self.proxy, get_args(Proxy))
+        check_points(self.points, self.proxy, self.targets)
 
     def requirements(self) -> Requirements:
-        """Gradient proxies."""
-        return Requirements(proxy=self.proxy)
+        """Gradient proxies, or features."""
+        return points_required(self.points, self.proxy, self.targets)
 
-    def _points(self, snapshot: Snapshot) -> NDArray[np.float64]:
-        points = np.asarray(needed(snapshot.proxies, "proxies"), np.float64)
+    def _coordinates(self, snapshot: Snapshot) -> NDArray[np.float64]:
+        points = np.asarray(points_of(snapshot, self.points), np.float64)
         if not np.isfinite(points).all():
-            raise ValueError("a proxy is nan or infinite: has the training diverged?")
+            raise ValueError("a proxy or feature is nan or infinite: has the training diverged?")
         return points
 
     def select(self, snapshot: Snapshot, budget: int, *, generator: np.random.Generator) -> Coreset:
         """Cover the examples; see ``Selector.select``. ``radius`` in the statistics is the largest distance."""
         budget = resolve_budget(snapshot.n, budget=budget)
-        picks, sizes, radius = farthest_first(self._points(snapshot), budget)
+        picks, sizes, radius = farthest_first(self._coordinates(snapshot), budget)
         return Coreset(picks, sizes.astype(np.float64), snapshot.n, statistics={"radius": radius})
 
     def objective(self, snapshot: Snapshot, coreset: Coreset) -> float:
         """Largest distance of an example to the nearest chosen one."""
-        return largest_distance(self._points(snapshot), coreset.indices)
+        return largest_distance(self._coordinates(snapshot), coreset.indices)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,8 +9,12 @@ from adacore.probing.snapshot import Requirements, Snapshot
 from adacore.selectors.scores import Score, predicted
 
 
-@dataclass(frozen=True)
-class LeastConfidence(Score):
+def doubt(snapshot: Snapshot) -> NDArray[np.floating]:
+    """Return ``1 - max_c p_c``, in [0, 1], shape (n,)."""
+    return np.asarray(np.clip(1 - predicted(snapshot).max(1).astype(np.float64), 0.0, 1.0))
+
+
+class LeastConfidence(Score, name="least_confidence", requirements=Requirements(probabilities=True), function=doubt):
     """The most uncertain examples by confidence, ``1 - max_c p_c``.
 
     Args:
@@ -29,13 +30,3 @@ class LeastConfidence(Score):
         >>> LeastConfidence().select(snapshot, 1, generator=np.random.default_rng(0)).indices
         array([1])
     """
-
-    name: ClassVar[str] = "least_confidence"
-
-    def requirements(self) -> Requirements:
-        """Predicted probabilities."""
-        return Requirements(probabilities=True)
-
-    def scores(self, snapshot: Snapshot) -> NDArray[np.floating]:
-        """One minus the highest probability; see ``Score.scores``."""
-        return np.asarray(np.clip(1 - predicted(snapshot).max(1).astype(np.float64), 0.0, 1.0))

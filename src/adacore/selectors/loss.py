@@ -14,8 +14,13 @@ from adacore.selectors.scores import Score, smoothed
 from adacore.selectors.settings import check_number
 
 
+def losses(snapshot: Snapshot) -> NDArray[np.floating]:
+    """Return the loss of each example, shape (n,)."""
+    return needed(snapshot.losses, "losses")
+
+
 @dataclass(frozen=True)
-class Loss(Score):
+class Loss(Score, name="loss", requirements=Requirements(losses=True), function=losses):
     """The highest losses, or sampling by their ranks.
 
     With ``mode="sample"``, ``q`` decays exponentially with the rank r of the loss, ``q ~ pressure^(-r / n)``, as in
@@ -36,7 +41,6 @@ class Loss(Score):
         array([1, 2])
     """
 
-    name: ClassVar[str] = "loss"
     reaches_all: ClassVar[bool] = True
 
     smoothing: float = 0.0
@@ -45,14 +49,6 @@ class Loss(Score):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_number("pressure", self.pressure, least=1.0, example=100.0)
-
-    def requirements(self) -> Requirements:
-        """Losses."""
-        return Requirements(losses=True)
-
-    def scores(self, snapshot: Snapshot) -> NDArray[np.floating]:
-        """Losses; see ``Score.scores``."""
-        return needed(snapshot.losses, "losses")
 
     def probabilities(self, scores: NDArray[np.floating]) -> NDArray[np.float64]:
         """Decay with the rank; see ``Score.probabilities``. Equal losses share their ranks' mean."""

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,8 +9,14 @@ from adacore.probing.snapshot import Requirements, Snapshot
 from adacore.selectors.scores import Score, predicted
 
 
-@dataclass(frozen=True)
-class Margin(Score):
+def narrowness(snapshot: Snapshot) -> NDArray[np.floating]:
+    """Return ``1 - (p_(1) - p_(2))``, with the likeliest two classes, in [0, 1], shape (n,)."""
+    p = predicted(snapshot)
+    likeliest = np.partition(p, p.shape[1] - 2, axis=1)[:, -2:].astype(np.float64)
+    return np.clip(1 - (likeliest[:, 1] - likeliest[:, 0]), 0.0, 1.0)
+
+
+class Margin(Score, name="margin", requirements=Requirements(probabilities=True), function=narrowness):
     """The most uncertain examples by margin, ``1 - (p_(1) - p_(2))``, with the likeliest two classes.
 
     Args:
@@ -29,15 +32,3 @@ class Margin(Score):
         >>> Margin().select(snapshot, 1, generator=np.random.default_rng(0)).indices
         array([1])
     """
-
-    name: ClassVar[str] = "margin"
-
-    def requirements(self) -> Requirements:
-        """Predicted probabilities."""
-        return Requirements(probabilities=True)
-
-    def scores(self, snapshot: Snapshot) -> NDArray[np.floating]:
-        """One minus the margin; see ``Score.scores``."""
-        p = predicted(snapshot)
-        likeliest = np.partition(p, p.shape[1] - 2, axis=1)[:, -2:].astype(np.float64)
-        return np.clip(1 - (likeliest[:, 1] - likeliest[:, 0]), 0.0, 1.0)

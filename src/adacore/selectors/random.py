@@ -10,7 +10,7 @@ import numpy as np
 from adacore.budget import resolve_budget
 from adacore.coreset import Coreset
 from adacore.probing.snapshot import Requirements, Snapshot
-from adacore.selectors.base import Grain, Traits
+from adacore.selectors.base import Per, Traits
 from adacore.selectors.weighting import equally_weighted
 
 
@@ -26,7 +26,7 @@ class Random:
 
     name: ClassVar[str] = "random"
     traits: ClassVar[Traits] = Traits(unbiased=True, equivariant=False, randomised=True, objective=False)
-    grain: ClassVar[Grain] = "class"
+    per: ClassVar[Per] = "class"
 
     def requirements(self) -> Requirements:
         """Nothing is needed."""

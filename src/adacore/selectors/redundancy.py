@@ -12,7 +12,7 @@ from adacore.budget import resolve_budget
 from adacore.coreset import Coreset
 from adacore.errors import require_extra
 from adacore.probing.snapshot import Requirements, Snapshot
-from adacore.selectors.base import Grain, Traits, needed
+from adacore.selectors.base import Per, Traits, needed
 from adacore.selectors.farthest_first import squared_distances
 from adacore.selectors.settings import check_whole
 
@@ -39,8 +39,8 @@ class Redundancy:
     """
 
     name: ClassVar[str] = "redundancy"
-    traits: ClassVar[Traits] = Traits(equivariant=False, randomised=True)
-    grain: ClassVar[Grain] = "class"
+    traits: ClassVar[Traits] = Traits(equivariant=False, randomised=True, statistics={"short": "sum"})
+    per: ClassVar[Per] = "class"
 
     iterations: int = 20
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from adacore.budget import resolve_budget
 from adacore.coreset import Coreset
 from adacore.probing.snapshot import Requirements, Snapshot
-from adacore.selectors.base import Grain, Traits, needed
+from adacore.selectors.base import Combine, Per, Traits, needed
 from adacore.selectors.settings import check_choice, check_number
 from adacore.selectors.weighting import equally_weighted
 
@@ -103,9 +103,17 @@ def predicted(snapshot: Snapshot) -> NDArray[np.float32]:
     return p
 
 
+_STATISTICS: dict[str, Combine] = {"repeated": "sum"}
+
+
 @dataclass(frozen=True)
-class Score(ABC):
-    """A method that scores each example by itself; subclasses say how.
+class Score:
+    """A method that scores each example by itself and takes the highest scores, or samples in proportion to them.
+
+    A subclass names itself, what it requires, and the function that scores a snapshot::
+
+        class Entropy(Score, name="entropy", requirements=Requirements(probabilities=True), function=entropy):
+            \"""The most uncertain examples by entropy.\"""
 
     Args:
         mode: ``"top"``: the k highest scores, each with weight n / k. ``"sample"``: k draws with probability q_i, each
@@ -117,13 +125,31 @@ class Score(ABC):
         TypeError: If the smoothing is no number.
     """
 
-    name: ClassVar[str]
-    grain: ClassVar[Grain] = "class"
+    name: ClassVar[str] = "score"
+    per: ClassVar[Per] = "class"
+    needs: ClassVar[Requirements] = Requirements()
+    function: ClassVar[Callable[[Snapshot], NDArray[np.floating]] | None] = None
     reaches_all: ClassVar[bool] = False
     """Whether every example that matters may be drawn even without smoothing."""
 
     mode: Mode = "top"
     smoothing: float = 0.1
+
+    def __init_subclass__(
+        cls,
+        *,
+        name: str = "score",
+        requirements: Requirements | None = None,
+        function: Callable[[Snapshot], NDArray[np.floating]] | None = None,
+        **others: Any,
+    ) -> None:
+        """Take the three things that a subclass declares; one with settings of its own overrides methods instead."""
+        super().__init_subclass__(**others)
+        cls.name = name
+        if requirements is not None:
+            cls.needs = requirements
+        if function is not None:
+            cls.function = staticmethod(function)
 
     def __post_init__(self) -> None:
         check_choice("mode", self.mode, get_args(Mode))
@@ -133,7 +159,7 @@ class Score(ABC):
     def traits(self) -> Traits:
         """Top-k is a function of the scores; sampling is unbiased and draws some examples twice."""
         if self.mode == "top":
-            return Traits()
+            return Traits(statistics=_STATISTICS)
         return Traits(
             sums_to_population=False,
             unbiased=self.reaches_all or self.smoothing > 0,
@@ -141,13 +167,13 @@ class Score(ABC):
             randomised=True,
             fills_budget=False,
             objective=False,
+            statistics=_STATISTICS,
         )
 
-    @abstractmethod
     def requirements(self) -> Requirements:
         """What the scores are made of."""
+        return self.needs
 
-    @abstractmethod
     def scores(self, snapshot: Snapshot) -> NDArray[np.floating]:
         """Score every example.
 
@@ -156,7 +182,13 @@ class Score(ABC):
 
         Returns:
             The higher, the sooner chosen; at least 0; shape (n,).
+
+        Raises:
+            ValueError: If the snapshot lacks what was required.
         """
+        if self.function is None:
+            raise TypeError(f"{type(self).__name__} does not say how it scores: pass function= where it is defined")
+        return type(self).function(snapshot)  # type: ignore[misc]
 
     def probabilities(self, scores: NDArray[np.floating]) -> NDArray[np.float64]:
         """Turn scores into the probabilities q of a draw.

@@ -1,0 +1,182 @@
+"""Selecting per class or from the whole data: wrappers that run any selector and that no selector knows of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adacore.budget import resolve_budget, split_budget
+from adacore.coreset import Coreset
+from adacore.facility.threads import run_in_threads, thread_count
+from adacore.probing.snapshot import Requirements, Snapshot
+from adacore.selectors.base import HasObjective, Per, Selector, Traits
+from adacore.selectors.joining import join
+
+_FEW = 1000
+"""Examples below which starting threads takes longer than it saves."""
+
+
+@dataclass(frozen=True)
+class Wrapper:
+    """What all wrappers share: they are called what the wrapped method is called and need what it needs."""
+
+    selector: Selector
+
+    @property
+    def name(self) -> str:
+        """Name of the wrapped method."""
+        return self.selector.name
+
+    @property
+    def traits(self) -> Traits:
+        """Traits of the wrapped method."""
+        return self.selector.traits
+
+    def requirements(self) -> Requirements:
+        """What the wrapped method needs."""
+        return self.selector.requirements()
+
+
+@dataclass(frozen=True)
+class Whole(Wrapper):
+    """A selector that lets another one choose from the whole data at once, whatever the classes.
+
+    Args:
+        selector: The method.
+
+    Example:
+        >>> from adacore.selectors import Random
+        >>> len(Whole(Random()).select(Snapshot(10), 4, generator=np.random.default_rng(0)))
+        4
+    """
+
+    per: ClassVar[Per] = "data"
+
+    def select(self, snapshot: Snapshot, budget: int, *, generator: np.random.Generator) -> Coreset:
+        """Choose from all examples; see ``Selector.select``."""
+        return self.selector.select(snapshot, budget, generator=generator)
+
+    def objective(self, snapshot: Snapshot, coreset: Coreset) -> float:
+        """Objective of the wrapped method."""
+        return objective_of(self.selector, snapshot, coreset)
+
+
+@dataclass(frozen=True)
+class PerClass(Wrapper):
+    """A selector that lets another one choose within each class, with budgets in proportion to the classes' sizes.
+
+    More precisely, within each of ``snapshot.strata``: these are the classes unless the user names other groups. Of a
+    validation set, each class sees its own examples, or all where none is of that class.
+
+    Args:
+        selector: The method that chooses within a class; it knows nothing of classes.
+
+    Raises:
+        ValueError: By ``select``, if the snapshot has no strata or the budget is below their number.
+
+    Example:
+        >>> from adacore.selectors import Random
+        >>> snapshot = Snapshot(4, strata=np.array([7, 3, 3, 3]))
+        >>> PerClass(Random()).select(snapshot, 2, generator=np.random.default_rng(0)).weights
+        array([3., 1.])
+    """
+
+    per: ClassVar[Per] = "class"
+
+    def select(self, snapshot: Snapshot, budget: int, *, generator: np.random.Generator) -> Coreset:
+        """Choose within every class; see ``Selector.select``. Indices come class by class, ascending."""
+        classes, rows = split_classes(snapshot)
+        counts = np.array([len(row) for row in rows])
+        budgets = split_budget(counts, resolve_budget(snapshot.n, budget=budget))
+        generators = generator.spawn(len(rows))
+
+        def select_class(c: int) -> Coreset:
+            part = _take_class(snapshot, rows[c], classes[c])
+            return self.selector.select(part, int(budgets[c]), generator=generators[c])
+
+        return join(_run_classes(select_class, counts), rows, snapshot.n, self.selector.traits.statistics)
+
+    def objective(self, snapshot: Snapshot, coreset: Coreset) -> float:
+        """Objective of the wrapped method, summed over the classes that examples were chosen of."""
+        total = 0.0
+        weights = np.full(snapshot.n, np.nan)
+        weights[coreset.indices] = coreset.weights
+        for label, row in zip(*split_classes(snapshot), strict=True):
+            chosen = np.flatnonzero(~np.isnan(weights[row]))
+            if len(chosen):
+                part = Coreset(chosen, weights[row[chosen]], len(row))
+                total += objective_of(self.selector, _take_class(snapshot, row, label), part)
+        return total
+
+
+def split_classes(snapshot: Snapshot) -> tuple[NDArray[np.int64], list[NDArray[np.int64]]]:
+    """Sort the examples into their strata.
+
+    Args:
+        snapshot: Of n examples, with strata.
+
+    Returns:
+        The labels of the strata, ascending, and the positions of each stratum's examples, ascending.
+
+    Raises:
+        ValueError: If the snapshot has no strata.
+
+    Example:
+        >>> split_classes(Snapshot(3, strata=np.array([5, 2, 5])))
+        (array([2, 5]), [array([1]), array([0, 2])])
+    """
+    if snapshot.strata is None:
+        raise ValueError("selecting per class needs labels: pass labels=, or wrap the selector in Whole()")
+    classes, members, counts = np.unique(snapshot.strata, return_inverse=True, return_counts=True)
+    return classes, np.split(np.argsort(members, kind="stable"), np.cumsum(counts)[:-1])
+
+
+def objective_of(selector: Selector, snapshot: Snapshot, coreset: Coreset) -> float:
+    """Return a selector's objective.
+
+    Args:
+        selector: Any selector.
+        snapshot: What it requires, of n examples.
+        coreset: Of these.
+
+    Raises:
+        TypeError: If it has none.
+    """
+    if not isinstance(selector, HasObjective):
+        raise TypeError(f"{selector.name} has no objective: its traits do not promise one")
+    return selector.objective(snapshot, coreset)
+
+
+def _take_class(snapshot: Snapshot, rows: NDArray[np.int64], label: np.int64) -> Snapshot:
+    part, held_out = snapshot.take(rows), snapshot.validation
+    if held_out is None or held_out.strata is None:
+        return part
+    same = np.flatnonzero(held_out.strata == label)
+    return replace(part, validation=held_out.take(same)) if len(same) else part
+
+
+def _run_classes(select_class: Callable[[int], Coreset], counts: NDArray[np.int64]) -> list[Coreset]:
+    """Run a class that outweighs the others' share on all threads by itself, the rest side by side, largest first."""
+    total, largest_first = counts.sum(), np.argsort(-counts, kind="stable")
+    heavy = (counts * thread_count() > total) | (total < _FEW)
+    alone = [int(c) for c in largest_first if heavy[c]]
+    together = [int(c) for c in largest_first if not heavy[c]]
+    done = {c: select_class(c) for c in alone}
+    with one_blas_thread() if len(together) > 1 else nullcontext():  # each
+        done.update(zip(together, run_in_threads(select_class, together), strict=True))
+    return [done[c] for c in range(len(counts))]
+
+
+def one_blas_thread() -> AbstractContextManager[object]:
+    """Keep BLAS from starting threads of its own in every thread, where its waiting threads would fight for cores."""
+    try:
+        from threadpoolctl import threadpool_limits
+    except ModuleNotFoundError:  # it comes with scikit-learn; without it the result is the same, only slower
+        return nullcontext()
+    limits: AbstractContextManager[object] = threadpool_limits(1, user_api="blas")
+    return limits
