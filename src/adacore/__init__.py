@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # what type checkers and editors read; at run time the table 
         GLISTER,
         AdaCore,
         Entropy,
+        FacilityLocation,
         Forgetting,
         Full,
         GradientNorm,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:  # what type checkers and editors read; at run time the table 
         PerClass,
         Random,
         Redundancy,
+        Stratified,
         Whole,
     )
     from adacore.training.loader import CoresetLoader
@@ -47,6 +49,7 @@ __all__ = [
     "Coreset",
     "CoresetLoader",
     "Entropy",
+    "FacilityLocation",
     "Forgetting",
     "Full",
     "GradMatch",
@@ -61,6 +64,7 @@ __all__ = [
     "Probe",
     "Random",
     "Redundancy",
+    "Stratified",
     "Whole",
     "facility_location",
     "select",

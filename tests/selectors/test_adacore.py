@@ -66,11 +66,6 @@ def test_gradients_alone_without_averages_are_craig(snapshot):
     np.testing.assert_array_equal(one.indices, other.indices)
 
 
-def test_curvature_alone_compares_curvature(snapshot):
-    coreset = AdaCore(gradient=False).select(snapshot, 5, generator=rng())
-    assert coreset.indices.tolist() == naive_greedy(snapshot.curvature, 5)[0]
-
-
 def test_requirements_follow_the_settings():
     assert AdaCore().requirements() == Requirements(
         proxy="logits", curvature=Curvature("exact", "block", 64, 1), beta1=0.9, beta2=0.999
@@ -85,7 +80,7 @@ def test_requirements_follow_the_settings():
         average_curvature=False,
     ).requirements() == Requirements(proxy="penultimate", curvature=Curvature("hutchinson", "example", 8, 3))
     assert AdaCore(curvature=None).requirements() == Requirements(proxy="logits", beta1=0.9)
-    assert AdaCore(gradient=False).requirements().beta1 is None
+    assert AdaCore(targets="predicted").requirements().targets == "predicted"
 
 
 @pytest.mark.parametrize("selector", [AdaCore, CRAIG])
@@ -129,8 +124,9 @@ def test_equal_weights_of_nothing():
         ({"damping": float("inf")}, ValueError, "damping=inf"),
         ({"damping": "1e-6"}, TypeError, "damping='1e-6' is not a number"),
         ({"average_gradient": "yes"}, TypeError, "neither true nor false"),
-        ({"curvature": None, "gradient": False}, ValueError, "leave nothing to compare"),
-        ({"gradient": False, "scope": "global"}, ValueError, "makes all examples alike"),
+        ({"targets": "predict"}, ValueError, "did you mean 'predicted'"),
+        ({"engine": "lazy"}, ValueError, "unknown engine 'lazy'"),
+        ({"refine": 1}, TypeError, "neither true nor false"),
     ],
 )
 def test_bad_settings_are_refused_at_construction(settings, error, message):

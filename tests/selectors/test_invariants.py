@@ -1,5 +1,7 @@
 """Every selector in the table, and what its settings and wrappers make of it, keeps the promises of its traits."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -12,10 +14,17 @@ VARIANTS = [
     *SELECTORS,
     "adacore(weighting=uniform, curvature=hutchinson, scope=example, average_gradient=false)",
     "adacore(curvature=none)",
-    "adacore(gradient=false)",
+    "adacore(engine=stochastic)",
+    "craig(engine=sampled, refine=true)",
+    "craig(targets=predicted)",
+    "facility_location(points=gradients, proxy=penultimate)",
+    "k_center(points=features)",
+    "stratified(order=classes)",
+    "stratified(order=facility, leaf_size=8)",
+    "stratified(curvature=exact, leaf_size=4)",
     "adacore(proxy=penultimate, weighting=sqrt)",
     "craig(proxy=last_layer, weighting=sqrt)",
-    "craig(grain=whole)",
+    "craig(per=data)",
     "gradmatch(lam=0, eps=0)",
     "gradmatch(proxy=logits, fill=random)",
     "gradmatch(target=validation)",
@@ -23,12 +32,12 @@ VARIANTS = [
     "glister(r=1000, step=1)",
     "gradient_norm(mode=top)",
     *(f"{name}(mode=sample)" for name in ("loss", "entropy", "margin", "least_confidence", "forgetting", "el2n")),
-    "random(grain=whole)",
-    "adacore(grain=batch, batch_size=4)",
-    "gradmatch(grain=batch, batch_size=4)",
-    "random(grain=batch, batch_size=4)",
-    "glister(grain=batch, batch_size=3)",
-    "loss(grain=batch, batch_size=1)",
+    "random(per=data)",
+    "adacore(per=batch, batch_size=4)",
+    "gradmatch(per=batch, batch_size=4)",
+    "random(per=batch, batch_size=4)",
+    "glister(per=batch, batch_size=3)",
+    "loss(per=batch, batch_size=1)",
 ]
 
 
@@ -60,7 +69,7 @@ class Broken(Random):
         object.__setattr__(self, "how", how)
 
     traits = Traits(randomised=True, equivariant=False, objective=False, unbiased=True)
-    grain = "whole"
+    per = "data"
 
     def select(self, snapshot, budget, *, generator):
         if self.how == "budget":
@@ -103,6 +112,50 @@ def test_errors_of_a_selector_are_told_by_name():
         def select(self, snapshot, budget, *, generator):
             raise KeyError("oops")
 
-    assert check_selector(Raising("not"))["budget"] == "KeyError: 'oops'"
+    (told,) = check_selector(Raising("not")).items()  # once, not under every invariant
+    assert told == ("protocol", "select raised KeyError ('oops') when asked for 24 of 120 examples")
     with pytest.raises(BrokenInvariantError):
         INVARIANTS["objective"].check(Broken("not"), 0)
+
+
+class Complete(Broken):
+    def __init__(self):
+        super().__init__("not")
+
+
+def without(name):
+    return type("Incomplete", (), {key: value for key, value in vars(Random).items() if key != name})()
+
+
+@pytest.mark.parametrize(
+    ("selector", "message"),
+    [
+        (Random, "Random is a class: pass an instance, Random()"),
+        (object(), "it has no 'name'"),
+        *((without(name), f"it has no '{name}'") for name in ("name", "traits", "per", "requirements", "select")),
+        (type("Odd", (Complete,), {"traits": {}})(), "its 'traits' is a dict, not a Traits"),
+        (type("Odd", (Complete,), {"per": "grain"})(), "its per is 'grain'"),
+        (type("Odd", (Complete,), {"requirements": lambda self: {"proxy"}})(), "requirements() gave a set"),
+        (
+            type("Odd", (Complete,), {"select": lambda self, x, k: x})(),
+            "select does not take (snapshot, budget, *, gen",
+        ),
+        (
+            type("Odd", (Complete,), {"select": lambda self, x, k, *, generator: [0]})(),
+            "select gave a list, not a Coreset",
+        ),
+    ],
+)
+def test_a_selector_of_the_wrong_shape_is_told_so_once(selector, message):
+    (told,) = check_selector(selector).items()
+    assert told[0] == "protocol"
+    assert message in told[1]
+
+
+def test_statistics_must_say_how_they_combine():
+    class Undeclared(Complete):
+        def select(self, snapshot, budget, *, generator):
+            coreset = super().select(snapshot, budget, generator=generator)
+            return replace(coreset, statistics={"radius": 1.0})
+
+    assert "does not say how ['radius'] combine" in check_selector(Undeclared())["protocol"]

@@ -30,9 +30,9 @@ from adacore.selectors import (
         ("adacore(weighting=uniform, average_gradient=false)", AdaCore(weighting="uniform", average_gradient=False)),
         ("adacore(damping=1e-3,beta1=0,samples=2)", AdaCore(damping=1e-3, beta1=0, samples=2)),
         ("adacore(curvature=none)", AdaCore(curvature=None)),
-        ("adacore(grain=whole)", Whole(AdaCore())),
-        ("adacore(grain=class)", PerClass(AdaCore())),
-        ("gradmatch(grain=batch, batch_size=32, lam=0)", PerBatch(GradMatch(lam=0), batch_size=32)),
+        ("adacore(per=data)", Whole(AdaCore())),
+        ("adacore(per=class)", PerClass(AdaCore())),
+        ("gradmatch(per=batch, batch_size=32, lam=0)", PerBatch(GradMatch(lam=0), batch_size=32)),
     ],
 )
 def test_text_is_read_and_written_the_same(text, selector):
@@ -73,8 +73,8 @@ def test_labels_name_folders_and_do_not_depend_on_how_the_text_was_written():
         ("adacore)", ValueError, "is no method"),
         ("", ValueError, "is no method"),
         ("craig(name=x)", ValueError, "unknown setting of craig 'name'"),
-        ("craig(grain=clas)", ValueError, "unknown grain 'clas': did you mean 'class'"),
-        ("craig(batch_size=8)", ValueError, 'batch_size=8 is for grain="batch"'),
+        ("craig(per=clas)", ValueError, "unknown per 'clas': did you mean 'class'"),
+        ("craig(batch_size=8)", ValueError, 'batch_size=8 is for per="batch"'),
         ("random(seed=1)", ValueError, "unknown setting of random 'seed'"),
         (None, TypeError, "is no method"),
     ],

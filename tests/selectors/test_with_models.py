@@ -88,3 +88,20 @@ def test_batches_through_the_loader():
     weights = torch.cat([weights for _, _, weights in loader])
     assert len(weights) % 5 == 0
     assert float(weights.mean()) == pytest.approx(1.0, rel=1e-5)
+
+
+def test_the_never_learnt_example_is_selected_first_by_forgetting_events():
+    examples = data(60, 0)
+    loader = adacore.CoresetLoader(examples, make_model(), adacore.Forgetting(), fraction=1.0, batch_size=60)
+    labels = examples.tensors[1]
+    stubborn = [int(torch.nonzero(labels == c)[-1]) for c in range(3)]  # the last of each class
+    for epoch in range(4):
+        for _, targets, _ in loader:
+            right = nn.functional.one_hot(targets, 3).float()
+            wrong = right.roll(1, 1)
+            never = torch.isin(loader.indices, torch.tensor(stubborn))[:, None]
+            # All others are learnt and forgotten in turn.
+            loader.observe(torch.where(never | (epoch % 2 == 1), wrong, right), targets)
+    next(iter(loader))
+    chosen = loader.coreset.indices
+    assert [int(next(i for i in chosen if labels[i] == c)) for c in range(3)] == stubborn

@@ -37,3 +37,19 @@ def test_it_survives_a_checkpoint():
     present(other, 0, right=False)
     np.testing.assert_array_equal(other.events, [1, 0])
     np.testing.assert_array_equal(counts.events, [0, 0])
+
+
+def test_what_was_never_learnt_ranks_before_what_was_forgotten_and_what_was_never_presented_last():
+    counts = ForgettingCounts(4)
+    for right in (True, False, True, False):
+        present(counts, 0, right=right)  # forgotten twice
+    for _ in range(3):
+        present(counts, 1, right=False)  # never learnt
+    present(counts, 2, right=True)  # never forgotten
+    np.testing.assert_array_equal(counts.events, [2, 0, 0, 0])
+    np.testing.assert_array_equal(counts.scores, [2, 3, 0, 0])
+    again = ForgettingCounts(4)
+    again.load_state_dict(counts.state_dict())
+    np.testing.assert_array_equal(again.scores, counts.scores)
+    present(again, 1, right=True)  # learnt after all
+    np.testing.assert_array_equal(again.scores, [2, 0, 0, 0])

@@ -29,7 +29,7 @@ class Surest:
 
     name: ClassVar[str] = "surest"
     traits: ClassVar[Traits] = Traits(objective=False)
-    grain: ClassVar[str] = "whole"
+    per: ClassVar[str] = "data"
 
     def requirements(self):
         return Requirements(losses=True, forgetting=True)

@@ -32,7 +32,7 @@ class Largest:
 
     name: ClassVar[str] = "largest"
     traits: ClassVar[Traits] = Traits(objective=False)
-    grain: ClassVar[str] = "whole"
+    per: ClassVar[str] = "data"
 
     def requirements(self):
         return self.needs
@@ -46,7 +46,7 @@ class Largest:
 @dataclass(frozen=True)
 class LargestOfEachClass(Largest):
     name: ClassVar[str] = "largest of each class"
-    grain: ClassVar[str] = "class"
+    per: ClassVar[str] = "class"
 
 
 @pytest.fixture

@@ -1,27 +1,42 @@
-"""Selection methods: the protocol, a file for each, and wrappers that run any of them on classes or batches."""
+"""Selection methods: the protocol, one small file a method, and wrappers that run any of them per class or per batch.
 
-from adacore.selectors.adacore import AdaCore
-from adacore.selectors.base import Grain, HasObjective, HasStrata, Selector, Traits
-from adacore.selectors.craig import CRAIG
-from adacore.selectors.el2n import EL2N
-from adacore.selectors.entropy import Entropy
-from adacore.selectors.forgetting import Forgetting
-from adacore.selectors.full import Full
-from adacore.selectors.glister import GLISTER
-from adacore.selectors.gradient_norm import GradientNorm
-from adacore.selectors.gradmatch import GradMatch
-from adacore.selectors.grains import PerBatch, PerClass, Whole, with_grain
-from adacore.selectors.k_center import KCenter
-from adacore.selectors.k_medoids import KMedoids
-from adacore.selectors.least_confidence import LeastConfidence
-from adacore.selectors.loss import Loss
-from adacore.selectors.margin import Margin
+Methods are loaded when they are first used. A new one is a file and a line in the table of ``registry.py``; it is then
+known by name everywhere, and its class can be imported from here. (The names below are for type checkers.)
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from adacore.selectors.base import HasObjective, HasStrata, Per, Selector, Traits
 from adacore.selectors.naming import describe, label
-from adacore.selectors.random import Random
-from adacore.selectors.redundancy import Redundancy
+from adacore.selectors.partition import partitioned
+from adacore.selectors.per_batch import PerBatch
+from adacore.selectors.per_class import PerClass, Whole
 from adacore.selectors.registry import SELECTORS, installed_selectors, known_selectors, make_selector, parse_selector
-from adacore.selectors.scores import Score
 from adacore.selectors.strata import Strata
+
+if TYPE_CHECKING:
+    from adacore.selectors.adacore import AdaCore
+    from adacore.selectors.craig import CRAIG
+    from adacore.selectors.el2n import EL2N
+    from adacore.selectors.entropy import Entropy
+    from adacore.selectors.facility_location import FacilityLocation
+    from adacore.selectors.forgetting import Forgetting
+    from adacore.selectors.full import Full
+    from adacore.selectors.glister import GLISTER
+    from adacore.selectors.gradient_norm import GradientNorm
+    from adacore.selectors.gradmatch import GradMatch
+    from adacore.selectors.k_center import KCenter
+    from adacore.selectors.k_medoids import KMedoids
+    from adacore.selectors.least_confidence import LeastConfidence
+    from adacore.selectors.loss import Loss
+    from adacore.selectors.margin import Margin
+    from adacore.selectors.random import Random
+    from adacore.selectors.redundancy import Redundancy
+    from adacore.selectors.scores import Score
+    from adacore.selectors.stratified import Stratified
 
 __all__ = [
     "CRAIG",
@@ -30,11 +45,11 @@ __all__ = [
     "SELECTORS",
     "AdaCore",
     "Entropy",
+    "FacilityLocation",
     "Forgetting",
     "Full",
     "GradMatch",
     "GradientNorm",
-    "Grain",
     "HasObjective",
     "HasStrata",
     "KCenter",
@@ -42,6 +57,7 @@ __all__ = [
     "LeastConfidence",
     "Loss",
     "Margin",
+    "Per",
     "PerBatch",
     "PerClass",
     "Random",
@@ -49,6 +65,7 @@ __all__ = [
     "Score",
     "Selector",
     "Strata",
+    "Stratified",
     "Traits",
     "Whole",
     "describe",
@@ -57,5 +74,15 @@ __all__ = [
     "label",
     "make_selector",
     "parse_selector",
-    "with_grain",
+    "partitioned",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Load a selector's class when it is first used (PEP 562)."""
+    if name == "Score":
+        return import_module("adacore.selectors.scores").Score
+    selector = SELECTORS.by_class(name)
+    if selector is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return selector

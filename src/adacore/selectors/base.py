@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
+from numpy.typing import NDArray
 
 from adacore.coreset import Coreset
 from adacore.probing.snapshot import Requirements, Snapshot
@@ -14,7 +15,8 @@ from adacore.selectors.strata import Strata
 
 Per = Literal["class", "batch", "data"]
 Combine = Literal["sum", "maximum", "norm", "same"]
-"""How the values of a statistic in several strata become one: x_1 + ... + x_m, max x_l, sqrt(sum x_l^2), or all alike."""
+"""How a statistic of several strata becomes one: the sum, the maximum, the norm of the sum of vectors (those that
+``HasResidual.residual`` returns), or a text that should be the same in all of them."""
 
 Value = TypeVar("Value")
 
@@ -53,7 +55,8 @@ class Selector(Protocol):
     Attributes:
         name: Its name on the command line.
         traits: What it promises.
-        per: What it is run on unless told otherwise: each ``"class"``, mini-batches (``"batch"``), or the whole ``"data"``.
+        per: What it is run on unless told otherwise: each ``"class"``, mini-batches (``"batch"``), or the whole
+            ``"data"``.
     """
 
     @property
@@ -92,6 +95,18 @@ class HasObjective(Protocol):
 
     def objective(self, snapshot: Snapshot, coreset: Coreset) -> float:
         """Return the number that the method makes small: lower is better."""
+        ...
+
+
+@runtime_checkable
+class HasResidual(Protocol):
+    """A selector that leaves a vector over, whose norm it reports as the statistic ``"residual"``.
+
+    The residual of the whole data is the norm of the *sum* of the strata's vectors; from their norms it can't be told.
+    """
+
+    def residual(self, snapshot: Snapshot, coreset: Coreset) -> NDArray[np.float64]:
+        """Return the vector that the coreset leaves over, float64, shape (d,)."""
         ...
 
 

@@ -103,8 +103,12 @@ class GradMatch:
         statistics = {"short": short - filled, "filled": filled, "residual": found.residual}
         return Coreset(indices, weights, snapshot.n, statistics=statistics)
 
+    def residual(self, snapshot: Snapshot, coreset: Coreset) -> NDArray[np.float64]:
+        """``sum_j w_j g_j - b``, shape (d,); the targets b of classes add up to that of all examples."""
+        proxies, target = self._problem(snapshot)
+        return np.asarray(coreset.weights @ proxies[coreset.indices] - target)
+
     def objective(self, snapshot: Snapshot, coreset: Coreset) -> float:
         """``||sum_j w_j g_j - b||^2 + lam ||w||^2``."""
-        proxies, target = self._problem(snapshot)
-        error = coreset.weights @ proxies[coreset.indices] - target
+        error = self.residual(snapshot, coreset)
         return float(error @ error + self.lam * coreset.weights @ coreset.weights)

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import inspect
 import pickle
 import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from adacore.coreset import Coreset
 from adacore.probing.snapshot import Requirements, Snapshot
-from adacore.selectors.base import HasObjective, Selector, Traits
-from adacore.selectors.grains import with_grain
+from adacore.selectors.base import HasObjective, Per, Selector, Traits
+from adacore.selectors.partition import partitioned
 from adacore.selectors.random import Random
 from adacore.selectors.synthetic import synthetic_snapshot
 
@@ -58,12 +60,14 @@ def check_selector(selector: Selector, *, seed: int = 0) -> dict[str, str]:
     """
     broken: dict[str, str] = {}
     for name, invariant in INVARIANTS.items():
-        if not invariant.applies(selector.traits):
+        if name != "protocol" and not invariant.applies(selector.traits):
             continue
         try:
             invariant.check(selector, seed)
         except Exception as error:  # of another package, whatever it raises
             broken[name] = str(error) if isinstance(error, BrokenInvariantError) else f"{type(error).__name__}: {error}"
+            if name == "protocol":  # what has the wrong shape would fail everywhere for the same reason
+                break
     return broken
 
 
@@ -78,8 +82,8 @@ def _labels(seed: int, n: int = 120) -> NDArray[np.int64]:
 
 
 def _select(selector: Selector, snapshot: Snapshot, budget: int, seed: int = 0) -> Coreset:
-    grained = with_grain(selector, labelled=snapshot.strata is not None)
-    return grained.select(snapshot, budget, generator=np.random.default_rng([seed, 2]))
+    run = partitioned(selector, labelled=snapshot.strata is not None)
+    return run.select(snapshot, budget, generator=np.random.default_rng([seed, 2]))
 
 
 def _case(selector: Selector, seed: int, n: int = 120) -> tuple[Snapshot, int]:
@@ -126,7 +130,7 @@ def _check_edges(selector: Selector, seed: int) -> None:
         _check_shape(selector, coreset, snapshot, budget, what)
         if selector.traits.fills_budget and not selector.traits.ignores_budget:
             _require(
-                set(labels[coreset.indices]) == set(labels) or with_grain(selector, labelled=True).grain != "class",
+                set(labels[coreset.indices]) == set(labels) or partitioned(selector, labelled=True).per != "class",
                 f"{what}: a class with examples got none",
             )
 
@@ -151,7 +155,7 @@ def _check_weights(selector: Selector, seed: int) -> None:
 def _check_sum(selector: Selector, coreset: Coreset, snapshot: Snapshot, what: str) -> None:
     total = coreset.weights.sum()
     _require(np.isclose(total, snapshot.n), f"{what}: weights sum to {total}, not to the {snapshot.n} examples")
-    if with_grain(selector, labelled=True).grain != "class" or snapshot.strata is None:
+    if partitioned(selector, labelled=True).per != "class" or snapshot.strata is None:
         return
     for label, size in zip(*np.unique(snapshot.strata, return_counts=True), strict=True):
         total = coreset.weights[snapshot.strata[coreset.indices] == label].sum()
@@ -246,12 +250,12 @@ def _global_streams() -> tuple[object, ...]:
 
 def _check_objective(selector: Selector, seed: int) -> None:
     snapshot, budget = _case(selector, seed)
-    grained = with_grain(selector, labelled=True)
-    if not isinstance(grained, HasObjective) or not isinstance(selector, HasObjective):
+    run = partitioned(selector, labelled=True)
+    if not isinstance(run, HasObjective) or not isinstance(selector, HasObjective):
         raise BrokenInvariantError("the traits promise an objective: add a method objective(snapshot, coreset)")
-    own = grained.objective(snapshot, _select(selector, snapshot, budget, seed))
+    own = run.objective(snapshot, _select(selector, snapshot, budget, seed))
     others = [_select(Random(), snapshot, budget, seed * _RANDOM_SUBSETS + s) for s in range(_RANDOM_SUBSETS)]
-    mean = float(np.mean([grained.objective(snapshot, other) for other in others]))
+    mean = float(np.mean([run.objective(snapshot, other) for other in others]))
     _require(own < mean, f"objective {own:.6g}, the mean of {_RANDOM_SUBSETS} random subsets is {mean:.6g}")
 
 
@@ -273,16 +277,38 @@ def _check_refusals(selector: Selector, seed: int) -> None:
         raise BrokenInvariantError(f"{what} was accepted: raise ValueError")
 
 
-def _check_requirements(selector: Selector, seed: int) -> None:
+def _check_protocol(selector: Selector, seed: int) -> None:
+    """Check the shape of a selector: what it is made of, what it takes and what it returns on an easy problem."""
+    if isinstance(selector, type):
+        raise BrokenInvariantError(f"{selector.__name__} is a class: pass an instance, {selector.__name__}()")
+    wanted: dict[str, Any] = {"name": str, "traits": Traits, "per": str, "requirements": Callable, "select": Callable}
+    for name, kind in wanted.items():
+        _require(hasattr(selector, name), f"it has no {name!r}: see adacore.selectors.base.Selector")
+        value = getattr(selector, name)
+        _require(isinstance(value, kind), f"its {name!r} is a {type(value).__name__}, not a {kind.__name__}")
+    _require(selector.per in get_args(Per), f"its per is {selector.per!r}: expected one of {get_args(Per)}")
     needs = selector.requirements()
     _require(isinstance(needs, Requirements), f"requirements() gave a {type(needs).__name__}, not Requirements")
     _require(needs == selector.requirements(), "requirements() changed from call to call")
-    for name in ("name", "traits", "grain"):
-        _require(hasattr(selector, name), f"it has no attribute {name!r}")
+    snapshot, budget = _case(selector, seed)
+    try:
+        inspect.signature(selector.select).bind(snapshot, budget, generator=np.random.default_rng(0))
+    except TypeError as error:
+        raise BrokenInvariantError(f"select does not take (snapshot, budget, *, generator): {error}") from error
+    try:
+        chosen = selector.select(snapshot, budget, generator=np.random.default_rng(0))
+    except Exception as error:
+        raise BrokenInvariantError(
+            f"select raised {type(error).__name__} ({error}) when asked for {budget} of {snapshot.n} examples"
+        ) from error
+    _require(isinstance(chosen, Coreset), f"select gave a {type(chosen).__name__}, not a Coreset")
+    declared = set(selector.traits.statistics)
+    undeclared = [name for name in chosen.statistics if name not in declared]
+    _require(not undeclared, f"traits.statistics does not say how {undeclared} combine over classes")
 
 
 INVARIANTS: dict[str, Invariant] = {
-    "requirements": Invariant("says what it needs to know, always the same", _check_requirements),
+    "protocol": Invariant("has the attributes and methods of a selector, and its statistics combine", _check_protocol),
     "budget": Invariant("distinct examples in range, at most the budget, as many if so promised", _check_budget),
     "weights": Invariant(
         "weights sum to the number of examples, per class if so chosen",

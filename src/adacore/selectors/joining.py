@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,12 +13,16 @@ from adacore.selectors.base import Combine
 
 
 def join(
-    parts: Sequence[Coreset], rows: Sequence[NDArray[np.int64]], population: int, combine: Mapping[str, Combine]
+    parts: Sequence[Coreset],
+    rows: Sequence[NDArray[np.int64]],
+    population: int,
+    combine: Mapping[str, Combine],
+    vectors: Sequence[NDArray[np.float64]] = (),
 ) -> Coreset:
     """Join the coresets of disjoint strata into one.
 
-    L(S) is a sum over examples, so that objectives and lower bounds add up. Other statistics need not: a radius of two
-    strata is the larger one, the norm of an error whose parts lie in different strata is the root of the sum of squares.
+    L(S) is a sum over examples, so that objectives and lower bounds add up. Other statistics need not: the radius of
+    two strata is the larger one, the norm of an error is that of the sum of the strata's errors, which may cancel.
 
     Args:
         parts: A coreset of each stratum.
@@ -27,6 +30,7 @@ def join(
         population: Number of examples in all.
         combine: How each statistic combines, by name: ``Traits.statistics``. One that is not named is kept only where
             all strata agree on it, for nothing else is known to be right.
+        vectors: What each stratum leaves over, where a statistic is the norm of it.
 
     Returns:
         Indices, weights and gains, one stratum after the other; objectives and bounds summed.
@@ -46,11 +50,13 @@ def join(
         objective=float(sum(objectives)) if len(objectives) == len(parts) else None,
         lower_bound=float(sum(bounds)) if len(bounds) == len(parts) else None,
         gains=np.concatenate(gains) if len(gains) == len(parts) else None,
-        statistics=_combined([part.statistics for part in parts], combine),
+        statistics=_combined([part.statistics for part in parts], combine, vectors),
     )
 
 
-def _combined(parts: Sequence[Mapping[str, Any]], combine: Mapping[str, Combine]) -> dict[str, Any]:
+def _combined(
+    parts: Sequence[Mapping[str, Any]], combine: Mapping[str, Combine], vectors: Sequence[NDArray[np.float64]]
+) -> dict[str, Any]:
     combined: dict[str, Any] = {}
     for name in dict.fromkeys(name for part in parts for name in part):
         values = [part[name] for part in parts if name in part]
@@ -60,7 +66,8 @@ def _combined(parts: Sequence[Mapping[str, Any]], combine: Mapping[str, Combine]
         elif how == "maximum":
             combined[name] = max(values)
         elif how == "norm":
-            combined[name] = math.hypot(*values)
+            if vectors:
+                combined[name] = float(np.linalg.norm(np.sum(vectors, axis=0)))
         elif len(values) == len(parts) and all(value == values[0] for value in values):
             combined[name] = values[0]
         elif how == "same":  # what should be alike and is not is told in full: "exact and sampled"

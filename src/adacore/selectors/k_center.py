@@ -12,8 +12,8 @@ from adacore.budget import resolve_budget
 from adacore.coreset import Coreset
 from adacore.probing.snapshot import Proxy, Requirements, Snapshot, Targets
 from adacore.selectors.base import Per, Traits
-from adacore.selectors.farthest_first import farthest_first, largest_distance
 from adacore.selectors.facility_location import Points, check_points, points_of, points_required
+from adacore.selectors.farthest_first import farthest_first, largest_distance
 
 
 @dataclass(frozen=True)

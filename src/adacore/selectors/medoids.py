@@ -22,9 +22,9 @@ Engine = Literal["exact", "stochastic", "sampled"]
 class Medoids(ABC):
     """Greedy facility location: makes L(S) = sum_i min_{j in S} ||x_i - x_j||, eq. (12), small.
 
-    The first pick is the medoid of all points; each further pick is the point that lowers L most. A pick's weight gamma_j
-    is the number of points that are nearest to it, so that sum_j gamma_j x_j approximates sum_i x_i: the error is at
-    most sum_i ||x_i - x_{nearest(i)}|| = L(S), by the triangle inequality.
+    The first pick is the medoid of all points; each further pick is the point that lowers L most. A pick's weight
+    gamma_j is the number of points that are nearest to it, so that sum_j gamma_j x_j approximates sum_i x_i: the error
+    is at most sum_i ||x_i - x_{nearest(i)}|| = L(S), by the triangle inequality.
 
     A subclass is a frozen dataclass that says which points are compared and declares the settings below as fields.
 
@@ -43,7 +43,9 @@ class Medoids(ABC):
     def traits(self) -> Traits:
         """Only exact greedy without exchanges is independent of the order of the examples and of chance."""
         exact = self.engine == "exact"
-        return Traits(equivariant=exact and not self.refine, randomised=not exact, compiled=True, statistics=_STATISTICS)
+        return Traits(
+            equivariant=exact and not self.refine, randomised=not exact, compiled=True, statistics=_STATISTICS
+        )
 
     def _check_medoids(self) -> None:
         check_choice("weighting", self.weighting, get_args(Weighting))

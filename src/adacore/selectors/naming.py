@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from typing import Any
 
 from adacore.selectors.base import Selector
-from adacore.selectors.grains import PerBatch, PerClass, Whole
+from adacore.selectors.per_batch import PerBatch
+from adacore.selectors.per_class import Wrapper
 
 _CALL = re.compile(r"\s*([\w-]+)\s*(?:\((.*)\))?\s*", re.DOTALL)
 _WORDS = {"true": True, "false": False, "none": None, "null": None}
@@ -61,7 +63,7 @@ def describe(selector: Selector) -> str:
     """Write a selector the way it can be read again, leaving out what is as by default.
 
     Args:
-        selector: Any selector, wrapped in a grain or not.
+        selector: Any selector, wrapped or not.
 
     Returns:
         Text from which ``parse_selector`` makes an equal selector.
@@ -69,16 +71,14 @@ def describe(selector: Selector) -> str:
     Example:
         >>> from adacore.selectors import AdaCore, GradMatch
         >>> describe(AdaCore(weighting="uniform")), describe(PerBatch(GradMatch(), batch_size=32))
-        ('adacore(weighting=uniform)', 'gradmatch(grain=batch, batch_size=32)')
+        ('adacore(weighting=uniform)', 'gradmatch(per=batch, batch_size=32)')
     """
-    settings: dict[str, Any] = {}
+    settings: dict[str, Any] = {"per": selector.per} if isinstance(selector, Wrapper) else {}
     if isinstance(selector, PerBatch):
-        settings = {"grain": selector.grain, "batch_size": selector.batch_size}
-    elif isinstance(selector, PerClass | Whole):
-        settings = {"grain": selector.grain}
-    inner = selector.selector if isinstance(selector, PerBatch | PerClass | Whole) else selector
-    fields = getattr(inner, "__dataclass_fields__", {})
-    changed = {name: getattr(inner, name) for name, field in fields.items() if getattr(inner, name) != field.default}
+        settings["batch_size"] = selector.batch_size
+    inner = selector.selector if isinstance(selector, Wrapper) else selector
+    fields: tuple[dataclasses.Field[Any], ...] = dataclasses.fields(inner) if dataclasses.is_dataclass(inner) else ()
+    changed = {field.name: value for field in fields if (value := getattr(inner, field.name)) != field.default}
     inside = ", ".join(f"{name}={_written(value)}" for name, value in {**changed, **settings}.items())
     return f"{inner.name}({inside})" if inside else inner.name
 

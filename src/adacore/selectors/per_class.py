@@ -14,7 +14,7 @@ from adacore.budget import resolve_budget, split_budget
 from adacore.coreset import Coreset
 from adacore.facility.threads import run_in_threads, thread_count
 from adacore.probing.snapshot import Requirements, Snapshot
-from adacore.selectors.base import HasObjective, Per, Selector, Traits
+from adacore.selectors.base import HasObjective, HasResidual, Per, Selector, Traits
 from adacore.selectors.joining import join
 
 _FEW = 1000
@@ -95,11 +95,17 @@ class PerClass(Wrapper):
         budgets = split_budget(counts, resolve_budget(snapshot.n, budget=budget))
         generators = generator.spawn(len(rows))
 
+        vectors: dict[int, NDArray[np.float64]] = {}
+
         def select_class(c: int) -> Coreset:
             part = _take_class(snapshot, rows[c], classes[c])
-            return self.selector.select(part, int(budgets[c]), generator=generators[c])
+            coreset = self.selector.select(part, int(budgets[c]), generator=generators[c])
+            if isinstance(self.selector, HasResidual):
+                vectors[c] = self.selector.residual(part, coreset)
+            return coreset
 
-        return join(_run_classes(select_class, counts), rows, snapshot.n, self.selector.traits.statistics)
+        parts = _run_classes(select_class, counts)
+        return join(parts, rows, snapshot.n, self.selector.traits.statistics, [vectors[c] for c in sorted(vectors)])
 
     def objective(self, snapshot: Snapshot, coreset: Coreset) -> float:
         """Objective of the wrapped method, summed over the classes that examples were chosen of."""

@@ -20,7 +20,8 @@ class Preconditioned:
 
     Attributes:
         proxy: Space of the gradients g and of the curvature H.
-        curvature: How H, the diagonal of the Hessian, is computed: ``"exact"``, ``"hutchinson"``, or None for x_i = g_i.
+        curvature: How H, the diagonal of the Hessian, is computed: ``"exact"``, ``"hutchinson"``, or None for x_i =
+            g_i.
         scope: What shares one diagonal: a random ``"block"``, all examples (``"global"``), or nothing (``"example"``).
         block_size: b_H, examples in a block.
         beta1: Decay of the average of gradients over reselections, eq. (7), in [0, 1).

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from adacore.budget import resolve_budget
 from adacore.coreset import Coreset
-from adacore.errors import require_extra
 from adacore.probing.snapshot import Requirements, Snapshot
 from adacore.selectors.base import Per, Traits, needed
+from adacore.selectors.clustering import k_means, nearest_to_centers
 from adacore.selectors.farthest_first import squared_distances
 from adacore.selectors.settings import check_whole
 
@@ -55,18 +55,9 @@ class Redundancy:
         """Cluster, and keep one of each; see ``Selector.select``. Duplicates may leave fewer than asked for."""
         budget = resolve_budget(snapshot.n, budget=budget)
         points = _unit_rows(needed(snapshot.features, "features"))
-        clusters, centers = _k_means(points, budget, self.iterations, int(generator.integers(2**31)))
-        differences = points - centers[clusters]
-        distances = np.einsum("ij,ij->i", differences, differences)
-        order = np.lexsort((distances, clusters))  # stable: ties in distance go to the lower index
-        filled, starts, sizes = np.unique(clusters[order], return_index=True, return_counts=True)
-        largest_first = np.argsort(-sizes, kind="stable")
-        return Coreset(
-            order[starts[largest_first]],
-            sizes[largest_first].astype(np.float64),
-            snapshot.n,
-            statistics={"short": budget - len(filled)},
-        )
+        clusters, centers = k_means(points, budget, self.iterations, generator)
+        chosen, sizes = nearest_to_centers(points, clusters, centers)
+        return Coreset(chosen, sizes.astype(np.float64), snapshot.n, statistics={"short": budget - len(chosen)})
 
     def objective(self, snapshot: Snapshot, coreset: Coreset) -> float:
         """Sum of squared distances of the unit-length activations to the nearest chosen one."""
@@ -83,16 +74,3 @@ def _unit_rows(features: NDArray[np.float32]) -> NDArray[np.float64]:
         raise ValueError("a feature is nan or infinite: has the training diverged?")
     lengths = np.sqrt(np.einsum("ij,ij->i", rows, rows))
     return rows / np.where(lengths > 0, lengths, 1.0)[:, None]
-
-
-def _k_means(
-    points: NDArray[np.float64], k: int, iterations: int, seed: int
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    require_extra("sklearn", "redundancy, which clusters by k-means,")
-    from sklearn.cluster import KMeans  # not a part of the core: imported where it is needed
-
-    distinct, members = np.unique(points, axis=0, return_inverse=True)
-    if len(distinct) <= k:
-        return members.astype(np.int64), distinct
-    found = KMeans(k, init="k-means++", n_init=1, max_iter=iterations, random_state=seed).fit(points)
-    return found.labels_.astype(np.int64), found.cluster_centers_

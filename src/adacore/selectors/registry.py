@@ -1,54 +1,81 @@
-"""Selection methods by name: one file and one line in the table for each, and those that other packages bring."""
+"""Selection methods by name: a file and a line in the table for each, and those that other packages bring."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator, Mapping
+from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any, get_args
 
 from adacore.errors import unknown_name
-from adacore.selectors.adacore import AdaCore
-from adacore.selectors.base import Grain, Selector
-from adacore.selectors.craig import CRAIG
-from adacore.selectors.el2n import EL2N
-from adacore.selectors.entropy import Entropy
-from adacore.selectors.forgetting import Forgetting
-from adacore.selectors.full import Full
-from adacore.selectors.glister import GLISTER
-from adacore.selectors.gradient_norm import GradientNorm
-from adacore.selectors.gradmatch import GradMatch
-from adacore.selectors.grains import PerBatch, PerClass, Whole
-from adacore.selectors.k_center import KCenter
-from adacore.selectors.k_medoids import KMedoids
-from adacore.selectors.least_confidence import LeastConfidence
-from adacore.selectors.loss import Loss
-from adacore.selectors.margin import Margin
+from adacore.selectors.base import Per, Selector
 from adacore.selectors.naming import parse_name
-from adacore.selectors.random import Random
-from adacore.selectors.redundancy import Redundancy
+from adacore.selectors.per_batch import PerBatch
+from adacore.selectors.per_class import PerClass, Whole
 from adacore.selectors.settings import check_choice
 
 GROUP = "adacore.selectors"
 """Entry point group under which other packages install selectors."""
 
-SELECTORS: dict[str, type[Selector]] = {
-    "adacore": AdaCore,
-    "craig": CRAIG,
-    "el2n": EL2N,
-    "entropy": Entropy,
-    "forgetting": Forgetting,
-    "full": Full,
-    "glister": GLISTER,
-    "gradient_norm": GradientNorm,
-    "gradmatch": GradMatch,
-    "k_center": KCenter,
-    "k_medoids": KMedoids,
-    "least_confidence": LeastConfidence,
-    "loss": Loss,
-    "margin": Margin,
-    "random": Random,
-    "redundancy": Redundancy,
+_CLASSES = {
+    "adacore": "AdaCore",
+    "craig": "CRAIG",
+    "el2n": "EL2N",
+    "entropy": "Entropy",
+    "facility_location": "FacilityLocation",
+    "forgetting": "Forgetting",
+    "full": "Full",
+    "glister": "GLISTER",
+    "gradient_norm": "GradientNorm",
+    "gradmatch": "GradMatch",
+    "k_center": "KCenter",
+    "k_medoids": "KMedoids",
+    "least_confidence": "LeastConfidence",
+    "loss": "Loss",
+    "margin": "Margin",
+    "random": "Random",
+    "redundancy": "Redundancy",
+    "stratified": "Stratified",
 }
+"""The table: a method's name, which is also its file's in this folder, and its class. A new method is one line here."""
+
+
+class Table(Mapping[str, type[Selector]]):
+    """Selectors that come with the library, by name; the file of one is loaded when it is first looked up.
+
+    Example:
+        >>> SELECTORS["random"], "loss" in SELECTORS
+        (<class 'adacore.selectors.random.Random'>, True)
+    """
+
+    def __getitem__(self, name: str) -> type[Selector]:
+        class_name = _CLASSES[name]  # a KeyError for an unknown name, before anything is imported by it
+        selector: type[Selector] = getattr(import_module(f"adacore.selectors.{name}"), class_name)
+        return selector
+
+    def __contains__(self, name: object) -> bool:
+        return name in _CLASSES
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_CLASSES)
+
+    def __len__(self) -> int:
+        return len(_CLASSES)
+
+    def by_class(self, class_name: str) -> type[Selector] | None:
+        """Find a selector by the name of its class.
+
+        Args:
+            class_name: Such as ``"AdaCore"``.
+
+        Returns:
+            The class, or None if there is none of this name.
+        """
+        return next((self[name] for name, known in _CLASSES.items() if known == class_name), None)
+
+
+SELECTORS = Table()
 """Selectors that come with the library, by name."""
 
 
@@ -81,40 +108,40 @@ def known_selectors() -> dict[str, type[Selector]]:
     return {**others, **SELECTORS}
 
 
-def make_selector(name: str, *, grain: Grain | None = None, batch_size: int | None = None, **settings: Any) -> Selector:
+def make_selector(name: str, *, per: Per | None = None, batch_size: int | None = None, **settings: Any) -> Selector:
     """Make a selector by its name.
 
     Args:
         name: A name in ``known_selectors()``.
-        grain: Choose per ``"class"``, among mini-batches (``"batch"``), or from the ``"whole"``; None for the method's
-            own.
-        batch_size: Examples in a mini-batch, for ``grain="batch"``.
+        per: Choose per ``"class"``, among mini-batches (``"batch"``), or from the whole ``"data"``; None for the
+            method's own.
+        batch_size: Examples in a mini-batch, for ``per="batch"``.
         **settings: The selector's own settings.
 
     Returns:
-        The selector, wrapped if a grain was given.
+        The selector, wrapped if ``per`` was given.
 
     Raises:
         ValueError: If the name or a setting is unknown or out of range, or the selector does not load.
         TypeError: If a setting is of the wrong kind.
 
     Example:
-        >>> make_selector("random"), make_selector("craig", grain="whole", weighting="sqrt")
-        (Random(), Whole(selector=CRAIG(proxy='logits', weighting='sqrt')))
+        >>> make_selector("random"), make_selector("gradient_norm", per="data", mode="top").selector.mode
+        (Random(), 'top')
     """
     selector = _class_of(name)
     if dataclasses.is_dataclass(selector):
-        own = {field.name for field in dataclasses.fields(selector) if field.init} | {"grain", "batch_size"}
+        own = {field.name for field in dataclasses.fields(selector) if field.init} | {"per", "batch_size"}
         for setting in settings.keys() - own:
             raise unknown_name(f"setting of {name}", setting, own)
     made = selector(**settings)
-    if grain is not None:
-        check_choice("grain", grain, get_args(Grain))
-    if batch_size is not None and grain != "batch":
-        raise ValueError(f'batch_size={batch_size} is for grain="batch": pass grain="batch" too, or leave it out')
-    if grain == "batch":
+    if per is not None:
+        check_choice("per", per, get_args(Per))
+    if batch_size is not None and per != "batch":
+        raise ValueError(f'batch_size={batch_size} is for per="batch": pass per="batch" too, or leave it out')
+    if per == "batch":
         return PerBatch(made) if batch_size is None else PerBatch(made, batch_size)
-    return made if grain is None else PerClass(made) if grain == "class" else Whole(made)
+    return made if per is None else PerClass(made) if per == "class" else Whole(made)
 
 
 def _class_of(name: str) -> type[Selector]:
@@ -133,7 +160,7 @@ def parse_selector(text: str) -> Selector:
     """Make a selector from what a person writes on the command line or in a configuration file.
 
     Args:
-        text: ``name`` or ``name(setting=value, ...)``; ``grain=batch, batch_size=64`` are settings of every method.
+        text: ``name`` or ``name(setting=value, ...)``; ``per=batch, batch_size=64`` are settings of every method.
 
     Returns:
         The selector.
@@ -143,10 +170,10 @@ def parse_selector(text: str) -> Selector:
         TypeError: If a setting is of the wrong kind.
 
     Example:
-        >>> parse_selector("craig(proxy=penultimate)")
-        CRAIG(proxy='penultimate', weighting='cluster')
+        >>> parse_selector("glister(r=3, step=0.1)")
+        GLISTER(r=3, step=0.1)
     """
     name, settings = parse_name(text)
     if "name" in settings:
-        raise unknown_name(f"setting of {name}", "name", ["grain", "batch_size"])
+        raise unknown_name(f"setting of {name}", "name", ["per", "batch_size"])
     return make_selector(name, **settings)

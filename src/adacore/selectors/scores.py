@@ -112,8 +112,7 @@ class Score:
 
     A subclass names itself, what it requires, and the function that scores a snapshot::
 
-        class Entropy(Score, name="entropy", requirements=Requirements(probabilities=True), function=entropy):
-            \"""The most uncertain examples by entropy.\"""
+        class Entropy(Score, name="entropy", requirements=Requirements(probabilities=True), function=entropy): ...
 
     Args:
         mode: ``"top"``: the k highest scores, each with weight n / k. ``"sample"``: k draws with probability q_i, each
@@ -128,7 +127,7 @@ class Score:
     name: ClassVar[str] = "score"
     per: ClassVar[Per] = "class"
     needs: ClassVar[Requirements] = Requirements()
-    function: ClassVar[Callable[[Snapshot], NDArray[np.floating]] | None] = None
+    function: ClassVar[staticmethod[[Snapshot], NDArray[np.floating]] | None] = None
     reaches_all: ClassVar[bool] = False
     """Whether every example that matters may be drawn even without smoothing."""
 
@@ -188,7 +187,7 @@ class Score:
         """
         if self.function is None:
             raise TypeError(f"{type(self).__name__} does not say how it scores: pass function= where it is defined")
-        return type(self).function(snapshot)  # type: ignore[misc]
+        return self.function(snapshot)
 
     def probabilities(self, scores: NDArray[np.floating]) -> NDArray[np.float64]:
         """Turn scores into the probabilities q of a draw.

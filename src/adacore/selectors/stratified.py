@@ -17,6 +17,9 @@ from adacore.selectors.settings import check_choice, check_whole
 from adacore.selectors.strata import Strata
 from adacore.selectors.weighting import equally_weighted
 
+_CELLS = 4_000_000
+"""Distances computed at a time: 16 MB in single precision, which stays in the cache of a core or two."""
+
 Order = Literal["tree", "classes", "facility"]
 
 
@@ -24,8 +27,8 @@ Order = Literal["tree", "classes", "facility"]
 class Stratified(Preconditioned):
     """Order all examples by class and gradient, so that mini-batches can be drawn as stratified samples.
 
-    Its answer is an order of the examples, ``strata``, not a coreset. A mini-batch takes one random example of each of b
-    pieces of the order, with weights of one, see ``Strata.batches``. Its gradient is unbiased, and its variance is
+    Its answer is an order of the examples, ``strata``, not a coreset. A mini-batch takes one random example of each of
+    b pieces of the order, with weights of one, see ``Strata.batches``. Its gradient is unbiased, and its variance is
     that of the gradients *within* the pieces: with pieces as alike as the order makes them, less than that of b random
     examples. Used as an ordinary selector it returns such a sample of ``budget`` examples.
 
@@ -44,8 +47,8 @@ class Stratified(Preconditioned):
         damping: Added to |H|, above 0.
         samples: Rademacher vectors for each example (Hutchinson).
         targets: Gradients at the targets ``"given"``, or at the model's own ``"predicted"`` classes.
-        leaf_size: Most examples in a leaf of the tree, or on average in a cluster. Smaller than n / b it changes nothing
-            in a batch of b.
+        leaf_size: Most examples in a leaf of the tree, or on average in a cluster. Smaller than n / b it changes
+            nothing in a batch of b.
 
     Raises:
         ValueError: If a name is unknown or a number out of range.
@@ -127,10 +130,21 @@ class Stratified(Preconditioned):
         medoids = facility_location(points, budget=max(1, round(len(points) / self.leaf_size))).indices
         # The clusters themselves are ordered by a tree over their medoids, so that neighbours in the order are alike.
         between, _ = gradient_tree(points[medoids], 1)
-        owners = nearest(points, points[medoids[between]])
+        owners = _nearest(points, points[medoids[between]])
         return np.argsort(owners, kind="stable"), np.unique(np.concatenate([[0], np.cumsum(np.bincount(owners))]))
 
     def select(self, snapshot: Snapshot, budget: int, *, generator: np.random.Generator) -> Coreset:
         """Draw a stratified sample of ``budget`` examples, each of weight n / k; see ``Selector.select``."""
         budget = resolve_budget(snapshot.n, budget=budget)
-        return equally_weighted(self.strata(snapshot, generator=generator).sample(budget, generator=generator), snapshot.n)
+        return equally_weighted(
+            self.strata(snapshot, generator=generator).sample(budget, generator=generator), snapshot.n
+        )
+
+
+def _nearest(points: NDArray[np.floating], medoids: NDArray[np.floating]) -> NDArray[np.int64]:
+    """Return the position of the medoid nearest to each point, ties to the earlier one, int64, shape (n,)."""
+    import torch
+
+    rows, centres = torch.from_numpy(points), torch.from_numpy(np.ascontiguousarray(medoids))
+    chunks = torch.split(rows, max(1, _CELLS // len(medoids)))
+    return np.concatenate([torch.cdist(chunk, centres).argmin(1).numpy() for chunk in chunks])

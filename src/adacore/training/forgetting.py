@@ -20,6 +20,8 @@ class ForgettingCounts:
     Attributes:
         events: Forgetting events so far, int64, shape (n,).
         correct: Whether an example was classified right when last presented, bool, shape (n,).
+        presented: Whether an example was presented at all, bool, shape (n,).
+        learnt: Whether an example was ever classified right, bool, shape (n,).
 
     Example:
         >>> counts = ForgettingCounts(2)
@@ -32,6 +34,18 @@ class ForgettingCounts:
     def __init__(self, population: int) -> None:
         self.events: NDArray[np.int64] = np.zeros(population, dtype=np.int64)
         self.correct: NDArray[np.bool_] = np.zeros(population, dtype=np.bool_)
+        self.presented: NDArray[np.bool_] = np.zeros(population, dtype=np.bool_)
+        self.learnt: NDArray[np.bool_] = np.zeros(population, dtype=np.bool_)
+
+    @property
+    def scores(self) -> NDArray[np.int64]:
+        """Forgetting events by which examples are ranked, int64, shape (n,).
+
+        Toneva et al. count an example that was never learnt as forgotten infinitely often. Here it counts one more than
+        the most often forgotten one: it ranks first too, and a probability in proportion to the score exists.
+        """
+        never = self.presented & ~self.learnt
+        return np.where(never, self.events.max(initial=0) + 1, self.events)
 
     def observe(self, indices: Tensor, logits: Tensor, targets: Tensor) -> None:
         """Take in a batch that was trained on.
@@ -57,11 +71,17 @@ class ForgettingCounts:
         positions = indices.numpy()
         self.events[positions] += self.correct[positions] & ~right
         self.correct[positions] = right
+        self.presented[positions] = True
+        self.learnt[positions] |= right
 
     def state_dict(self) -> dict[str, Any]:
         """Return tensors that ``torch.load(weights_only=True)`` takes."""
-        return {"events": torch.from_numpy(self.events.copy()), "correct": torch.from_numpy(self.correct.copy())}
+        return {name: torch.from_numpy(getattr(self, name).copy()) for name in _STATE}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from a ``state_dict()``."""
-        self.events, self.correct = state["events"].numpy().copy(), state["correct"].numpy().copy()
+        for name in _STATE:
+            setattr(self, name, state[name].numpy().copy())
+
+
+_STATE = ("events", "correct", "presented", "learnt")

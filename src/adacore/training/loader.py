@@ -190,7 +190,7 @@ class CoresetLoader(DataLoader[Any]):
         self._record()
         if self._start < self._position == len(self._sampler.batches) > 1:
             self._end_epoch()
-        coreset = self.reselector.coreset_for(self.epoch, forgetting=self.forgetting.events)
+        coreset = self.reselector.coreset_for(self.epoch, forgetting=self.forgetting.scores)
         self._sampler.prepare(coreset, self.epoch, self._start)
         self._position = self._recorded = self._start
         self._running = object()

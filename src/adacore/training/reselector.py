@@ -18,7 +18,7 @@ from adacore.probing.curvature import RunningAverages
 from adacore.probing.labels import check_labels, labels_of
 from adacore.probing.probe import Probe
 from adacore.probing.snapshot import Snapshot
-from adacore.selectors import Full, Random, Selector, with_grain
+from adacore.selectors import Full, HasStrata, Random, Selector, partitioned
 from adacore.training.arguments import check_seed, check_selector, probed
 from adacore.training.ledger import Ledger
 from adacore.training.pace import Pace
@@ -120,7 +120,7 @@ class Reselector:
 
         Args:
             epoch: From 0.
-            forgetting: Forgetting events so far, int64, shape (n,), for selectors that require them.
+            forgetting: ``ForgettingCounts.scores`` so far, int64, shape (n,), for selectors that require them.
 
         Returns:
             The coreset; asking again in the same epoch costs nothing.
@@ -140,8 +140,8 @@ class Reselector:
             snapshot, averages = self._snapshot(phase, forgetting)
         with self.ledger.measure("selecting"):
             warm: dict[str, Selector] = {"full": Full(), "random": Random()}
-            grained = with_grain(warm.get(phase.source, self.selector), labelled=snapshot.strata is not None)
-            coreset = grained.select(snapshot, self.budget, generator=generator)
+            method = partitioned(warm.get(phase.source, self.selector), labelled=snapshot.strata is not None)
+            coreset = method.select(snapshot, self.budget, generator=generator)
         if not len(coreset):
             raise ValueError(f"{self.selector.name} selected nothing: raise the budget or use another selector")
         self.averages = averages
@@ -193,13 +193,14 @@ class Reselector:
         return self._labels
 
     def _wants_labels(self) -> bool:
-        return self.selector.grain == "class"
+        # A selector that orders examples handles classes by itself and gets by without.
+        return self.selector.per == "class" or isinstance(self.selector, HasStrata)
 
     def _find_labels(self, *, read_all: bool) -> NDArray[np.int64] | None:
         return labels_of(self.dataset, criterion=self.probe.criterion, loader=self.probe.loader, read_all=read_all)
 
     def _check_budget(self, labels: NDArray[np.int64]) -> None:
-        if self._wants_labels() and not self.selector.traits.ignores_budget:
+        if self.selector.per == "class" and not self.selector.traits.ignores_budget:
             split_budget(np.unique(labels, return_counts=True)[1], self.budget)
 
     def state_dict(self) -> dict[str, Any]:

@@ -94,7 +94,7 @@ def test_cluster_sizes_weight_the_steps(tmp_path):
     """An example of weight four pulls as four copies would, once weights are scaled to mean one."""
 
     class Chosen:
-        name, grain = "chosen", "whole"
+        name, per = "chosen", "data"
 
         def __init__(self, traits):
             self.traits = traits

@@ -20,7 +20,7 @@ from adacore.probing.curvature import precondition
 from adacore.probing.labels import labels_of
 from adacore.probing.probe import Probe
 from adacore.probing.snapshot import Curvature, Requirements
-from adacore.selectors import Selector, with_grain
+from adacore.selectors import Selector, partitioned
 
 
 @dataclass(frozen=True)
@@ -195,7 +195,7 @@ def describe_examples(
     snapshot = probe.measure(model, dataset, needs, validation=validation, seed=seed, forgetting=forgetting)
     if snapshot.strata is None or snapshot.probabilities is None:
         raise ValueError("the data have no classes: examples are ranked within classes; pass labels=")
-    ranked = with_grain(selector, labelled=True).select(
+    ranked = partitioned(selector, labelled=True).select(
         snapshot, snapshot.n, generator=np.random.default_rng([seed, 0])
     )
     return Examples(

@@ -1,15 +1,31 @@
 """Per class, per batch, whole: wrappers that any selector goes through and none knows of."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.spatial.distance import cdist
 
 from adacore.budget import split_budget
 from adacore.coreset import Coreset
 from adacore.probing.snapshot import Snapshot
-from adacore.selectors import CRAIG, Full, Loss, PerBatch, PerClass, Random, Whole, with_grain
-from adacore.selectors.grains import join
+from adacore.selectors import (
+    CRAIG,
+    Full,
+    GradMatch,
+    KCenter,
+    KMedoids,
+    Loss,
+    PerBatch,
+    PerClass,
+    Random,
+    Redundancy,
+    Whole,
+    partitioned,
+)
+from adacore.selectors.joining import join
 
 
 def rng(seed=0):
@@ -27,20 +43,20 @@ def snapshot_of(labels, seed=0):
 
 
 def test_selectors_are_wrapped_in_their_own_grain():
-    assert with_grain(CRAIG(), labelled=True) == PerClass(CRAIG())
-    assert with_grain(CRAIG(), labelled=False) == CRAIG()
-    assert with_grain(Full(), labelled=True) == Full()
+    assert partitioned(CRAIG(), labelled=True) == PerClass(CRAIG())
+    assert partitioned(CRAIG(), labelled=False) == CRAIG()
+    assert partitioned(Full(), labelled=True) == Full()
     for wrapped in (Whole(CRAIG()), PerBatch(CRAIG()), PerClass(CRAIG())):
-        assert with_grain(wrapped, labelled=True) is wrapped
+        assert partitioned(wrapped, labelled=True) is wrapped
         assert wrapped.name == "craig"
         assert wrapped.requirements() == CRAIG().requirements()
 
 
 def test_a_selector_of_batch_grain_is_wrapped_too():
     class OfBatches(Random):
-        grain = "batch"
+        per = "batch"
 
-    assert isinstance(with_grain(OfBatches(), labelled=True), PerBatch)
+    assert isinstance(partitioned(OfBatches(), labelled=True), PerBatch)
 
 
 @given(st.lists(st.sampled_from([2, 5, -1, 9]), min_size=4, max_size=40), st.integers(4, 40))
@@ -141,7 +157,60 @@ def test_only_methods_with_an_objective_have_one():
         PerClass(Random()).objective(snapshot_of([0, 0]), Coreset(np.array([0]), np.ones(1), 2))
 
 
-def test_statistics_are_summed_where_they_are_numbers():
-    parts = [Coreset(np.array([0]), np.ones(1), 1, statistics={"short": s, "word": w}) for s, w in ((1, "a"), (2, "b"))]
-    joined = join(parts, [np.array([0]), np.array([1])], 2)
-    assert joined.statistics == {"short": 3, "word": ["a", "b"]}
+def parts_with(**statistics):
+    return [
+        Coreset(np.array([0]), np.ones(1), 1, statistics=dict(zip(statistics, values, strict=True)))
+        for values in zip(*statistics.values(), strict=True)
+    ]
+
+
+def test_every_statistic_combines_as_it_is_declared():
+    parts = parts_with(
+        short=(1, 2), radius=(0.5, 0.2), method=("exact", "exact"), ran=("b", "a"), other=(7, 8), same=(7, 7)
+    )
+    declared = {"short": "sum", "radius": "maximum", "method": "same", "ran": "same"}
+    joined = join(parts, [np.array([0]), np.array([1])], 2, declared)
+    # What is not declared is kept only where it can't be wrong.
+    assert joined.statistics == {"short": 3, "radius": 0.5, "method": "exact", "ran": "a and b", "same": 7}
+
+
+@pytest.fixture
+def three_classes():
+    x = rng(3).normal(size=(90, 6)).astype(np.float32)
+    labels = np.arange(90) % 3
+    return Snapshot(90, labels, labels, proxies=x, features=x)
+
+
+def test_the_radius_over_classes_is_the_largest(three_classes):
+    coreset = PerClass(KCenter()).select(three_classes, 12, generator=rng())
+    x, labels = three_classes.proxies.astype(np.float64), three_classes.strata
+    nearest = [cdist(x[labels == c], x[coreset.indices[labels[coreset.indices] == c]]).min(1) for c in range(3)]
+    assert coreset.statistics["radius"] == pytest.approx(np.concatenate(nearest).max())
+
+
+@pytest.mark.parametrize("settings", [{}, {"lam": 0.0}, {"fill": "random"}])
+def test_the_residual_over_classes_is_that_of_the_whole_gradient(three_classes, settings):
+    coreset = PerClass(GradMatch(**settings)).select(three_classes, 12, generator=rng())
+    g = three_classes.proxies.astype(np.float64)
+    left = coreset.weights @ g[coreset.indices] - g.sum(0)
+    assert coreset.statistics["residual"] == pytest.approx(np.linalg.norm(left))
+
+
+def test_the_residual_against_a_validation_set_is_that_of_the_classes_together(three_classes):
+    held_out = three_classes.take(np.arange(30))
+    snapshot = replace(three_classes.take(np.arange(30, 90)), validation=held_out)
+    coreset = PerClass(GradMatch(target="validation")).select(snapshot, 12, generator=rng())
+    g, y = held_out.proxies.astype(np.float64), held_out.strata
+    target = sum((snapshot.strata == c).sum() * g[y == c].mean(0) for c in range(3))
+    left = coreset.weights @ snapshot.proxies.astype(np.float64)[coreset.indices] - target
+    assert coreset.statistics["residual"] == pytest.approx(np.linalg.norm(left))
+
+
+@pytest.mark.parametrize("selector", [CRAIG(), KMedoids(), Redundancy(), Loss(mode="sample"), PerBatch(CRAIG(), 3)])
+def test_no_statistic_is_a_list(three_classes, selector):
+    snapshot = replace(three_classes, losses=np.ones(90, np.float32))
+    statistics = PerClass(selector).select(snapshot, 30, generator=rng()).statistics
+    assert statistics
+    assert not any(isinstance(value, list) for value in statistics.values())
+    if "method" in statistics:
+        assert statistics["method"] == "exact"
