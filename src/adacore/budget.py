@@ -1,5 +1,6 @@
 """How many examples to select, in all and in each class."""
 
+import heapq
 import math
 from numbers import Integral, Real
 
@@ -47,49 +48,72 @@ def resolve_budget(n: int, *, budget: int | None = None, fraction: float | None 
     return max(1, round(float(fraction) * n))
 
 
-def split_budget(counts: NDArray[np.integer], budget: int) -> NDArray[np.int64]:
-    """Share a budget among classes in proportion to their sizes.
+def split_budget(
+    counts: NDArray[np.integer], budget: int, *, available: NDArray[np.integer] | None = None
+) -> NDArray[np.int64]:
+    """Share a budget among strata (classes) in proportion to their sizes.
 
-    Largest remainders, ties to the lower class; at least one for every class that has examples, at most its size; none
-    for a class without any.
+    Largest remainders, ties to the lower stratum; at least one for every stratum that has examples, at most as many as
+    may be selected there; none for a stratum without any.
 
     Args:
-        counts: Examples in each class, shape (classes,).
+        counts: Examples in each stratum, shape (strata,).
         budget: How many to select in all.
+        available: How many may be selected in each stratum, shape (strata,); ``counts`` if None.
 
     Returns:
-        Budget of each class, int64, shape (classes,), summing to ``min(budget, sum(counts))``.
+        Budget of each stratum, int64, shape (strata,), summing to ``min(budget, sum(available))``.
 
     Raises:
-        ValueError: If the budget is below the number of classes that have examples.
+        ValueError: If the budget is below the number of strata in which something may be selected.
 
     Example:
         >>> split_budget(np.array([90, 9, 0, 1]), 10)
         array([8, 1, 0, 1])
+        >>> split_budget(np.array([90, 10]), 10, available=np.array([5, 10]))
+        array([5, 5])
     """
     counts = np.asarray(counts, dtype=np.int64)
-    filled = counts > 0
-    if budget < filled.sum():
+    most = counts if available is None else np.asarray(available, dtype=np.int64)
+    open_ = (counts > 0) & (most > 0)
+    if budget < open_.sum():
         raise ValueError(
-            f"budget={budget} is below the number of classes that have examples, {int(filled.sum())}: "
+            f"budget={budget} is below the number of classes that have examples, {int(open_.sum())}: "
             "every class needs at least one; raise the budget"
         )
-    total = int(counts.sum())
-    budget = min(int(budget), total)
-    exact = [budget * int(count) for count in counts]  # in units of 1 / total, so that no rounding decides a tie
-    shares = np.array([value // total for value in exact], dtype=np.int64)
-    remainders = np.array([value % total for value in exact], dtype=np.int64)
-    short = filled & (shares == 0)
-    shares[short] = 1
-    remainders[short] = -1
-    surplus = budget - int(shares.sum())
-    if surplus > 0:
-        shares[np.argsort(-remainders, kind="stable")[:surplus]] += 1
-    while surplus < 0:
-        # Raising small classes to one overdrew the budget: take from where the share exceeds its due the most.
-        due = np.array(
-            [share * total - value for share, value in zip(shares.tolist(), exact, strict=True)], dtype=object
-        )
-        shares[max(np.flatnonzero(shares > 1), key=lambda c: (due[c], c))] -= 1
-        surplus += 1
+    shares = np.zeros(counts.size, dtype=np.int64)
+    left = min(int(budget), int(most[open_].sum()))
+    while open_.any():
+        some = np.flatnonzero(open_)
+        found = _in_proportion(counts[some].tolist(), left)
+        full = found > most[some]
+        shares[some] = np.minimum(found, most[some])
+        if not full.any():
+            break
+        # What a stratum can't take goes to the others, in proportion again.
+        left -= int(most[some[full]].sum())
+        open_[some[full]] = False
     return shares
+
+
+def _in_proportion(counts: list[int], budget: int) -> NDArray[np.int64]:
+    """Share by largest remainders, at least one each, ``budget`` being at least the number of counts."""
+    total = sum(counts)
+    due = [budget * count for count in counts]  # in units of 1 / total, so that no rounding decides a tie
+    shares = [max(1, value // total) for value in due]
+    raised = [value < total for value in due]
+    surplus = budget - sum(shares)
+    if surplus > 0:
+        by_remainder = sorted((c for c in range(len(due)) if not raised[c]), key=lambda c: (-(due[c] % total), c))
+        for c in by_remainder[:surplus]:
+            shares[c] += 1
+    elif surplus < 0:
+        # Raising small strata to one overdrew the budget: take from where the share exceeds its due the most.
+        over = [(due[c] - share * total, -c) for c, share in enumerate(shares) if share > 1]
+        heapq.heapify(over)
+        for _ in range(-surplus):
+            missing, c = heapq.heappop(over)
+            shares[-c] -= 1
+            if shares[-c] > 1:
+                heapq.heappush(over, (missing + total, c))
+    return np.array(shares, dtype=np.int64)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import tempfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +20,9 @@ if TYPE_CHECKING:
     from torch.utils.data import Dataset, Subset
 
 _COLUMNS = {"indices": "index", "weights": "weight", "gains": "gain"}
-"""Names of the arrays as columns of a table."""
+"""Names of the arrays as columns of a table: those with one entry per selected example."""
 
-Statistic = float | int | str | bool | None | list[Any]
+Statistic = float | int | str | bool | None | list[Any] | dict[str, Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,12 +33,15 @@ class Coreset:
         indices: Positions of the selected examples, int64, shape (k,), unique, in pick order; with classes, class by
             class, ascending.
         weights: gamma of each selected example, float64, shape (k,), finite and >= 0: ``sum_j weights[j] g_j``
-            estimates ``sum_i g_i`` over all examples.
+            estimates ``sum_i g_i`` over all examples (together with ``initial_weights``, where there were any).
         population: Number of examples that were chosen from.
         objective: L(S), eq. (12), summed over classes; None where the method has no such objective.
         gains: ``gains[t] = L(S_{t-1}) - L(S_t)``, float64, shape (k,), nan where S_{t-1} is empty; None as above.
         lower_bound: Lower bound on L of the best subset of the same size; None as above.
-        statistics: What else the method measured: plain values by name, such as the picks it fell short of.
+        statistics: What else the method measured: plain values by name, such as the picks it fell short of; numpy
+            numbers and arrays are turned into plain ones.
+        initial_weights: What the rows that were selected beforehand serve, float64, in the order in which they were
+            given; None if there were none.
 
     Raises:
         ValueError: If the arrays contradict each other or the population.
@@ -54,6 +60,7 @@ class Coreset:
     gains: NDArray[np.float64] | None = None
     lower_bound: float | None = None
     statistics: Mapping[str, Statistic] = field(default_factory=dict)
+    initial_weights: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
         indices = np.asarray(self.indices)
@@ -61,8 +68,10 @@ class Coreset:
             raise TypeError(f"indices have dtype {indices.dtype}: expected whole numbers")
         object.__setattr__(self, "indices", np.ascontiguousarray(indices, dtype=np.int64))
         object.__setattr__(self, "weights", np.ascontiguousarray(self.weights, dtype=np.float64))
-        if self.gains is not None:
-            object.__setattr__(self, "gains", np.ascontiguousarray(self.gains, dtype=np.float64))
+        for name in ("gains", "initial_weights"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, np.ascontiguousarray(getattr(self, name), dtype=np.float64))
+        object.__setattr__(self, "statistics", {str(key): _plain(value) for key, value in self.statistics.items()})
         self._validate()
 
     def _validate(self) -> None:
@@ -79,8 +88,9 @@ class Coreset:
             )
         if np.unique(self.indices).size != k:
             raise ValueError("an index occurs twice: each example may be selected once")
-        if not (np.isfinite(self.weights).all() and (self.weights >= 0).all()):
-            raise ValueError("a weight is negative, nan or infinite: expected finite weights >= 0")
+        for weights in (self.weights, np.empty(0) if self.initial_weights is None else self.initial_weights):
+            if not (np.isfinite(weights).all() and (weights >= 0).all()):
+                raise ValueError("a weight is negative, nan or infinite: expected finite weights >= 0")
 
     def __len__(self) -> int:
         return int(self.indices.size)
@@ -90,7 +100,7 @@ class Coreset:
         """``lower_bound / objective``, in [0, 1]: how near to the best of this size; 1 if the objective is 0."""
         if self.objective is None or self.lower_bound is None:
             return None
-        return 1.0 if self.objective == 0 else self.lower_bound / self.objective
+        return 1.0 if self.objective == 0 else min(1.0, self.lower_bound / self.objective)
 
     def to_torch(self, device: torch.device | str = "cpu") -> tuple[torch.Tensor, torch.Tensor]:
         """Copy indices (int64) and weights (float32) to a device.
@@ -136,7 +146,10 @@ class Coreset:
         return {
             "indices": torch.from_numpy(self.indices.copy()),
             "weights": torch.from_numpy(self.weights.copy()),
-            "gains": None if self.gains is None else torch.from_numpy(self.gains.copy()),
+            **{
+                name: None if array is None else torch.from_numpy(array.copy())
+                for name, array in (("gains", self.gains), ("initial_weights", self.initial_weights))
+            },
             **self._plain(),
         }
 
@@ -146,7 +159,10 @@ class Coreset:
         return cls(
             indices=state["indices"].numpy().copy(),
             weights=state["weights"].numpy().copy(),
-            gains=None if state["gains"] is None else state["gains"].numpy().copy(),
+            **{
+                name: None if state[name] is None else state[name].numpy().copy()
+                for name in ("gains", "initial_weights")
+            },
             population=state["population"],
             objective=state["objective"],
             lower_bound=state["lower_bound"],
@@ -162,8 +178,8 @@ class Coreset:
         }
 
     def _arrays(self) -> dict[str, NDArray[Any]]:
-        arrays: dict[str, NDArray[Any]] = {"indices": self.indices, "weights": self.weights}
-        return arrays if self.gains is None else {**arrays, "gains": self.gains}
+        arrays = {name: getattr(self, name) for name in ("indices", "weights", "gains", "initial_weights")}
+        return {name: array for name, array in arrays.items() if array is not None}
 
     def _checksum(self) -> int:
         content = json.dumps(self._plain(), sort_keys=True).encode()
@@ -175,7 +191,10 @@ class Coreset:
         return json.dumps({**self._plain(), "checksum": self._checksum()})
 
     def save(self, path: str | Path) -> Path:
-        """Write the coreset to a file: ``.npz`` (everything), or ``.parquet`` (a table, and everything).
+        """Write the coreset to a file, ``.npz`` or ``.parquet`` (a table with a row per selected example).
+
+        The file appears whole or not at all: it is written beside its place, synced to the disk, and put there by one
+        rename, so that neither an error nor a full disk harms what was there before.
 
         Args:
             path: Where to; the suffix chooses the format.
@@ -187,17 +206,20 @@ class Coreset:
             ValueError: If the suffix is neither.
         """
         path = Path(path)
-        if path.suffix == ".npz":
-            with path.open("wb") as file:
-                np.savez(file, allow_pickle=False, metadata=np.array(self._metadata()), **self._arrays())
-        elif path.suffix == ".parquet":
-            import pyarrow as pa
-            import pyarrow.parquet as pq
-
-            columns = {_COLUMNS[name]: array for name, array in self._arrays().items()}
-            pq.write_table(pa.table(columns).replace_schema_metadata({"adacore": self._metadata()}), path)
-        else:
+        if path.suffix not in {".npz", ".parquet"}:
             raise ValueError(f"{path} ends in {path.suffix!r}: a coreset is saved as .npz or .parquet")
+        metadata, arrays = self._metadata(), self._arrays()
+        with _replacing(path) as file:
+            if path.suffix == ".npz":
+                np.savez(file, allow_pickle=False, metadata=np.array(metadata), **arrays)
+            else:
+                import pyarrow as pa  # half a second, for this format alone
+                import pyarrow.parquet as pq
+
+                columns = {column: arrays.pop(name) for name, column in _COLUMNS.items() if name in arrays}
+                others = {name: json.dumps(array.tolist()) for name, array in arrays.items()}
+                table = pa.table(columns).replace_schema_metadata({"adacore": metadata, **others})
+                pq.write_table(table, file)
         return path
 
     @classmethod
@@ -222,12 +244,49 @@ class Coreset:
         try:
             arrays, plain = _read_npz(path) if path.suffix == ".npz" else _read_parquet(path)
             checksum = plain.pop("checksum", None)
-            coreset = cls(arrays["indices"], arrays["weights"], gains=arrays.get("gains"), **plain)
+            coreset = cls(**{**plain, **arrays})
             if checksum not in (None, coreset._checksum()):
                 raise ValueError("the checksum differs")
         except Exception as error:  # of a corrupt file, zipfile and pyarrow raise almost anything
             raise ValueError(f"{path} is not a readable coreset ({error}): save it again with Coreset.save") from error
         return coreset
+
+
+def _plain(value: Any) -> Statistic:
+    """Turn numpy's and torch's numbers and arrays into plain values, which JSON and ``weights_only`` loading take."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if not (value is None or isinstance(value, bool | int | float | str | list)):
+        raise TypeError(f"a statistic is {value!r}: expected numbers, texts, truth values, None, or lists of them")
+    plain: Statistic = value
+    return plain
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[BinaryIO]:
+    """Open a file that takes the place of ``path`` once it is written and synced, and vanishes on an error."""
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        mode = path.stat().st_mode if path.exists() else 0o666 & ~_umask()
+        Path(name).chmod(mode)  # mkstemp's files are the owner's alone
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 def _read_npz(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
@@ -240,5 +299,8 @@ def _read_parquet(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
     import pyarrow.parquet as pq
 
     table = pq.read_table(path)
+    metadata = table.schema.metadata
     arrays = {name: table[column].to_numpy() for name, column in _COLUMNS.items() if column in table.column_names}
-    return arrays, json.loads(table.schema.metadata[b"adacore"])
+    if b"initial_weights" in metadata:
+        arrays["initial_weights"] = np.array(json.loads(metadata[b"initial_weights"]), dtype=np.float64)
+    return arrays, json.loads(metadata[b"adacore"])

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from adacore.facility import dense, lanes
-from adacore.facility.greedy import Greedy
-from adacore.facility.points import check_points
+from adacore.facility import simd
+from adacore.facility.greedy import TreeGreedy
+from adacore.facility.problem import check_problem
 from adacore.facility.tree import principal_axes
 from adacore.facility.workers import Workers
 
@@ -43,23 +43,23 @@ def draw(kind: str, n: int, d: int, seed: int) -> NDArray[np.float64]:
 def test_a_gain_is_within_its_error(kind: str, d: int, n: int, picks: int, massive: bool, seed: int) -> None:
     masses = np.random.default_rng(seed).random(n) if massive else None
     with Workers(1) as workers:
-        greedy = Greedy(check_points(draw(kind, n, d, seed), masses), workers)
-        greedy._sparse_at = np.inf
+        problem = check_problem(draw(kind, n, d, seed), weights=masses).in_own_units()
+        greedy = TreeGreedy(problem, workers)
+        greedy.decision.pay = lambda candidates, count, limit: False  # type: ignore[method-assign]
         greedy.extend(picks)
-        gains, errors = greedy._bounds(np.arange(n))
-    tree = greedy.tree
-    rows = tree.exact.transpose(0, 2, 1).reshape(-1, d)[:n]
+        evaluation = greedy.evaluation
+        gains, errors = evaluation.bounds(np.arange(n))
+        exact = evaluation.exact_gains(np.arange(n))
+    rows = problem.scaled(evaluation.tree.order)
     distances = np.sqrt(((rows[:, None] - rows[None]) ** 2).sum(axis=-1))
-    true = np.maximum(0, greedy.minima[:n] - distances) @ greedy.masses[:n]
+    true = np.maximum(0, evaluation.minima[:n] - distances) @ evaluation.weights[:n]
     assert (np.abs(gains - true) <= errors + 1e-13 * true.max(initial=0)).all()
-    exact = np.empty(n)
-    dense.exact_gains(tree, greedy.cover, np.arange(n), 0, n, exact)
     np.testing.assert_allclose(exact, true, rtol=1e-11, atol=1e-13 * max(1e-300, true.max(initial=0)))
 
 
 def test_turning_leaves_distances_alone() -> None:
     x = draw("few directions", 300, 11, 0)
-    axes = principal_axes(x)
+    axes = principal_axes(check_problem(x), np.arange(300))
     assert axes is not None
     np.testing.assert_allclose(axes.T @ axes, np.eye(11), atol=1e-14)
     variances = ((x - x.mean(axis=0)) @ axes).var(axis=0)
@@ -68,33 +68,34 @@ def test_turning_leaves_distances_alone() -> None:
 
 @pytest.mark.parametrize("shape", [(300, 3), (15, 11)])
 def test_few_dimensions_or_points_are_not_turned(shape: tuple[int, int]) -> None:
-    assert principal_axes(np.random.default_rng(0).normal(size=shape)) is None
+    x = np.random.default_rng(0).normal(size=shape)
+    assert principal_axes(check_problem(x), np.arange(len(x))) is None
 
 
 @numba.njit
 def all_lanes(coarse, x, minima, later, limits):  # type: ignore[no-untyped-def]
     squares, halves = np.empty((4, 32), np.float32), np.empty((4, 32), np.float32)
     gains, bits, lowest = np.zeros((4, 32), np.float32), np.empty(4, np.uint32), np.empty(4, np.int64)
-    lanes.write_squares(coarse, 1, x, 0, 0, coarse.shape[1], squares)
+    simd.write_squares(coarse, 1, x, 0, 0, coarse.shape[1], squares)
     for a in range(4):
-        lanes.write_square(coarse, 1, x, a, 0, 2, halves)
-        lanes.add_squares(coarse, 1, x, a, 2, coarse.shape[1], halves)
-        lanes.add_gains(minima, later, 1, squares, a, gains)
-        bits[a] = lanes.lanes_below(squares, a, limits)
-        lowest[a] = lanes.lowest_lane(bits[a]) if bits[a] != 0 else -1
+        simd.write_square(coarse, 1, x, a, 0, 2, halves)
+        simd.add_squares(coarse, 1, x, a, 2, coarse.shape[1], halves)
+        simd.add_gains(minima, later, 1, squares, a, gains)
+        bits[a] = simd.lanes_below(squares, a, limits)
+        lowest[a] = simd.lowest_lane(bits[a]) if bits[a] != 0 else -1
     return squares, halves, gains, bits, lowest
 
 
 def test_lanes_compute_what_they_say() -> None:
     rng = np.random.default_rng(0)
     coarse, x = rng.normal(size=(3, 5, 32)).astype(np.float32), rng.normal(size=(4, 5)).astype(np.float32)
-    minima, masses = rng.random((3, 32), np.float32) * 4, rng.random((3, 32), np.float32)
+    minima, weights = rng.random((3, 32), np.float32) * 4, rng.random((3, 32), np.float32)
     limits = rng.random(32, np.float32) * 8
-    squares, halves, gains, bits, lowest = all_lanes(coarse, x, minima, masses, limits)
+    squares, halves, gains, bits, lowest = all_lanes(coarse, x, minima, weights, limits)
     true = ((coarse[1][None].astype(np.float64) - x[:, :, None]) ** 2).sum(axis=1)
     np.testing.assert_allclose(squares, true, rtol=1e-6)
     np.testing.assert_allclose(halves, true, rtol=1e-6)
-    np.testing.assert_allclose(gains, masses[1] * np.maximum(0, minima[1] - np.sqrt(true)), atol=1e-6)
+    np.testing.assert_allclose(gains, weights[1] * np.maximum(0, minima[1] - np.sqrt(true)), atol=1e-6)
     below = squares < limits
     assert [[int(b) >> p & 1 for p in range(32)] for b in bits] == below.astype(int).tolist()
     assert lowest.tolist() == [int(np.flatnonzero(row)[0]) if row.any() else -1 for row in below]

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 import adacore.facility.threads
 from adacore.facility import facility_location
-from adacore.facility import greedy as engine
 
 TIE = 1e-12
 
@@ -119,7 +118,7 @@ def test_masses_equal_duplicated_points(problem, seed):
 @pytest.mark.parametrize("capacity", [None, 30_000], ids=["lists early", "lists late"])
 def test_larger_problems_of_many_kinds(make, capacity, monkeypatch):
     if capacity is not None:
-        monkeypatch.setattr(engine.Greedy, "_capacity", lambda self: capacity)
+        monkeypatch.setattr("adacore.facility.listing.list_capacity", lambda clients, candidates: capacity)
     x = make(np.random.default_rng(3))
     assert_naive(x, len(x) // 8)
 
@@ -127,20 +126,20 @@ def test_larger_problems_of_many_kinds(make, capacity, monkeypatch):
 def test_without_lists_the_answer_is_the_same(monkeypatch):
     x = softmax_gradients(1200, 10, 4)
     with_lists = facility_location(x, budget=200)
-    monkeypatch.setattr(engine.Greedy, "_lists_pay", lambda self, limit: False)
+    monkeypatch.setattr("adacore.facility.listing.ListDecision.pay", lambda self, candidates, count, limit: False)
     without = facility_location(x, budget=200)
     assert with_lists.indices.tolist() == without.indices.tolist()
     np.testing.assert_allclose(with_lists.gains, without.gains, rtol=1e-10)
 
 
 @pytest.mark.parametrize("threads", [2, 3, 7])
-def test_the_number_of_threads_changes_nothing(threads, monkeypatch):
+def test_the_number_of_threads_changes_nothing(threads):
     x = softmax_gradients(4000, 10, 5)
     labels = np.random.default_rng(0).integers(0, 5, 4000)
     answers = []
     for count in (1, threads):
-        monkeypatch.setattr("adacore.facility.selection.thread_count", lambda count=count: count)
-        answers += [facility_location(x, budget=300), facility_location(x, budget=300, labels=labels)]
+        answers += [facility_location(x, budget=300, threads=count)]
+        answers += [facility_location(x, budget=300, labels=labels, threads=count)]
     for one, many in zip(answers[:2], answers[2:], strict=True):
         assert one.indices.tolist() == many.indices.tolist()
         assert one.objective == many.objective

@@ -6,17 +6,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adacore.facility import medoid
-from adacore.facility.points import check_points
+from adacore.facility.problem import check_problem
 from adacore.facility.tree import build_tree
 
 
 def bounds_and_sums(x, masses=None):
     """Bounds, and sums of masses times distances in float64, both in the order of the tree."""
-    points = check_points(x, masses)
-    tree = build_tree(points)
-    lower = np.empty(points.n)
-    medoid.sum_bounds(tree, medoid.measure_moments(tree), 0, points.n, lower)
-    rows, weights = points.rows[tree.order], points.masses[tree.order]
+    problem = check_problem(x, weights=masses).in_own_units()
+    tree, n = build_tree(problem), problem.clients.size
+    lower = np.empty(n)
+    medoid.sum_bounds(tree, medoid.measure_moments(tree), np.arange(n), 0, n, lower)
+    rows, weights = problem.scaled(tree.order), problem.weights[tree.order]
     sums = np.array([weights @ np.sqrt(((rows - row) ** 2).sum(axis=1)) for row in rows])
     return lower, sums
 

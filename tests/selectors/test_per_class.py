@@ -10,6 +10,7 @@ from scipy.spatial.distance import cdist
 
 from adacore.budget import split_budget
 from adacore.coreset import Coreset
+from adacore.facility.strata import join
 from adacore.probing.snapshot import Snapshot
 from adacore.selectors import (
     CRAIG,
@@ -25,7 +26,6 @@ from adacore.selectors import (
     Whole,
     partitioned,
 )
-from adacore.selectors.joining import join
 
 
 def rng(seed=0):

@@ -1,4 +1,4 @@
-"""Exact greedy facility location on one set of points: the state, and how it goes on."""
+"""Exact greedy facility location by bounds on a tree of rows: lazy, and able to go on where it stopped."""
 
 from __future__ import annotations
 
@@ -7,69 +7,90 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from adacore.facility import dense, heap, medoid, sparse
-from adacore.facility.cover import add_pick, count_served, new_cover
-from adacore.facility.planning import ENTRIES_PER_POINT, LEAST_ENTRIES, MOST_ENTRIES
-from adacore.facility.points import Points
-from adacore.facility.sparse import TIE
-from adacore.facility.tree import LEAF, build_tree
+from adacore.facility import lists
+from adacore.facility.evaluation import Evaluation
+from adacore.facility.heap import CandidateQueue
+from adacore.facility.listing import ListDecision, write_lists
+from adacore.facility.lists import TIE
+from adacore.facility.problem import Problem
 from adacore.facility.workers import Workers
 
 FIRST_BATCH = 32
-PAIRS_AT_A_TIME = 20_000_000
-SERIAL_PAIRS = 300_000
-SAMPLE = 32
+"""Candidates evaluated at first for a pick, four times as many from batch to batch: enough to share among cores, and
+few where the first suffice."""
+
 PICKS_AT_A_TIME = 512
-OVERHEAD_PAIRS = 300_000
+"""Picks from lists between two looks at whether the selection was interrupted."""
+
+LIST_GAINS_AT_A_TIME = 4096
+"""Lists summed at a time by one thread: some milliseconds."""
 
 Reporter = Callable[[int], None]
 
 
-class Greedy:
+class TreeGreedy:
     """Lazy greedy selection that can be continued.
 
     What decides is a candidate's gain in double precision. Upper bounds on gains, which by submodularity only fall,
-    wait in a heap; those on top are evaluated in single precision with a rigorous error; those which that leaves in
-    question, in double precision. While few points are selected, gains are sums over all distances, without the tiles
-    and leaves that are too far away ("dense"). As soon as it fits in memory and pays, every candidate's list of the
-    points that it would serve is written down, and gains are sums over lists ("sparse").
+    wait in a queue; those on top are evaluated in single precision with a rigorous error (``Evaluation.bounds``); those
+    which that leaves in question, in double precision. While few points are selected, gains are sums over all clients
+    but those too far away. As soon as it fits in memory and pays (``ListDecision``), every candidate's list of the
+    clients that it would serve is written down, and gains are sums over lists.
 
     Args:
-        points: The points.
+        problem: The problem, in its own units.
         workers: Threads to share the work.
         report: Called with the number of picks from time to time.
     """
 
-    def __init__(self, points: Points, workers: Workers, report: Reporter | None = None) -> None:
-        self.tree = build_tree(points)
+    def __init__(self, problem: Problem, workers: Workers, report: Reporter | None = None) -> None:
+        self.problem = problem
         self.workers = workers
         self.report = report or (lambda picks: None)
-        self.n = points.n
-        self.masses = self.tree.masses.reshape(-1)
-        self._masses32 = np.nextafter(self.masses.astype(np.float32), np.float32(np.inf)).reshape(-1, LEAF)
-        self._masses32[self.masses.reshape(-1, LEAF) == 0] = 0
-        self._all = np.arange(self.n)
-        self._far = 2.1 * float(self.tree.tile_norms.max())
-        self.cover = new_cover(self.tree, self._far)
-        self.minima = self.cover.minima.reshape(-1)
-        self.owner = self.cover.owner.reshape(-1)
+        self.evaluation = Evaluation(problem, workers)
+        self.rows = self.evaluation.tree.order
+        self.candidates = np.sort(self.evaluation.tree.positions_of(problem.candidates))
+        self.queue = CandidateQueue(self.rows)
+        self.decision = ListDecision(self.evaluation)
+        self.lists: lists.Lists | None = None
         self.picks: NDArray[np.int64] = np.empty(0, np.int64)
         self.gains: NDArray[np.float64] = np.empty(0)
         self.total = np.inf
         self.exhausted = False
-        self.distances = 0
-        self._keys, self._positions, self._size = np.empty(self.n), np.empty(self.n, np.int64), 0
-        self._lists: sparse.Lists | None = None
         self._sampling = False
-        self._bounds_of = np.full(self.n, np.inf)
-        self._sparse_at = 1.0
-        self._last_cost = 0, 0
-        self._looked_at = float(self.n)
+        self._last_bounds = np.full(self.rows.size, np.inf)
+        for number, position in enumerate(self.evaluation.tree.positions_of(problem.initial)):
+            self.evaluation.select(int(position), number)
+            self.workers.check()
+        self._margin = 0.0
+        if problem.initial.size:
+            self._measure_total()
 
     @property
     def count(self) -> int:
         """Number of picks."""
         return int(self.picks.size)
+
+    @property
+    def selected(self) -> NDArray[np.int64]:
+        """Rows of the picks, int64, in the order of selection."""
+        return self.rows[self.picks]
+
+    @property
+    def distances(self) -> int:
+        """Number of distances evaluated."""
+        return int(self.evaluation.distances)
+
+    def served_weights(self) -> NDArray[np.float64]:
+        """Sum the weights of the clients nearest to each: first the initial rows, then the picks; ties to the earlier.
+
+        Returns:
+            float64, shape (initial rows + picks,).
+        """
+        size = self.problem.initial.size + self.count
+        return np.bincount(self.evaluation.owner, weights=self.evaluation.weights, minlength=size)[:size].astype(
+            np.float64
+        )
 
     def extend(self, limit: int, *, floor: float = 0.0, target: float = -1.0) -> None:
         """Go on selecting.
@@ -77,101 +98,63 @@ class Greedy:
         Args:
             limit: Stop at so many picks.
             floor: Stop before a pick whose gain is at most this.
-            target: Stop once the sum of masses times distances is at most this.
+            target: Stop once L is at most this.
         """
-        if self.count == 0:
-            self._pick_medoid()
-        while self.count < limit and self.total > target and not self.exhausted:
-            if self._lists is None and self._lists_pay(limit):
+        if self.count == 0 and self.total > target and not self.exhausted:
+            if self.problem.initial.size:
+                self.bound_all()
+            else:
+                self._pick_medoid()
+        going = True
+        while going and self.count < limit and self.total > target and not self.exhausted:
+            if self.lists is None and self.decision.pay(self.candidates, self._numbered(), limit):
                 self._write_lists()
-            if self._lists is not None:
-                if self._extend_from_lists(self._lists, min(limit, self.count + PICKS_AT_A_TIME), floor, target):
-                    self._finish(floor)
-                    return
+            if self.lists is not None:
+                going = self._extend_from_lists(self.lists, min(limit, self.count + PICKS_AT_A_TIME), floor, target)
             else:
                 found = self._best(floor)
-                if found is None:
-                    self._finish(floor)
-                    return
-                self.add(*found)
-                if self.total <= target + self._margin:
-                    self.total = float(sparse.sum_minima(self.masses, self.minima))
+                going = found is not None
+                if found is not None:
+                    self._add(*found)
+                    if self.total <= target + self._margin:
+                        self._measure_total()
             self.report(self.count)
             self.workers.check()
-        self._finish(floor)
+        # A running sum gathers rounding: what is compared and reported is summed anew.
+        self._measure_total()
+        spent = not going and floor <= 0
+        self.exhausted = self.exhausted or spent or self.count == self.candidates.size or self.total <= 0
 
-    def _finish(self, floor: float) -> None:
-        """Note whether anything is left to gain, and the total without the rounding of a running sum."""
-        self.total = float(sparse.sum_minima(self.masses, self.minima))
-        self.exhausted = self.exhausted or self.count == self.n or (floor <= 0 and self._size == 0) or self.total <= 0
+    def _numbered(self) -> int:
+        """Count what is selected, initial rows included."""
+        return int(self.problem.initial.size + self.count)
+
+    def _measure_total(self) -> None:
+        self.total = self.evaluation.total()
+        # How far the running total may be off: picks number at most 10^6 or so, each adds 2^-53 of it.
+        self._margin = max(self._margin, 1e-9 * self.total)
+        self.exhausted = self.exhausted or self.total <= 0
 
     def _pick_medoid(self) -> None:
-        lower = np.empty(self.n)
-        tree, moments = self.tree, medoid.measure_moments(self.tree)
-        self._share(lambda a, b: medoid.sum_bounds(tree, moments, a, b, lower), self.n, tree.masses.shape[0])
-        mass = float(self.masses.sum())
-        keys = np.maximum(self._far * mass - lower, 0) * (1 + 1e-11) + 1e-300
-        self._fill(self._all, keys)
+        """Select the candidate with the least sum of distances: bounds from moments leave few to look at."""
+        evaluation = self.evaluation
+        # With every minimum at ``far``, a gain is far W - sum: bounds on sums turn into bounds on gains.
+        most = evaluation.far * float(evaluation.weights.sum()) - evaluation.least_sums(self.candidates)
+        self.queue.fill(self.candidates, np.maximum(most, 0) * (1 + 1e-11) + 1e-300)
         found = self._best(0.0, medoid=True)
-        position = 0 if found is None else found[0]
-        self.add(position, np.nan)
+        # Where all rows are equal, every bound may be 0: then the lowest row is it.
+        self._add(self.candidates[np.argmin(self.rows[self.candidates])] if found is None else found[0], np.nan)
         if not self.exhausted:
             self.bound_all()
 
-    def _fill(self, positions: NDArray[np.int64], keys: NDArray[np.float64]) -> None:
-        useful = keys > 0
-        self._size = int(useful.sum())
-        self._keys[: self._size] = keys[useful]
-        self._positions[: self._size] = positions[useful]
-        heap.heapify(self._keys, self._positions, self.tree.order, self._size)
-
-    def _share(self, work: Callable[[int, int], int], count: int, pairs_each: int) -> None:
-        pairs_each = max(1, pairs_each)
-        if count * pairs_each <= SERIAL_PAIRS:
-            self.distances += work(0, count)
-            return
-        chunk = min(PAIRS_AT_A_TIME // pairs_each, count // (4 * self.workers.threads))
-        chunk = max(dense.GROUP, chunk // dense.GROUP * dense.GROUP)
-        self.distances += self.workers.share(work, count, chunk)
-
-    def _bounds(self, positions: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Evaluate candidates in single precision: gains and errors."""
-        gains, errors = np.empty(positions.size), np.empty(positions.size)
-        tree, cover, masses = self.tree, self.cover, self._masses32
-        before = self.distances
-        self._share(
-            lambda a, b: dense.bound_gains(tree, cover, masses, positions, a, b, gains, errors),
-            positions.size,
-            self.n,
-        )
-        self._looked_at = max(1.0, (self.distances - before) / max(1, positions.size))
-        return gains, errors
-
-    def _exact(self, positions: NDArray[np.int64], *, medoid: bool) -> NDArray[np.float64]:
-        """Evaluate candidates in double precision."""
-        values = np.empty(positions.size)
-        tree, cover = self.tree, self.cover
-        if medoid:
-            self._share(lambda a, b: dense.exact_sums(tree, positions, a, b, values), positions.size, self.n)
-            return values
-        self._share(lambda a, b: dense.exact_gains(tree, cover, positions, a, b, values), positions.size, self.n)
-        return values
-
     def _best(self, floor: float, *, medoid: bool = False) -> tuple[int, float] | None:
         """Find the candidate with the largest gain, ties to the lowest row; None if none gains more than ``floor``."""
-        order, most, low = self.tree.order, FIRST_BATCH, floor
+        most, low = FIRST_BATCH, floor
         tried: list[NDArray[np.int64]] = []
         tried_gains: list[NDArray[np.float64]] = []
         tried_errors: list[NDArray[np.float64]] = []
-        while True:
-            batch = np.empty(min(most, self._size), np.int64)
-            count, self._size = heap.pop_batch(
-                self._keys, self._positions, order, self._size, low * (1 - TIE), batch.size, batch
-            )
-            if count == 0:
-                break
-            batch = np.sort(batch[:count])
-            gains, errors = self._bounds(batch)
+        while (batch := self.queue.pop(low * (1 - TIE), most)).size:
+            gains, errors = self.evaluation.bounds(batch)
             low = max(low, float((gains - errors).max()))
             tried.append(batch)
             tried_gains.append(gains)
@@ -181,164 +164,109 @@ class Greedy:
             return None
         positions = np.concatenate(tried)
         upper = np.concatenate(tried_gains) + np.concatenate(tried_errors)
+        # Whoever is below the best lower bound can't win or tie; the rest is decided in double precision.
         contenders = np.flatnonzero(upper >= low * (1 - TIE))
-        values = self._exact(positions[contenders], medoid=medoid)
         if medoid:
+            values = self.evaluation.exact_sums(positions[contenders])
             ties = np.flatnonzero(values <= values.min() * (1 + TIE))
             upper[contenders] = np.inf
         else:
+            values = self.evaluation.exact_gains(positions[contenders])
             upper[contenders] = values
             best = float(values.max(initial=0.0))
             ties = np.flatnonzero(values >= best * (1 - TIE)) if best > floor else np.empty(0, np.int64)
-        winner = -1
-        if ties.size:
-            at = ties[np.argmin(order[positions[contenders[ties]]])]
-            winner = contenders[at]
-        rest = np.arange(positions.size) != winner
-        self._size = heap.push_batch(
-            self._keys, self._positions, order, self._size, upper[rest], positions[rest], int(rest.sum())
-        )
-        return (int(positions[winner]), float(values[at])) if ties.size else None
+        if not ties.size:
+            self.queue.push(positions, upper)
+            return None
+        at = ties[np.argmin(self.rows[positions[contenders[ties]]])]
+        rest = np.arange(positions.size) != contenders[at]
+        self.queue.push(positions[rest], upper[rest])
+        return int(positions[contenders[at]]), float(values[at])
 
-    def add(self, position: int, gain: float | None) -> None:
-        """Select a point.
-
-        Args:
-            position: Which.
-            gain: What it gains, nan for the first; measured if None.
-        """
-        distances, gained = add_pick(self.tree, self.cover, position, self.count)
-        self.distances += distances
-        first = self.count == 0
+    def _add(self, position: int, gain: float | None) -> None:
+        """Select a point: its gain is nan for a medoid, and measured if None."""
+        gained = self.evaluation.select(int(position), self._numbered())
+        first = self.count == 0 and not self.problem.initial.size
         self.picks = np.append(self.picks, position)
         self.gains = np.append(self.gains, (np.nan if first else gained) if gain is None else gain)
         if first:
-            self.total = self._first_total = float(sparse.sum_minima(self.masses, self.minima))
-            self._margin = 1e-9 * self._first_total
-            self.exhausted = self.total <= 0
+            self._measure_total()
         else:
             self.total -= self.gains[-1]
 
-    def restart(self, picks: NDArray[np.int64]) -> None:
-        """Select points that were chosen elsewhere, before any other.
+    def select_rows(self, rows: NDArray[np.int64]) -> None:
+        """Select rows that were chosen elsewhere, before any other; ``bound_all`` before going on from there.
 
         Args:
-            picks: Their positions, in order.
+            rows: Which, in order.
         """
-        for position in picks:
-            self.add(int(position), None)
+        for position in self.evaluation.tree.positions_of(rows):
+            self._add(int(position), None)
             self.workers.check()
-        self.total = float(sparse.sum_minima(self.masses, self.minima))
+        self._measure_total()
 
     def bound_all(self) -> None:
         """Evaluate all candidates anew."""
-        others = np.setdiff1d(self._all, self.picks)
-        gains, errors = self._bounds(others)
-        self._fill(others, gains + errors)
+        others = np.setdiff1d(self.candidates, self.picks, assume_unique=True)
+        gains, errors = self.evaluation.bounds(others)
+        self.queue.fill(others, gains + errors)
 
     def largest_bound(self) -> float:
         """Return an upper bound on what the next pick gains."""
-        return float(self._keys[0]) if self._size else 0.0
+        return self.queue.largest()
 
-    def extend_among(self, positions: NDArray[np.int64]) -> int | None:
+    def extend_among(self, rows: NDArray[np.int64]) -> int | None:
         """Select the best of some candidates, ties to the lowest row.
 
         Args:
-            positions: The candidates.
+            rows: The candidates.
 
         Returns:
-            The position selected, or None if none of them gains anything.
+            The row selected, or None if none of them gains anything.
         """
         self._sampling = True
-        self._fill(positions, self._bounds_of[positions])
-        found = self._best(0.0, medoid=self.count == 0)
-        if self.count > 0:
-            self._bounds_of[self._positions[: self._size]] = self._keys[: self._size]
+        positions = self.evaluation.tree.positions_of(rows)
+        self.queue.fill(positions, self._last_bounds[positions])
+        medoid = self._numbered() == 0
+        found = self._best(0.0, medoid=medoid)
+        if not medoid:
+            left, bounds = self.queue.entries()
+            self._last_bounds[left] = bounds
         if found is None:
             return None
-        self.add(found[0], np.nan if self.count == 0 else found[1])
-        return found[0]
-
-    def _capacity(self) -> int:
-        return min(max(ENTRIES_PER_POINT * self.n, LEAST_ENTRIES), MOST_ENTRIES, self.n * self.n // 40)
-
-    def _lists_pay(self, limit: int) -> bool:
-        """Whether writing the lists fits in memory and costs less than going on without is likely to."""
-        if self.count < self._sparse_at:
-            return False
-        self._sparse_at = max(self.count + 1, 1.3 * self.count)
-        if self.count < 3 or self._cost_of_going_on(limit) < self._cost_of_lists():
-            return False
-        sample = np.linspace(0, self.n - 1, min(SAMPLE, self.n)).astype(np.int64)
-        entries = count_served(self.tree, self.cover, sample) / sample.size * self.n
-        self.distances += sample.size * self.n
-        return bool(1.3 * entries <= self._capacity())
-
-    def _cost_of_going_on(self, limit: int) -> float:
-        """Predict the distances evaluated until the last pick, from those for the picks since the last prediction."""
-        picks, spent = self._last_cost
-        self._last_cost = self.count, self.distances
-        each = (self.distances - spent) / max(1, self.count - picks) + OVERHEAD_PAIRS
-        return each * (limit - self.count)
-
-    def _cost_of_lists(self) -> float:
-        """Predict the distances evaluated for all lists, from the last candidates evaluated."""
-        return self._looked_at * self.n
+        self._add(found[0], np.nan if medoid else found[1])
+        return int(self.rows[found[0]])
 
     def _write_lists(self) -> None:
         """Write every candidate's list, and evaluate all from them."""
-        tree, cover = self.tree, self.cover
-        parts = self.workers.threads
-        # Threads do unequal parts of the work; what is never written to takes up no memory.
-        share = self._capacity() * min(parts, 8) // parts
-        lists = sparse.Lists(
-            np.zeros(self.n, np.int64),
-            np.zeros(self.n, np.int64),
-            np.empty(parts * share, np.int32),
-            np.empty(parts * share),
-        )
-        chunk = max(dense.GROUP, min(256, self.n // (8 * parts) // dense.GROUP * dense.GROUP))
-        ends = [part * share for part in range(parts)]
-        free = list(range(parts))
+        others = np.setdiff1d(self.candidates, self.picks, assume_unique=True)
+        self.lists = write_lists(self.evaluation, others)
+        if self.lists is not None:
+            self.queue.fill(others, self._list_gains(self.lists, others))
 
-        def work(first: int, last: int) -> int:
-            part = free.pop()
-            if ends[part] >= 0:
-                ends[part], evaluated = sparse.list_served(
-                    tree, cover, first, last, ends[part], (part + 1) * share, lists
-                )
-            else:
-                evaluated = 0
-            free.append(part)
-            return int(evaluated)
-
-        self.distances += self.workers.share(work, self.n, chunk)
-        if min(ends) < 0:
-            return
-        self._lists = lists
-        gains = np.empty(self.n)
-        minima, masses = self.minima, self.masses
-        everyone = self._all
+    def _list_gains(self, written: lists.Lists, positions: NDArray[np.int64]) -> NDArray[np.float64]:
+        gains, minima, weights = np.empty(positions.size), self.evaluation.minima, self.evaluation.weights
         self.workers.share(
-            lambda a, b: sparse.list_gains(everyone, a, b, lists, minima, masses, gains),
-            self.n,
-            4096,
+            lambda a, b: lists.list_gains(positions, a, b, written, minima, weights, gains),
+            positions.size,
+            LIST_GAINS_AT_A_TIME,
         )
-        self._fill(everyone, gains)
+        return gains
 
-    def _extend_from_lists(self, lists: sparse.Lists, limit: int, floor: float, target: float) -> bool:
-        """Select from the lists; returns whether to stop."""
-        picks, gains = np.empty(limit, np.int64), np.empty(limit)
-        picks[: self.count], gains[: self.count] = self.picks, self.gains
-        count, self._size, self.total, done = sparse.pick_from_lists(
-            self._keys, self._positions, self.tree.order, self._size, lists, self.minima, self.owner, self.masses,
-            picks, gains, self.count, limit, floor, target, self.total, self._margin,
+    def _extend_from_lists(self, written: lists.Lists, limit: int, floor: float, target: float) -> bool:
+        """Select from the lists; returns whether there may be more."""
+        picks, gains = np.empty(limit - self.count, np.int64), np.empty(limit - self.count)
+        queue, evaluation = self.queue, self.evaluation
+        count, queue.size, self.total, done = lists.pick_from_lists(
+            queue.bounds, queue.positions, self.rows, queue.size, written, evaluation.minima, evaluation.owner,
+            evaluation.weights, picks, gains, self._numbered(), floor, target, self.total, self._margin,
         )  # fmt: skip
-        self.picks, self.gains = picks[:count], gains[:count]
-        return bool(done)
+        self.picks = np.concatenate([self.picks, picks[:count]])
+        self.gains = np.concatenate([self.gains, gains[:count]])
+        return not done
 
-    def refreshed_bounds(self, most: float) -> NDArray[np.float64]:
-        """Bring upper bounds on the gains of what is left up to date.
+    def remaining_bounds(self, most: float) -> NDArray[np.float64]:
+        """Bring upper bounds on the gains of what is left up to date, as far as that is cheap.
 
         Args:
             most: How many distances may be evaluated; from lists, none are.
@@ -346,19 +274,15 @@ class Greedy:
         Returns:
             The bounds, float64, shape (candidates with something to gain,).
         """
-        keys, positions = self._keys[: self._size].copy(), self._positions[: self._size].copy()
         if not self.exhausted and self._sampling:
             self.bound_all()
-            return self._keys[: self._size].copy()
-        if self._lists is not None:
-            minima, masses, lists = self.minima, self.masses, self._lists
-            self.workers.share(
-                lambda a, b: sparse.list_gains(positions, a, b, lists, minima, masses, keys), positions.size, 4096
-            )
-            return keys
-        count = min(int(most / self._looked_at), positions.size)
+            return self.queue.entries()[1]
+        positions, bounds = self.queue.entries()
+        if self.lists is not None:
+            return self._list_gains(self.lists, positions)
+        count = min(int(most / self.evaluation.distances_each), positions.size)
         if count:
-            top = np.argpartition(keys, positions.size - count)[positions.size - count :]
-            gains, errors = self._bounds(positions[top])
-            keys[top] = np.minimum(keys[top], gains + errors)
-        return keys
+            top = np.argpartition(bounds, positions.size - count)[positions.size - count :]
+            gains, errors = self.evaluation.bounds(positions[top])
+            bounds[top] = np.minimum(bounds[top], gains + errors)
+        return bounds

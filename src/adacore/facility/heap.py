@@ -1,8 +1,11 @@
-"""A heap of candidates, the one with the largest bound on top; among equal bounds the lowest row."""
+"""Candidates by their upper bounds: a heap, the largest bound on top; among equal bounds the lowest row."""
 
 from __future__ import annotations
 
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from adacore.facility.compiled import Array, kernel
 
@@ -87,3 +90,48 @@ def push_batch(
         if new_keys[c] > 0.0:
             size = push(keys, positions, rows, size, new_keys[c], new_positions[c])
     return size
+
+
+class CandidateQueue:
+    """Candidates with something to gain, by upper bounds on their gains.
+
+    By submodularity gains only fall as points are selected, so a bound that held once holds for good.
+
+    Args:
+        rows: Number of the row at each position, int64, shape (n,): among equal bounds the lowest comes first.
+    """
+
+    def __init__(self, rows: NDArray[np.int64]) -> None:
+        self.rows = rows
+        self.bounds, self.positions = np.empty(rows.size), np.empty(rows.size, np.int64)
+        self.size = 0
+
+    def fill(self, positions: NDArray[np.int64], bounds: NDArray[np.float64]) -> None:
+        """Start anew with these candidates, but for those that have nothing to gain."""
+        useful = bounds > 0
+        self.size = int(useful.sum())
+        self.bounds[: self.size] = bounds[useful]
+        self.positions[: self.size] = positions[useful]
+        heapify(self.bounds, self.positions, self.rows, self.size)
+
+    def largest(self) -> float:
+        """Return the largest bound; 0 if nobody is left."""
+        return float(self.bounds[0]) if self.size else 0.0
+
+    def pop(self, threshold: float, most: int) -> NDArray[np.int64]:
+        """Remove at most so many of the top candidates, as long as their bounds reach a threshold.
+
+        Returns:
+            Their positions, ascending, so that neighbours are evaluated together.
+        """
+        popped = np.empty(min(most, self.size), np.int64)
+        count, self.size = pop_batch(self.bounds, self.positions, self.rows, self.size, threshold, popped.size, popped)
+        return np.sort(popped[:count])
+
+    def push(self, positions: NDArray[np.int64], bounds: NDArray[np.float64]) -> None:
+        """Put candidates back, but for those that have nothing to gain."""
+        self.size = push_batch(self.bounds, self.positions, self.rows, self.size, bounds, positions, positions.size)
+
+    def entries(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Return copies of positions and bounds, in no order."""
+        return self.positions[: self.size].copy(), self.bounds[: self.size].copy()

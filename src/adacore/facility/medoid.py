@@ -22,7 +22,7 @@ class Moments(NamedTuple):
     quadratic polynomial in x.
 
     Attributes:
-        centers: Mass-weighted centroids, float64, shape (d, tiles).
+        centers: Weighted centroids, float64, shape (d, tiles).
         variances: E|delta|^2, shape (tiles,).
         polynomials: Coefficients of x_k x_l for k <= l, then of x_k, then of 1, shape ((d + 1)(d + 2) / 2, tiles);
             without rows where d exceeds 64.
@@ -57,17 +57,17 @@ def measure_moments(tree: Tree) -> Moments:
     rows = tree.coarse.reshape(tiles, -1, d, tree.coarse.shape[2])
     for t in range(tiles):
         points = rows[t].transpose(0, 2, 1).reshape(TILE, d).astype(np.float64)
-        total = tree.masses[t].sum()
-        masses = tree.masses[t] / total if total > 0 else np.full(TILE, 1 / TILE)
-        center = masses @ points
+        total = tree.weights[t].sum()
+        weights = tree.weights[t] / total if total > 0 else np.full(TILE, 1 / TILE)
+        center = weights @ points
         points -= center
         squares = np.einsum("ik,ik->i", points, points)
         moments.centers[:, t] = center
-        moments.variances[t] = masses @ squares
+        moments.variances[t] = weights @ squares
         squares -= moments.variances[t]
-        skew = (masses * squares) @ points
-        variance = masses @ np.square(squares)
-        weighted = points * np.sqrt(masses)[:, None]
+        skew = (weights * squares) @ points
+        variance = weights @ np.square(squares)
+        weighted = points * np.sqrt(weights)[:, None]
         covariance = weighted.T @ weighted if d <= TILE else weighted @ weighted.T
         moments.norms[:, t] = variance, np.linalg.norm(skew), np.linalg.norm(covariance)
         if few:
@@ -79,7 +79,7 @@ def measure_moments(tree: Tree) -> Moments:
 
 
 @bounding_kernel
-def sum_bounds(tree: Tree, moments: Moments, first: int, last: int, lower: Array) -> Any:
+def sum_bounds(tree: Tree, moments: Moments, positions: Array, first: int, last: int, lower: Array) -> Any:
     """Bound sums of distances from points to all points from below.
 
     For u = |x - x_i|^2 in a tile, by Hoelder's inequality E sqrt(u) >= (E u)^(3/2) / (E u^2)^(1/2), and by Jensen's
@@ -88,7 +88,8 @@ def sum_bounds(tree: Tree, moments: Moments, first: int, last: int, lower: Array
     d, tiles = moments.centers.shape
     polynomials = moments.polynomials
     x, squares, variances = np.empty(d), np.empty(tiles), np.empty(tiles)
-    for j in range(first, last):
+    for c in range(first, last):
+        j = positions[c]
         squares[:] = 0.0
         norm = 0.0
         for k in range(d):
@@ -128,6 +129,6 @@ def sum_bounds(tree: Tree, moments: Moments, first: int, last: int, lower: Array
             spread = mean * mean + variance
             bound = mean * np.sqrt(mean / spread) if spread > 0.0 else 0.0
             bound = max(bound, np.sqrt(max(0.0, squares[t] - loss)))
-            low += tree.tile_masses[t] * max(0.0, bound - 4.0 * ULP * reach)
-        lower[j] = low * (1.0 - 1e-12)
+            low += tree.tile_weights[t] * max(0.0, bound - 4.0 * ULP * reach - tree.tiny)
+        lower[c] = low * (1.0 - 1e-12)
     return (last - first) * tiles

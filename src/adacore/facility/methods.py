@@ -1,28 +1,74 @@
-"""The methods: exact, stochastic and sampled greedy on one set of points."""
+"""The methods: exact, stochastic and sampled greedy on one problem."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
-from adacore.facility.greedy import Greedy
+from adacore.facility.engines import start_greedy
+from adacore.facility.greedy import TreeGreedy
 from adacore.facility.outcome import Outcome, outcome_of
-from adacore.facility.points import Points
+from adacore.facility.problem import Problem
+from adacore.facility.refinement import refined
 from adacore.facility.workers import Workers
 
 LEAST_SAMPLE = 50_000
 SAMPLE_PER_PICK = 20
+"""The sampled method looks at max(50,000, 20 k) rows: with fewer than 20 for each pick, picks fit the sample and not
+what it stands for (L 1.4 % above exact at n = 100,000, k = 1,000; see docs/benchmarks.md)."""
 
 Reporter = Callable[[int], None]
 
 
-def select_exact(points: Points, k: int, workers: Workers, report: Reporter) -> Outcome:
+@dataclass(frozen=True, eq=False)
+class Request:
+    """How to select, checked.
+
+    Attributes:
+        method: ``"exact"``, ``"stochastic"`` or ``"sampled"``.
+        refine: Whether to swap afterwards.
+        epsilon: What the stochastic method gives up of 1 - 1/e, in expectation.
+    """
+
+    method: str
+    refine: bool
+    epsilon: float
+
+
+def select(
+    problem: Problem, k: int, request: Request, generator: np.random.Generator, workers: Workers, report: Reporter
+) -> Outcome:
+    """Select within one problem.
+
+    Args:
+        problem: The problem, in its own units.
+        k: How many.
+        request: How.
+        generator: Source of what is random.
+        workers: Threads.
+        report: Called with the number of picks from time to time.
+
+    Returns:
+        The outcome.
+    """
+    if request.method == "stochastic":
+        outcome = select_stochastic(problem, k, generator, request.epsilon, workers, report)
+    elif request.method == "sampled":
+        outcome = select_sampled(problem, k, generator, workers, report)
+    else:
+        outcome = select_exact(problem, k, workers, report)
+    return refined(problem, outcome, workers) if request.refine else outcome
+
+
+def select_exact(problem: Problem, k: int, workers: Workers, report: Reporter) -> Outcome:
     """Select what naive greedy selects.
 
     Args:
-        points: The points.
+        problem: The problem.
         k: How many.
         workers: Threads.
         report: Called with the number of picks from time to time.
@@ -30,18 +76,18 @@ def select_exact(points: Points, k: int, workers: Workers, report: Reporter) -> 
     Returns:
         The outcome.
     """
-    greedy = Greedy(points, workers, report)
+    greedy = start_greedy(problem, workers, report)
     greedy.extend(k)
     return outcome_of(greedy, "exact")
 
 
 def select_stochastic(
-    points: Points, k: int, generator: np.random.Generator, epsilon: float, workers: Workers, report: Reporter
+    problem: Problem, k: int, generator: np.random.Generator, epsilon: float, workers: Workers, report: Reporter
 ) -> Outcome:
-    """For each pick, look at (n / k) ln(1 / epsilon) random candidates (Mirzasoleiman et al., 2015).
+    """For each pick, look at (c / k) ln(1 / epsilon) random candidates of c (Mirzasoleiman et al., 2015).
 
     Args:
-        points: The points.
+        problem: The problem.
         k: How many.
         generator: Source of the samples.
         epsilon: What is given up of 1 - 1/e, in expectation.
@@ -51,30 +97,26 @@ def select_stochastic(
     Returns:
         The outcome.
     """
-    greedy = Greedy(points, workers, report)
-    size = max(1, math.ceil(points.n / k * math.log(1 / epsilon)))
-    position_of = np.empty(points.n, np.int64)
-    position_of[greedy.tree.order] = np.arange(points.n)
-    left = np.arange(points.n)
+    greedy = TreeGreedy(problem, workers, report)
+    left = problem.candidates
+    size = max(1, math.ceil(left.size / k * math.log(1 / epsilon)))
     while greedy.count < k and left.size and not greedy.exhausted:
         sample = generator.choice(left, min(size, left.size), replace=False)
-        picked = greedy.extend_among(position_of[sample])
-        if picked is None:
-            # None of them gains anything, now or ever: look at others.
-            left = np.setdiff1d(left, sample, assume_unique=True)
-        else:
-            left = left[left != greedy.tree.order[picked]]
+        picked = greedy.extend_among(sample)
+        # Where none of them gains anything, none ever will: look at others.
+        left = np.setdiff1d(left, sample, assume_unique=True) if picked is None else left[left != picked]
         report(greedy.count)
+    greedy.extend(greedy.count)
     return outcome_of(greedy, "stochastic")
 
 
 def select_sampled(
-    points: Points, k: int, generator: np.random.Generator, workers: Workers, report: Reporter
+    problem: Problem, k: int, generator: np.random.Generator, workers: Workers, report: Reporter
 ) -> Outcome:
-    """Run exact greedy on a uniform sample; weigh and evaluate on all points.
+    """Run exact greedy on a uniform sample of clients and candidates; weigh and evaluate on all clients.
 
     Args:
-        points: The points; if there are no more than the sample would hold, exact greedy runs on all.
+        problem: The problem; if there are no more rows than the sample would hold, exact greedy runs on all.
         k: How many.
         generator: Source of the sample.
         workers: Threads.
@@ -84,14 +126,24 @@ def select_sampled(
         The outcome; its lower bound is 0, for the sample bounds nothing.
     """
     size = max(LEAST_SAMPLE, SAMPLE_PER_PICK * k)
-    if size >= points.n:
-        return select_exact(points, k, workers, report)
-    rows = np.sort(generator.choice(points.n, size, replace=False))
-    small = Greedy(points.take(rows), workers, report)
+    if size >= max(problem.clients.size, problem.candidates.size):
+        return select_exact(problem, k, workers, report)
+    clients = _sample(np.flatnonzero(problem.weights > 0), size, generator)
+    drawn = problem.clients[clients]
+    same = np.intersect1d(drawn, problem.candidates, assume_unique=True)
+    # Candidates among the sampled clients, as long as they are enough; others where candidates are few or elsewhere.
+    candidates = same if same.size >= SAMPLE_PER_PICK * k else _sample(problem.candidates, size, generator)
+    small = start_greedy(
+        replace(problem, clients=drawn, weights=problem.weights[clients], candidates=candidates), workers, report
+    )
     small.extend(k)
-    whole = Greedy(points, workers)
-    position_of = np.empty(points.n, np.int64)
-    position_of[whole.tree.order] = np.arange(points.n)
-    whole.restart(position_of[rows[small.tree.order[small.picks]]])
-    whole.distances += small.distances
-    return outcome_of(whole, "sampled", lower_bound=0.0)
+    everyone = TreeGreedy(problem, workers)
+    everyone.select_rows(small.selected)
+    found = outcome_of(everyone, "sampled", lower_bound=0.0)
+    return replace(found, distances=found.distances + small.distances)
+
+
+def _sample(values: NDArray[np.int64], size: int, generator: np.random.Generator) -> NDArray[np.int64]:
+    if size >= values.size:
+        return values
+    return np.sort(generator.choice(values, size, replace=False))

@@ -15,6 +15,20 @@ LEAST_ENTRIES, MOST_ENTRIES = 12_000_000, 64_000_000
 ENTRY_BYTES = 12
 
 
+def list_capacity(clients: int, candidates: int) -> int:
+    """Say how many entries the lists of who would be served by whom may have in all.
+
+    Args:
+        clients: How many clients.
+        candidates: How many candidates.
+
+    Returns:
+        200 for each client, at least 12 million (144 MB) and at most 64 million (768 MB); but no more than a fortieth
+        of all pairs, above which lists are hardly shorter than evaluating everything.
+    """
+    return min(max(ENTRIES_PER_POINT * clients, LEAST_ENTRIES), MOST_ENTRIES, clients * candidates // 40)
+
+
 @dataclass(frozen=True)
 class Plan:
     """Predicted cost of one exact selection.

@@ -9,15 +9,16 @@ import numpy as np
 
 from adacore.facility.selection import facility_location
 
-POINTS = 1_500
+ROWS = 1_500
 PICKS = 150
+"""Large enough for the tree and for lists; the few rows of the second problem go to the matrix."""
 
 
 @functools.cache
 def prepare_kernels() -> float:
     """Compile the kernels of exact selection, or load them from disk where an earlier process has compiled them.
 
-    Solves a small problem, once in each process, so that no later selection waits for the compiler.
+    Solves small problems, once in each process, so that no later selection waits for the compiler.
 
     Returns:
         Seconds that it took.
@@ -27,7 +28,8 @@ def prepare_kernels() -> float:
         True
     """
     start = time.perf_counter()
-    x = np.random.default_rng(0).normal(size=(POINTS, 3))
-    facility_location(x, budget=PICKS, refine=True)
-    facility_location(x, budget=2)
+    for dtype in (np.float32, np.float64):
+        x = np.random.default_rng(0).normal(size=(ROWS, 3)).astype(dtype)
+        facility_location(x, budget=PICKS, refine=True)
+        facility_location(x[:100], budget=2)
     return time.perf_counter() - start

@@ -10,28 +10,32 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adacore.facility.planning import plan
-from adacore.facility.points import Points
+from adacore.facility.problem import Problem
 
 LONG = 5.0
 
 
 @contextmanager
 def show_progress(
-    parts: Sequence[Points], budgets: NDArray[np.int64], threads: int, wanted: bool | None
+    parts: Sequence[Problem], budgets: NDArray[np.int64], threads: int, wanted: bool | None
 ) -> Iterator[Callable[[int, int], None]]:
     """Show how many examples are selected, if that is wanted or will take long.
 
     Args:
-        parts: Points of each class.
+        parts: The problem of each stratum.
         budgets: How many to select in each.
         threads: How many threads are used.
         wanted: Whether to show it; if None, where stderr is a terminal and the prediction exceeds 5 s.
 
     Yields:
-        A function of a class and its number of picks.
+        A function of a stratum and its number of picks.
     """
     if wanted is None and sys.stderr.isatty():
-        plans = [plan(part.n, part.rows.shape[1], int(k)) for part, k in zip(parts, budgets, strict=True)]
+        plans = [
+            plan(part.clients.size, part.d, int(min(k, part.clients.size)))
+            for part, k in zip(parts, budgets, strict=True)
+            if k
+        ]
         wanted = sum(p.seconds for p in plans) > LONG
     if not wanted:
         yield lambda c, picks: None

@@ -3,245 +3,275 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from adacore.facility import sparse
 from adacore.facility.compiled import Array, kernel
-from adacore.facility.cover import Cover, measure_reach, new_cover, tile_is_near
-from adacore.facility.dense import exact_distances
-from adacore.facility.greedy import Greedy
+from adacore.facility.distances import distance_to, point
+from adacore.facility.evaluation import Evaluation
+from adacore.facility.minima import Minima, equal_minima, measure_reach, slack_of, tile_is_near, write_limits
 from adacore.facility.outcome import Outcome
-from adacore.facility.points import Points
-from adacore.facility.tree import LEAF, LEAVES, TILE, Tree, point
+from adacore.facility.problem import Problem
+from adacore.facility.simd import lanes_below, lowest_lane, write_square
+from adacore.facility.tree import LEAF, LEAVES, TILE, Tree, coarse_point
 from adacore.facility.workers import Workers
 
 PASSES = 20
+"""Passes over all candidates at most; from greedy's start, five suffice as a rule."""
+
 LEAST_GAIN = 1e-9
+"""Share of L that a swap must gain: rounding alone must not make it go round in circles."""
+
 CANDIDATES_AT_A_TIME = 64
+"""Candidates between two looks at whether the selection was interrupted."""
 
 
-def refined(points: Points, outcome: Outcome, workers: Workers) -> Outcome:
+class Nearest(NamedTuple):
+    """The two selected points nearest to every client.
+
+    A candidate x changes something for client i only if ||x - x_i|| is below the distance to the second nearest: below
+    the nearest it serves i, and in between it is there for i when the nearest goes. ``reach`` prunes by that.
+
+    Attributes:
+        first: Distance to the nearest, float64, shape (positions,).
+        first_of: Its number, int64, shape (positions,).
+        second: Distance to the second nearest, float64, shape (positions,); ``far`` if there is none.
+        second_of: Its number, int64, shape (positions,).
+        reach: The state of minima with ``second`` in place of the nearest.
+    """
+
+    first: NDArray[np.float64]
+    first_of: NDArray[np.int64]
+    second: NDArray[np.float64]
+    second_of: NDArray[np.int64]
+    reach: Minima
+
+
+def refined(problem: Problem, outcome: Outcome, workers: Workers) -> Outcome:
     """Lower L(S) by swaps, each the best one for the candidate at hand, until a whole pass finds none.
 
+    For a candidate x the change of L by adding x and removing selected j is removal[j] - gain(x), corrected for the
+    clients of j that x would serve (Schubert and Rousseeuw 2021). Initial rows stay.
+
     Args:
-        points: The points.
+        problem: The problem.
         outcome: What greedy selected.
         workers: Looked at for interruption; swaps depend on one another and run on one thread.
 
     Returns:
         A selection of the same size with at most the same L; gains are those of its picks in their order.
     """
-    k = outcome.indices.size
-    if k == points.n or outcome.objective <= 0:
+    k, before = outcome.rows.size, problem.initial.size
+    if k == 0 or k == problem.candidates.size or outcome.objective <= 0:
         return outcome
-    run = Greedy(points, workers)
-    tree = run.tree
-    position_of = np.empty(points.n, np.int64)
-    position_of[tree.order] = np.arange(points.n)
-    medoids = position_of[outcome.indices]
-    run.restart(medoids)
-    nearest, owner = run.minima.copy(), run.owner.copy()
-    second, second_owner = np.empty_like(nearest), np.empty_like(owner)
-    reach = new_cover(tree, 0.0)
-    evaluated = find_seconds(
-        tree, reach, medoids, nearest, owner, second, second_owner, np.arange(tree.masses.shape[0])
-    )
-    is_medoid = np.zeros(points.n, np.bool_)
+    run = Evaluation(problem, workers)
+    rows, tree = run.rows, run.tree
+    medoids = tree.positions_of(np.concatenate([problem.initial, outcome.rows]))
+    candidates = np.sort(tree.positions_of(problem.candidates))
+    size = run.weights.size
+    nearest = Nearest(
+        np.full(size, run.far), np.zeros(size, np.int64), np.full(size, run.far), np.zeros(size, np.int64),
+        equal_minima(tree, run.far),
+    )  # fmt: skip
+    evaluated = 0
+    for number, medoid in enumerate(medoids):
+        evaluated += add_medoid(rows, tree, nearest, int(medoid), number)
+        workers.check()
+    is_medoid = np.zeros(size, np.bool_)
     is_medoid[medoids] = True
-    removal = np.empty(k)
-    fill_removal(run.masses, nearest, owner, second, removal)
-    least = LEAST_GAIN * outcome.objective
+    removal = np.empty(medoids.size)
+    fill_removal(run.weights, nearest, before, removal)
     for _ in range(PASSES):
         swaps = 0
-        for first in range(0, points.n, CANDIDATES_AT_A_TIME):
+        for first in range(0, candidates.size, CANDIDATES_AT_A_TIME):
             workers.check()
-            last = min(first + CANDIDATES_AT_A_TIME, points.n)
+            some = candidates[first : first + CANDIDATES_AT_A_TIME]
             done, pairs = swap_some(
-                tree,
-                reach,
-                run.masses,
-                medoids,
-                is_medoid,
-                nearest,
-                owner,
-                second,
-                second_owner,
-                removal,
-                first,
-                last,
-                least,
-            )
+                rows, tree, nearest, run.weights, medoids, is_medoid, before, removal, some,
+                LEAST_GAIN * outcome.objective, run.far,
+            )  # fmt: skip
             swaps += done
             evaluated += pairs
         if swaps == 0:
             break
-    again = Greedy(points, workers)
-    again.restart(medoids)
-    objective = float(sparse.sum_minima(again.masses, again.minima))
-    if not objective < outcome.objective:
+    found = _evaluated(problem, medoids, workers)
+    if not found.objective < outcome.objective:
         return outcome
     return replace(
-        outcome,
-        indices=tree.order[medoids],
-        weights=np.bincount(again.owner, weights=again.masses, minlength=k)[:k].astype(np.float64),
-        gains=again.gains,
-        objective=objective,
-        distances=int(outcome.distances + evaluated + run.distances + again.distances),
+        found,
+        lower_bound=outcome.lower_bound,
+        distances=int(outcome.distances + evaluated + found.distances),
+        method=outcome.method,
+    )
+
+
+def _evaluated(problem: Problem, medoids: NDArray[np.int64], workers: Workers) -> Outcome:
+    """Select these points, initial rows first, and measure weights, gains and L."""
+    again, before = Evaluation(problem, workers), problem.initial.size
+    gains = np.array([again.select(int(medoid), number) for number, medoid in enumerate(medoids)])
+    if before == 0:
+        gains[0] = np.nan
+    served = np.bincount(again.owner, weights=again.weights, minlength=medoids.size)[: medoids.size]
+    return Outcome(
+        rows=again.tree.order[medoids[before:]],
+        weights=served[before:].astype(np.float64),
+        initial_weights=served[:before].astype(np.float64),
+        gains=gains[before:],
+        objective=again.total(),
+        lower_bound=0.0,
+        distances=again.distances,
+        method="",
     )
 
 
 @kernel
-def find_seconds(
-    tree: Tree,
-    reach: Cover,
-    medoids: Array,
-    nearest: Array,
-    owner: Array,
-    second: Array,
-    second_owner: Array,
-    tiles: Array,
-) -> Any:
-    """Find the nearest and second nearest medoid of all points of some tiles. Returns the number of distances."""
-    d = tree.exact.shape[1]
-    x, distances = np.empty(d), np.empty(LEAF)
-    for t in tiles:
-        first = t * TILE
-        for i in range(first, first + TILE):
-            nearest[i], second[i] = np.inf, np.inf
-        for m in range(medoids.size):
-            point(tree, medoids[m], x)
-            for leaf in range(LEAVES):
-                exact_distances(tree.exact, t * LEAVES + leaf, x, distances)
-                for p in range(LEAF):
-                    i = first + leaf * LEAF + p
-                    if distances[p] < nearest[i]:
-                        second[i], second_owner[i] = nearest[i], owner[i]
-                        nearest[i], owner[i] = distances[p], m
-                    elif distances[p] < second[i]:
-                        second[i], second_owner[i] = distances[p], m
-        spread_reach(tree, reach, nearest, second, t)
-    return tiles.size * TILE * medoids.size
+def add_medoid(rows: Array, tree: Tree, nearest: Nearest, medoid: int, number: int) -> Any:
+    """Enter a point among the two nearest of every client. Returns the number of distances."""
+    tiles, d = tree.weights.shape[0], tree.coarse.shape[1]
+    x = np.empty(d)
+    coarse, squares = np.empty((1, d), np.float32), np.empty((1, LEAF), np.float32)
+    limits = np.empty(LEAF, np.float32)
+    point(rows, tree, medoid, x)
+    norm = coarse_point(tree, medoid, coarse, 0)
+    evaluated = 0
+    for t in range(tiles):
+        if not tile_is_near(tree, nearest.reach, t, medoid):
+            continue
+        evaluated += TILE
+        changed, slack = False, slack_of(tree, nearest.reach, t, norm)
+        for block in range(t * LEAVES, (t + 1) * LEAVES):
+            write_limits(nearest.reach, block, slack, limits)
+            write_square(tree.coarse, block, coarse, 0, 0, d, squares)
+            near = lanes_below(squares, 0, limits)
+            while near != 0:
+                p = lowest_lane(near)
+                near &= near - np.uint32(1)
+                i = block * LEAF + p
+                changed |= enter(nearest, i, number, distance_to(rows, tree, x, i))
+        if changed:
+            measure_reach(tree, nearest.reach, t)
+    return evaluated
 
 
 @kernel
-def spread_reach(tree: Tree, reach: Cover, nearest: Array, second: Array, t: int) -> None:
-    """A candidate matters to a point nearer to it than its second nearest medoid."""
-    for p in range(TILE):
-        value = second[t * TILE + p]
-        reach.minima[t, p] = value if np.isfinite(value) else 1e9
-    measure_reach(tree, reach, t)
+def enter(nearest: Nearest, i: int, number: int, distance: float) -> Any:
+    """Enter a selected point at some distance among the two nearest of a client; returns whether that changed them."""
+    if distance < nearest.first[i]:
+        nearest.second[i], nearest.second_of[i] = nearest.first[i], nearest.first_of[i]
+        nearest.first[i], nearest.first_of[i] = distance, number
+    elif distance < nearest.second[i]:
+        nearest.second[i], nearest.second_of[i] = distance, number
+    else:
+        return False
+    nearest.reach.minima[i // TILE, i % TILE] = nearest.second[i]
+    return True
 
 
 @kernel
-def fill_removal(masses: Array, nearest: Array, owner: Array, second: Array, removal: Array) -> None:
-    """Write what the removal of each medoid costs."""
+def fill_removal(weights: Array, nearest: Nearest, before: int, removal: Array) -> None:
+    """Write what the removal of each selected point costs: its clients go to their second nearest."""
     removal[:] = 0.0
-    for i in range(masses.size):
-        if masses[i] > 0.0:
-            removal[owner[i]] += masses[i] * (min(second[i], 1e9) - nearest[i])
+    removal[:before] = np.inf
+    for i in range(weights.size):
+        if weights[i] > 0.0:
+            removal[nearest.first_of[i]] += weights[i] * (nearest.second[i] - nearest.first[i])
 
 
 @kernel
 def swap_some(
+    rows: Array,
     tree: Tree,
-    reach: Cover,
-    masses: Array,
+    nearest: Nearest,
+    weights: Array,
     medoids: Array,
     is_medoid: Array,
-    nearest: Array,
-    owner: Array,
-    second: Array,
-    second_owner: Array,
+    before: int,
     removal: Array,
-    first: int,
-    last: int,
+    candidates: Array,
     least: float,
+    far: float,
 ) -> Any:
-    """Try candidates as medoids, and swap each for the medoid whose loss it makes up for best, if L falls."""
-    d, k, tiles = tree.exact.shape[1], medoids.size, tree.masses.shape[0]
-    x, distances, change = np.empty(d), np.empty(tree.masses.size), np.empty(k)
-    leaf_distances = np.empty(LEAF)
-    near = np.empty(tiles, np.bool_)
+    """Try candidates, and swap each for the selected point whose loss it makes up for best, if L falls by enough."""
+    d, tiles = tree.coarse.shape[1], tree.weights.shape[0]
+    x, distances, change = np.empty(d), np.empty(weights.size), np.empty(medoids.size)
+    served = np.empty(weights.size, np.int64)
+    coarse, squares = np.empty((1, d), np.float32), np.empty((1, LEAF), np.float32)
+    limits = np.empty(LEAF, np.float32)
     swaps, evaluated = 0, 0
-    for c in range(first, last):
+    for c in candidates:
         if is_medoid[c]:
             continue
-        point(tree, c, x)
+        point(rows, tree, c, x)
+        norm = coarse_point(tree, c, coarse, 0)
         change[:] = removal
-        gain = 0.0
+        gain, count = 0.0, 0
         for t in range(tiles):
-            near[t] = tile_is_near(tree, reach, t, c)
-            if not near[t]:
+            if not tile_is_near(tree, nearest.reach, t, c):
                 continue
             evaluated += TILE
-            for leaf in range(LEAVES):
-                exact_distances(tree.exact, t * LEAVES + leaf, x, leaf_distances)
-                for p in range(LEAF):
-                    i = t * TILE + leaf * LEAF + p
-                    distance = leaf_distances[p]
-                    distances[i] = distance
-                    if distance < nearest[i]:
-                        gain += masses[i] * (nearest[i] - distance)
-                        change[owner[i]] -= masses[i] * (min(second[i], 1e9) - nearest[i])
-                    elif distance < second[i]:
-                        change[owner[i]] -= masses[i] * (min(second[i], 1e9) - distance)
+            slack = slack_of(tree, nearest.reach, t, norm)
+            for block in range(t * LEAVES, (t + 1) * LEAVES):
+                write_limits(nearest.reach, block, slack, limits)
+                write_square(tree.coarse, block, coarse, 0, 0, d, squares)
+                near = lanes_below(squares, 0, limits)
+                while near != 0:
+                    p = lowest_lane(near)
+                    near &= near - np.uint32(1)
+                    i = block * LEAF + p
+                    distance = distance_to(rows, tree, x, i)
+                    served[count], distances[count] = i, distance
+                    count += distance < nearest.second[i]
+                    if distance < nearest.first[i]:
+                        gain += weights[i] * (nearest.first[i] - distance)
+                        change[nearest.first_of[i]] -= weights[i] * (nearest.second[i] - nearest.first[i])
+                    elif distance < nearest.second[i]:
+                        change[nearest.first_of[i]] -= weights[i] * (nearest.second[i] - distance)
         out = int(np.argmin(change))
-        if change[out] - gain >= -least:
+        if not change[out] - gain < -least:
             continue
         is_medoid[medoids[out]], is_medoid[c] = False, True
         medoids[out] = c
-        for t in range(tiles):
-            evaluated += replace_in_tile(
-                tree, reach, medoids, nearest, owner, second, second_owner, t, out, near[t], distances
-            )
-        fill_removal(masses, nearest, owner, second, removal)
+        evaluated += replace_medoid(rows, tree, nearest, medoids, out, served[:count], distances[:count], far)
+        fill_removal(weights, nearest, before, removal)
         swaps += 1
     return swaps, evaluated
 
 
 @kernel
-def replace_in_tile(
-    tree: Tree,
-    reach: Cover,
-    medoids: Array,
-    nearest: Array,
-    owner: Array,
-    second: Array,
-    second_owner: Array,
-    t: int,
-    out: int,
-    near: bool,
-    distances: Array,
+def replace_medoid(
+    rows: Array, tree: Tree, nearest: Nearest, medoids: Array, out: int, served: Array, distances: Array, far: float
 ) -> Any:
-    """Bring a tile's nearest and second nearest medoids up to date after one was replaced."""
-    d = tree.exact.shape[1]
-    evaluated, changed = 0, False
-    for i in range(t * TILE, (t + 1) * TILE):
-        distance = distances[i] if near else np.inf
-        if owner[i] == out or second_owner[i] == out:
-            evaluated += medoids.size
-            changed = True
-            nearest[i], second[i] = np.inf, np.inf
-            for m in range(medoids.size):
-                s = 0.0
-                for k in range(d):
-                    y = tree.exact[i // LEAF, k, i % LEAF] - tree.exact[medoids[m] // LEAF, k, medoids[m] % LEAF]
-                    s += y * y
-                s = np.sqrt(s)
-                if s < nearest[i]:
-                    second[i], second_owner[i] = nearest[i], owner[i]
-                    nearest[i], owner[i] = s, m
-                elif s < second[i]:
-                    second[i], second_owner[i] = s, m
-        elif distance < nearest[i]:
-            second[i], second_owner[i] = nearest[i], owner[i]
-            nearest[i], owner[i] = distance, out
-            changed = True
-        elif distance < second[i]:
-            second[i], second_owner[i] = distance, out
-            changed = True
-    if changed:
-        spread_reach(tree, reach, nearest, second, t)
+    """Bring the two nearest up to date after one selected point was replaced. Returns the number of distances.
+
+    Clients that lost one of their two nearest look at all selected points; the others at the new one, as far as it is
+    near (``served`` and ``distances``).
+    """
+    x = np.empty(tree.coarse.shape[1])
+    evaluated = 0
+    changed = np.zeros(tree.weights.shape[0], np.bool_)
+    for c in range(served.size):
+        i = served[c]
+        if nearest.first_of[i] != out and nearest.second_of[i] != out:
+            changed[i // TILE] |= enter(nearest, i, out, distances[c])
+            # What was entered just now must not be taken for the point that left.
+            distances[c] = -1.0
+    fresh = np.zeros(nearest.first.size, np.bool_)
+    for c in range(served.size):
+        fresh[served[c]] |= distances[c] < 0.0
+    for i in range(nearest.first.size):
+        if fresh[i] or tree.weights[i // TILE, i % TILE] == 0.0:
+            continue
+        if nearest.first_of[i] != out and nearest.second_of[i] != out:
+            continue
+        evaluated += medoids.size
+        changed[i // TILE] = True
+        point(rows, tree, i, x)
+        nearest.first[i], nearest.second[i] = far, far
+        for m in range(medoids.size):
+            enter(nearest, i, m, distance_to(rows, tree, x, medoids[m]))
+    for t in range(changed.size):
+        if changed[t]:
+            measure_reach(tree, nearest.reach, t)
     return evaluated

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import time
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from numbers import Real
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from adacore.budget import resolve_budget, split_budget
 from adacore.coreset import Coreset
 from adacore.errors import unknown_name
-from adacore.facility.points import Points, check_labels, check_points
+from adacore.facility.problem import Problem, check_problem
 from adacore.facility.progress import show_progress
-from adacore.facility.threads import thread_count
+from adacore.facility.strata import Combine, Strata, join, partition, run_strata, share_budget, split_problem
+from adacore.facility.threads import check_threads
+from adacore.facility.workers import Workers, open_workers
 
 METHODS = ("exact", "sampled", "stochastic")
+
+STATISTICS: dict[str, Combine] = {"distances": "sum", "method": "same"}
+"""How what a stratum measured combines with the others'."""
 
 
 def facility_location(
@@ -27,83 +34,150 @@ def facility_location(
     fraction: float | None = None,
     tolerance: float | None = None,
     labels: Any = None,
-    method: str = "exact",
-    seed: int | np.random.Generator | None = None,
+    quotas: str | Mapping[Any, int] = "proportional",
     weights: Any = None,
+    initial: Any = None,
+    candidates: Any = None,
+    clients: Any = None,
+    metric: str = "euclidean",
+    method: str = "exact",
     refine: bool = False,
     epsilon: float = 0.1,
+    seed: int | np.random.Generator | None = None,
+    device: Any = None,
+    threads: int | None = None,
     progress: bool | None = None,
 ) -> Coreset:
-    """Choose the examples that stand for all: greedy facility location on Euclidean distances.
+    """Choose the examples that stand for all: greedy facility location.
 
-    Makes L(S) = sum_i w_i min_{j in S} ||x_i - x_j|| small, eq. (12), one example after another: first the medoid, then
-    always what lowers L most. Greedy gains at least 1 - 1/e of what the best S of the same size gains, eq. (13).
-    Memory is O(n d).
+    Makes L(S) = sum_i w_i min_{j in S} d(x_i, x_j) small, eq. (12), one example after another: first the medoid, the
+    example with the least sum of distances, then always the one that lowers L most. With C1 = L of nothing but a
+    phantom as far away as any two rows, greedy's F(S) = C1 - L(S) is at least 1 - 1/e of the best F of the same size
+    (eq. (13); Nemhauser, Wolsey and Fisher 1978). No n x n matrix is made: memory is O(n d).
 
     Args:
-        x: Coordinates, numpy array or torch tensor on any device, real, shape (n, d).
+        x: Rows, shape (n, d): numpy (float16 to float64, integers, memory maps), torch, or scipy sparse. C-contiguous
+            float32 and float64 arrays are read where they lie.
         budget: How many to select, in [1, n].
-        fraction: Share to select, in (0, 1].
-        tolerance: Select until L(S) is at most this, the cover problem (13), in the units of ``x``, at least 0. Greedy
-            needs at most 1 + ln(max_j F({j}) / smallest gain) times as many as the smallest such S (Wolsey 1982).
-        labels: Class of each example, shape (n,): selection within each class, budgets in proportion to the classes'
-            sizes, one tolerance for all classes together.
+        fraction: Share of the rows to select, in (0, 1].
+        tolerance: Select until L(S) is at most this, the cover problem (13), in the units of the distances, at least
+            0. Greedy needs at most 1 + ln(max_j F({j}) / smallest gain) times as many as the smallest such S (Wolsey
+            1982).
+        labels: Stratum (class) of each row, shape (n,): selection within each stratum, one tolerance for all together.
+        quotas: How strata share the budget: ``"proportional"`` to their sizes (at least one each), ``"equal"``, or a
+            number for each label.
+        weights: How much each client counts, shape (n,) (with ``clients``, (m,)), at least 0; one each if None.
+        initial: Rows that are selected already (labelled, say), as positions or a mask: they serve clients and are not
+            returned.
+        candidates: Rows that may be selected, as positions or a mask; all if None.
+        clients: Rows that are to be served in place of those of ``x``, shape (m, d).
+        metric: ``"euclidean"``, or ``"cosine"``: rows are scaled to length one, so that d = sqrt(2 - 2 cos).
         method: ``"exact"`` selects what naive greedy in float64 selects; gains within 1e-12 relative are a tie, which
             the lower index wins. ``"stochastic"`` looks at (n / k) ln(1 / epsilon) random candidates for each pick: in
-            expectation 1 - 1/e - epsilon of the best gain. ``"sampled"`` is exact greedy on a uniform sample of
-            m = max(50,000, 20 k) examples, evaluated on all; for any S fixed beforehand, L and its estimate differ by
-            at most n D sqrt(ln(2 / delta) / (2 m)) with probability 1 - delta, D being the diameter.
-        seed: Seed or generator of what is random, for the latter two.
-        weights: Mass of each example, shape (n,), at least 0; one each if None.
+            expectation 1 - 1/e - epsilon of the best F. ``"sampled"`` is exact greedy on a uniform sample of
+            m = max(50,000, 20 k) rows, evaluated on all; for any S fixed beforehand, L and its estimate differ by at
+            most n D sqrt(ln(2 / delta) / (2 m)) with probability 1 - delta, D being the diameter.
         refine: Afterwards swap selected examples for others as long as that lowers L (FasterPAM's rule).
         epsilon: See ``"stochastic"``.
+        seed: Seed or generator of what is random: ``"stochastic"`` and ``"sampled"``.
+        device: Where to compute, such as ``"cpu"``; where ``x`` is if None.
+        threads: How many threads; those that torch would use if None.
         progress: Whether to show a progress bar on stderr; if None, where it is a terminal and over 5 s are predicted.
 
     Returns:
-        The coreset. Indices in pick order (class by class), weights the masses nearest to each, and ``objective``,
-        ``gains`` and ``lower_bound``; ``statistics`` say how many ``distances`` were evaluated and which ``method``
-        ran. Fewer than asked for are selected where nothing more is to be gained.
+        The coreset: ``indices`` in the order of selection (stratum by stratum), ``weights`` the clients' weight that
+        each serves (what initial rows serve is in ``initial_weights``), ``objective``, ``gains`` and ``lower_bound``;
+        ``statistics`` say which ``method`` ran, how many ``distances`` were evaluated, and in how many ``seconds``.
+        Fewer than asked for are selected where nothing more is to be gained.
 
     Raises:
         ValueError: If a value, shape, size or name is not as described.
         TypeError: If a type is not.
 
     Example:
-        >>> coreset = facility_location(np.array([[0.0], [1.0], [2.0], [9.0], [10.0]]), budget=2)
+        >>> x = np.array([[0.0], [1.0], [2.0], [9.0], [10.0]])
+        >>> coreset = facility_location(x, budget=2)
         >>> coreset.indices, coreset.weights, coreset.objective
         (array([2, 3]), array([3., 2.]), 4.0)
+        >>> more = facility_location(x, budget=1, initial=[2])
+        >>> more.indices, more.weights, more.initial_weights
+        (array([3]), array([2.]), array([3.]))
     """
+    from adacore.facility.methods import Request  # here, for it loads the compiler
+
     if method not in METHODS:
         raise unknown_name("method", method, METHODS)
-    if not (isinstance(epsilon, Real) and 0 < epsilon < 1):
+    if isinstance(epsilon, bool) or not (isinstance(epsilon, Real) and 0 < epsilon < 1):
         raise ValueError(f"epsilon={epsilon!r} is outside (0, 1): pass for example 0.1")
+    start = time.perf_counter()
+    threads = check_threads(threads)
     generator = np.random.default_rng(seed)
-    points = check_points(x, weights)
-    rows = [np.arange(points.n)] if labels is None else check_labels(labels, points.n)
-    counts = np.array([len(members) for members in rows])
-    target = check_tolerance(tolerance, budget, fraction, method)
-    budgets = (
-        counts
-        if target is not None
-        else split_budget(counts, resolve_budget(points.n, budget=budget, fraction=fraction))
+    if clients is not None and labels is not None:
+        raise ValueError("labels= are of the rows of x, and clients= are others: call once for each stratum, with both")
+    problem = check_problem(x, weights=weights, initial=initial, candidates=candidates, clients=clients, metric=metric)
+    n = problem.rows.shape[0] - (0 if clients is None else problem.clients.size)
+    strata = partition(labels, n)
+    target = check_tolerance(tolerance, budget, fraction, quotas, method)
+    parts = split_problem(problem, strata)
+    available = np.array([part.candidates.size for part in parts])
+    budgets = available if target is not None else share_budget(strata, available, quotas, budget, fraction)
+    _check_served(parts, budgets, strata)
+    with show_progress(parts, budgets, threads, progress) as report, open_workers(threads) as workers:
+        request = Request(method, refine, float(epsilon))
+        outcomes = _select(parts, budgets, target, request, generator, workers, report)
+        coresets = [
+            outcome.coreset(part, members) for outcome, part, members in zip(outcomes, parts, strata.rows, strict=True)
+        ]
+    joined = join(coresets, strata.rows, n, STATISTICS)
+    if target is not None and joined.objective is not None and joined.objective > target:
+        warnings.warn(
+            f"tolerance={tolerance} can't be reached: with every candidate selected that helps, L(S) is "
+            f"{joined.objective:.6g}; allow more candidates, or a larger tolerance",
+            stacklevel=2,
+        )
+    return replace(
+        joined,
+        initial_weights=_initial(problem, parts, coresets) if problem.initial.size else None,
+        statistics={**joined.statistics, "seconds": time.perf_counter() - start},
     )
 
-    from adacore.facility.classes import Request, select_in_classes
 
-    request = Request(method, generator, refine, float(epsilon), None if target is None else target / points.scale)
-    parts = [points] if labels is None else [points.take(members) for members in rows]
-    with show_progress(parts, budgets, thread_count(), progress) as report:
-        outcomes = select_in_classes(parts, budgets, request, thread_count(), report)
-    return _join(outcomes, rows, points)
+def _select(
+    parts: Sequence[Problem],
+    budgets: NDArray[np.int64],
+    target: float | None,
+    request: Any,
+    generator: np.random.Generator,
+    workers: Workers,
+    report: Any,
+) -> list[Any]:
+    from adacore.facility.methods import select
+    from adacore.facility.refinement import refined
+    from adacore.facility.tolerance import select_within_tolerance
+
+    if target is not None:
+        found = select_within_tolerance(parts, target, workers, report)
+        return [refined(p, o, workers) for p, o in zip(parts, found, strict=True)] if request.refine else found
+    generators = generator.spawn(len(parts))
+
+    def select_stratum(c: int, mine: Workers) -> Any:
+        return select(parts[c], int(budgets[c]), request, generators[c], mine, lambda picks: report(c, picks))
+
+    # Work grows with the pairs of candidates and clients.
+    work = np.array([float(part.candidates.size) * part.clients.size for part in parts])
+    return run_strata(select_stratum, work, workers)
 
 
-def check_tolerance(tolerance: float | None, budget: int | None, fraction: float | None, method: str) -> float | None:
+def check_tolerance(
+    tolerance: float | None, budget: int | None, fraction: float | None, quotas: Any, method: str
+) -> float | None:
     """Check the tolerance against the other sizes.
 
     Args:
         tolerance: What was passed.
         budget: What was passed.
         fraction: What was passed.
+        quotas: What was passed.
         method: What was passed.
 
     Returns:
@@ -118,6 +192,8 @@ def check_tolerance(tolerance: float | None, budget: int | None, fraction: float
     if budget is not None or fraction is not None:
         other = f"budget={budget!r}" if budget is not None else f"fraction={fraction!r}"
         raise ValueError(f"two sizes given, tolerance={tolerance!r} and {other}: pass one of them")
+    if quotas != "proportional":
+        raise ValueError(f"quotas={quotas!r} share out a budget, and tolerance= has none: pass budget= or fraction=")
     if isinstance(tolerance, bool) or not isinstance(tolerance, Real):
         raise TypeError(f"tolerance={tolerance!r} is not a number: pass a float >= 0")
     if not (math.isfinite(tolerance) and tolerance >= 0):
@@ -127,17 +203,20 @@ def check_tolerance(tolerance: float | None, budget: int | None, fraction: float
     return float(tolerance)
 
 
-def _join(outcomes: Sequence[Any], rows: Sequence[NDArray[np.int64]], points: Points) -> Coreset:
-    methods = {outcome.method for outcome in outcomes}
-    return Coreset(
-        indices=np.concatenate([members[outcome.indices] for members, outcome in zip(rows, outcomes, strict=True)]),
-        weights=np.concatenate([outcome.weights for outcome in outcomes]),
-        population=points.n,
-        objective=sum(outcome.objective for outcome in outcomes) * points.scale,
-        gains=np.concatenate([outcome.gains for outcome in outcomes]) * points.scale,
-        lower_bound=sum(outcome.lower_bound for outcome in outcomes) * points.scale,
-        statistics={
-            "distances": sum(outcome.distances for outcome in outcomes),
-            "method": methods.pop() if len(methods) == 1 else "sampled and exact",
-        },
-    )
+def _check_served(parts: Sequence[Problem], budgets: NDArray[np.int64], strata: Strata) -> None:
+    """Refuse strata in which nothing is selected, before or now: their L would be infinite."""
+    for part, budget, name in zip(parts, budgets, strata.names.tolist(), strict=True):
+        if budget == 0 and not part.initial.size:
+            why = "has no candidate" if not part.candidates.size else "gets none"
+            raise ValueError(
+                f"label {name!r} {why}, and nothing in initial=: nobody would serve it; give it at least one"
+            )
+
+
+def _initial(problem: Problem, parts: Sequence[Problem], coresets: Sequence[Coreset]) -> NDArray[np.float64]:
+    """Put the weights of the initial rows of all strata into the caller's order."""
+    weight_of = np.zeros(problem.rows.shape[0])
+    for part, coreset in zip(parts, coresets, strict=True):
+        if coreset.initial_weights is not None:
+            weight_of[part.initial] = coreset.initial_weights
+    return weight_of[problem.initial]

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
+
+from adacore.facility.workers import Workers, enclosing_workers
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-
-_inside = threading.local()
 
 
 def thread_count() -> int:
@@ -21,13 +19,35 @@ def thread_count() -> int:
         >>> thread_count() >= 1
         True
     """
-    if getattr(_inside, "active", False):
-        return 1
-    import torch
+    outside = enclosing_workers()
+    if outside is not None:
+        return outside.threads
+    import torch  # 1 s, and not needed to import the engine
 
-    return max(
-        1, min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 64, torch.get_num_threads())
-    )
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(cores, torch.get_num_threads()))
+
+
+def check_threads(threads: int | None) -> int:
+    """Check a number of threads.
+
+    Args:
+        threads: What was passed; ``thread_count()`` if None.
+
+    Returns:
+        The number.
+
+    Raises:
+        ValueError: If it is below 1.
+        TypeError: If it is no whole number.
+    """
+    if threads is None:
+        return thread_count()
+    if isinstance(threads, bool) or not isinstance(threads, int):
+        raise TypeError(f"threads={threads!r} is not a whole number: pass an int >= 1, or None for all that torch uses")
+    if threads < 1:
+        raise ValueError(f"threads={threads} is below 1: pass an int >= 1, or None for all that torch uses")
+    return threads
 
 
 def run_in_threads(
@@ -49,13 +69,5 @@ def run_in_threads(
         >>> run_in_threads(abs, [-3, 2])
         [3, 2]
     """
-    work = list(items)
-    threads = min(len(work), thread_count() if threads is None else threads)
-    if threads <= 1:
-        return [function(item) for item in work]
-
-    def enter() -> None:
-        _inside.active = True
-
-    with ThreadPoolExecutor(threads, initializer=enter) as pool:
-        return list(pool.map(function, work))
+    with Workers(thread_count() if threads is None else threads) as workers:
+        return workers.side_by_side(lambda item, _: function(item), list(items))

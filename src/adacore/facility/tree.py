@@ -1,101 +1,145 @@
-"""Points in the order of a ball tree of two levels: tiles of 512 points, each of 16 leaves of 32 points."""
+"""Rows in the order of a ball tree of two levels: tiles of 512 points, each of 16 leaves of 32 points.
+
+A position counts rows in this order. The engine bounds distances in float32, on coordinates that are centred, scaled
+and, from 8 dimensions on, turned into principal axes. Distances that decide are taken in float64 from the rows given.
+
+Why a float32 distance is off by so little. Let u = 2^-24, x and y rows in the engine's units, x' and y' their float32
+coordinates. Rounding each coordinate gives ||x' - x|| <= u ||x'|| (1 + u), so the distance between x' and y' differs
+from that between x and y by at most u (||x'|| + ||y'||) (1 + u). Each of the d differences and squares is rounded once
+or twice and their sum d times: at most (d + 3) u relative to the square, (d / 2 + 2) u relative to its root, and the
+root rounds once more. Squares that underflow, also where a processor flushes subnormal numbers to 0, lose at most
+2^-126 each: sqrt(d) 2^-63 in the distance (``tiny``).
+"""
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from adacore.facility.compiled import Array, kernel
-from adacore.facility.points import Points
+from adacore.facility.problem import Problem
 
 TILE = 512
 LEAF = 32
 LEAVES = TILE // LEAF
+"""A leaf's 32 points are two AVX-512 or four AVX2 registers of float32. A tile's 16 leaves and their centroids stay in
+the second-level cache up to d = 100 (512 d 4 bytes)."""
+
 ULP = 2.0**-24
+"""u, half the distance of neighbouring float32 numbers: the relative error of one rounding."""
+
 TILES_AT_A_TIME = 16
-SAMPLE = 10_000
+"""Tiles that are gathered in float64 at once: 8,192 rows, 6.5 MB at d = 100."""
+
+AXES_SAMPLE = 10_000
+"""Rows from which principal axes are estimated. They only order coordinates, so the estimate need not be good."""
+
+CENTRE_SAMPLE = 1_001
+"""Rows whose coordinatewise median is subtracted. A mean would follow outliers and leave the bulk of the rows with
+large coordinates, hence a large error u ||x'||. Odd, so that equal rows give exactly themselves."""
+
 HALVED = 8
+"""From so many dimensions on, rows are turned into principal axes and distances looked at in two halves: below, the
+second half costs less than asking for it."""
 
 
 class Tree(NamedTuple):
-    """Points grouped so that those near one another lie side by side, coordinate by coordinate within a tile.
+    """Rows grouped so that those near one another lie side by side, coordinate by coordinate within a leaf.
 
-    Positions count the points in this order; the last tile is filled up with copies of mass 0.
+    Clients come first; rows that are only candidates or initial follow with weight 0. The last tile is filled up with
+    copies of the last row, of weight 0.
 
     Attributes:
-        order: Row of the point at each position, int64, shape (n,).
-        exact: Coordinates, leaf by leaf, float64, shape (tiles * 16, d, 32).
-        coarse: Coordinates less their mean, turned into principal axes where there are many, float32, same shape.
-        masses: Mass of each point, float64, shape (tiles, 512).
-        leaf_centers: Mass-weighted centroid of each leaf of ``coarse``, float32, shape (tiles, d, 16).
-        leaf_masses: Mass of each leaf, shape (tiles, 16).
-        leaf_norms: Sum of masses times norms of ``coarse`` in each leaf, shape (tiles, 16).
+        order: Number of the row at each position, int64, shape (n,).
+        factors: What the caller's row is multiplied by, float64, shape (n,).
+        coarse: Coordinates less their median, in principal axes where there are many, float32, shape (tiles * 16, d,
+            32).
+        weights: Weight of each point, float64, shape (tiles, 512).
+        leaf_centers: Weighted centroid of each leaf of ``coarse``, float32, shape (tiles, d, 16).
+        leaf_weights: Weight of each leaf, float64, shape (tiles, 16).
+        leaf_norms: Sum of weights times norms of ``coarse`` in each leaf, float64, shape (tiles, 16).
         leaf_distances: Distance of each point to its leaf's centroid, float32, rounded up, shape (tiles, 512).
-        tile_centers: As above for each tile, float32, shape (d, tiles).
-        tile_masses: Shape (tiles,).
-        tile_distances: Shape (tiles, 512).
+        tile_centers: Weighted centroid of each tile, float32, shape (d, tiles).
+        tile_weights: Weight of each tile, float64, shape (tiles,).
+        tile_distances: Distance of each point to its tile's centroid, float32, rounded up, shape (tiles, 512).
         tile_radii: Largest of ``tile_distances`` in each tile, float32, shape (tiles,).
         tile_norms: Largest norm of ``coarse`` in each tile, float64, shape (tiles,).
+        tiny: By how much underflow may make a float32 distance too small.
     """
 
     order: NDArray[np.int64]
-    exact: NDArray[np.float64]
+    factors: NDArray[np.float64]
     coarse: NDArray[np.float32]
-    masses: NDArray[np.float64]
+    weights: NDArray[np.float64]
     leaf_centers: NDArray[np.float32]
-    leaf_masses: NDArray[np.float64]
+    leaf_weights: NDArray[np.float64]
     leaf_norms: NDArray[np.float64]
     leaf_distances: NDArray[np.float32]
     tile_centers: NDArray[np.float32]
-    tile_masses: NDArray[np.float64]
+    tile_weights: NDArray[np.float64]
     tile_distances: NDArray[np.float32]
     tile_radii: NDArray[np.float32]
     tile_norms: NDArray[np.float64]
+    tiny: float
 
     @property
     def n(self) -> int:
         """Number of points."""
         return int(self.order.size)
 
+    def positions_of(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Find where rows stand.
 
-def build_tree(points: Points) -> Tree:
-    """Group points.
+        Args:
+            rows: Their numbers, int64, all in the tree.
+
+        Returns:
+            Positions, int64, same shape.
+        """
+        by_row = np.argsort(self.order, kind="stable")
+        positions: NDArray[np.int64] = by_row[np.searchsorted(self.order, rows, sorter=by_row)]
+        return positions
+
+
+def build_tree(problem: Problem) -> Tree:
+    """Group the rows of a problem.
 
     Args:
-        points: The points.
+        problem: The problem, in its own units.
 
     Returns:
         The tree.
     """
-    n, d = points.rows.shape
-    order = np.arange(n)
-    sort_into_leaves(points.rows, order)
+    order = problem.members().copy()  # sorted in place below
+    n, d = order.size, problem.d
+    factors = np.ldexp(problem.unit[order], -problem.distance_exponent)
+    served = int((problem.weights > 0).sum())
+    sort_into_leaves(problem.rows, order, factors, 0, served)
+    sort_into_leaves(problem.rows, order, factors, served, n)
     tiles = -(-n // TILE)
-    masses = np.zeros(tiles * TILE)
-    masses[:n] = points.masses[order]
-    exact, coarse = np.empty((tiles * LEAVES, d, LEAF)), np.empty((tiles * LEAVES, d, LEAF), np.float32)
-    mean, axes = points.rows.mean(axis=0), principal_axes(points.rows)
+    weights = np.zeros((tiles, TILE))
+    weights.reshape(-1)[:served] = problem.weights[np.searchsorted(problem.clients, order[:served])]
+    centre, axes = median_row(problem, order), principal_axes(problem, order)
+    coarse = np.empty((tiles * LEAVES, d, LEAF), np.float32)
     for first in range(0, tiles, TILES_AT_A_TIME):
-        # What is left over holds copies of the last point, of mass 0.
         filled = np.minimum(np.arange(first * TILE, min(tiles, first + TILES_AT_A_TIME) * TILE), n - 1)
-        rows = points.rows[order[filled]]
+        rows = problem.scaled(order[filled])
+        rows -= centre
         leaves = slice(first * LEAVES, first * LEAVES + filled.size // LEAF)
-        exact[leaves] = rows.reshape(-1, LEAF, d).transpose(0, 2, 1)
-        rows -= mean
         coarse[leaves] = (rows if axes is None else rows @ axes).reshape(-1, LEAF, d).transpose(0, 2, 1)
-    masses = masses.reshape(tiles, TILE)
     leaf_centers = np.empty((tiles, d, LEAVES), np.float32)
     tile_centers = np.empty((d, tiles), np.float32)
     leaf_stats, tile_stats = np.empty((2, tiles, LEAVES)), np.empty((3, tiles))
     leaf_distances, tile_distances = np.empty((tiles, TILE), np.float32), np.empty((tiles, TILE), np.float32)
-    summarize(coarse, masses, leaf_centers, leaf_stats, leaf_distances, tile_centers, tile_stats, tile_distances)
+    summarize(coarse, weights, leaf_centers, leaf_stats, leaf_distances, tile_centers, tile_stats, tile_distances)
     return Tree(
         order,
-        exact,
+        factors,
         coarse,
-        masses,
+        weights,
         leaf_centers,
         leaf_stats[0],
         leaf_stats[1],
@@ -105,44 +149,63 @@ def build_tree(points: Points) -> Tree:
         tile_distances,
         tile_stats[1].astype(np.float32),
         tile_stats[2],
+        math.sqrt(d) * 2.0**-62,
     )
 
 
-def principal_axes(rows: NDArray[np.float64]) -> NDArray[np.float64] | None:
-    """Find the directions in which points differ most, so that the first few coordinates tell most of a distance.
+def median_row(problem: Problem, order: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Find the coordinatewise median of a sample of rows, in the engine's units.
+
+    Subtracting any row whatever moves all points alike, so its own rounding is of no account.
 
     Args:
-        rows: The points, shape (n, d).
+        problem: The problem.
+        order: Rows to sample from.
 
     Returns:
-        Orthonormal columns, the direction of the largest variance first, shape (d, d); None where turning the points
-        would not pay.
+        float64, shape (d,).
     """
-    n, d = rows.shape
+    sample = order[np.linspace(0, order.size - 1, min(CENTRE_SAMPLE, order.size)).astype(np.int64)]
+    centre: NDArray[np.float64] = np.median(problem.scaled(sample), axis=0)
+    return centre
+
+
+def principal_axes(problem: Problem, order: NDArray[np.int64]) -> NDArray[np.float64] | None:
+    """Find the directions in which rows differ most, so that the first few coordinates tell most of a distance.
+
+    Args:
+        problem: The problem.
+        order: Rows to sample from, shape (n,).
+
+    Returns:
+        Orthonormal columns, the direction of the largest variance first, shape (d, d); None where turning the rows
+        would not pay: in few dimensions, or with so few rows that their axes cost more than they spare.
+    """
+    n, d = order.size, problem.d
     if not HALVED <= d <= n // 2:
         return None
-    sample = rows[:: -(-n // SAMPLE)]
-    sample = sample - sample.mean(axis=0)
+    sample = problem.scaled(order[:: -(-n // AXES_SAMPLE)])
+    sample -= sample.mean(axis=0)
     _, vectors = np.linalg.eigh(sample.T @ sample)
     return np.ascontiguousarray(vectors[:, ::-1])
 
 
 @kernel
-def farthest(rows: Array, order: Array, first: int, last: int, point: Array) -> Any:
-    """Find the row of a range that is farthest from a point."""
+def farthest(rows: Array, order: Array, factors: Array, first: int, last: int, a: int) -> Any:
+    """Find the position in a range whose row is farthest from the row at ``a``."""
     best, where = -1.0, first
     for i in range(first, last):
         s = 0.0
         for k in range(rows.shape[1]):
-            t = rows[order[i], k] - point[k]
+            t = rows[order[i], k] * factors[i] - rows[order[a], k] * factors[a]
             s += t * t
         if s > best:
             best, where = s, i
-    return order[where]
+    return where
 
 
 @kernel
-def partition(keys: Array, order: Array, first: int, last: int, middle: int) -> None:
+def partition(keys: Array, order: Array, factors: Array, first: int, last: int, middle: int) -> None:
     """Quickselect: afterwards no key before ``middle`` exceeds one from it on."""
     low, high = first, last - 1
     while low < high:
@@ -157,6 +220,7 @@ def partition(keys: Array, order: Array, first: int, last: int, middle: int) -> 
             if i <= j:
                 keys[i], keys[j] = keys[j], keys[i]
                 order[i], order[j] = order[j], order[i]
+                factors[i], factors[j] = factors[j], factors[i]
                 i += 1
                 j -= 1
         if middle <= j:
@@ -168,14 +232,18 @@ def partition(keys: Array, order: Array, first: int, last: int, middle: int) -> 
 
 
 @kernel
-def sort_into_leaves(rows: Array, order: Array) -> None:
-    """Halve along the line through two points far apart, again and again, until a leaf is left."""
-    n, d = rows.shape
-    keys = np.empty(n)
+def sort_into_leaves(rows: Array, order: Array, factors: Array, begin: int, end: int) -> None:
+    """Halve a range along the line through two points far apart, again and again, until leaves are left.
+
+    The two points: the one farthest from the first, and the one farthest from that. Cuts fall on multiples of a tile
+    (of a leaf, within a tile) from where the range begins.
+    """
+    d = rows.shape[1]
+    keys = np.empty(end)
     stack = np.empty((128, 2), np.int64)
-    stack[0, 0], stack[0, 1] = 0, n
+    stack[0, 0], stack[0, 1] = begin, end
     depth = 1
-    direction = np.empty(d)
+    origin, direction = np.empty(d), np.empty(d)
     while depth > 0:
         depth -= 1
         first, last = stack[depth, 0], stack[depth, 1]
@@ -186,31 +254,32 @@ def sort_into_leaves(rows: Array, order: Array) -> None:
         middle = first + unit * max(1, (size // 2 + unit // 2) // unit)
         if middle >= last:
             middle = first + unit * ((size - 1) // unit)
-        a = farthest(rows, order, first, last, rows[order[first]])
-        b = farthest(rows, order, first, last, rows[a])
+        a = farthest(rows, order, factors, first, last, first)
+        b = farthest(rows, order, factors, first, last, a)
         for k in range(d):
-            direction[k] = rows[b, k] - rows[a, k]
+            origin[k] = rows[order[a], k] * factors[a]
+            direction[k] = rows[order[b], k] * factors[b] - origin[k]
         for i in range(first, last):
             s = 0.0
             for k in range(d):
-                s += (rows[order[i], k] - rows[a, k]) * direction[k]
+                s += (rows[order[i], k] * factors[i] - origin[k]) * direction[k]
             keys[i] = s
-        partition(keys, order, first, last, middle)
+        partition(keys, order, factors, first, last, middle)
         stack[depth, 0], stack[depth, 1] = first, middle
         stack[depth + 1, 0], stack[depth + 1, 1] = middle, last
         depth += 2
 
 
 @kernel
-def centroid(coarse: Array, masses: Array, t: int, first: int, last: int, center: Array) -> Any:
-    """Write the mass-weighted centroid of some points of a tile; return their mass."""
+def centroid(coarse: Array, weights: Array, t: int, first: int, last: int, center: Array) -> Any:
+    """Write the weighted centroid of some points of a tile; return their weight."""
     total = 0.0
     for p in range(first, last):
-        total += masses[t, p]
+        total += weights[t, p]
     for k in range(center.size):
         s = 0.0
         for p in range(first, last):
-            s += (masses[t, p] if total > 0 else 1.0) * coarse[t * LEAVES + p // LEAF, k, p % LEAF]
+            s += (weights[t, p] if total > 0 else 1.0) * coarse[t * LEAVES + p // LEAF, k, p % LEAF]
         center[k] = s / (total if total > 0 else last - first)
     return total
 
@@ -232,7 +301,7 @@ def spread(coarse: Array, t: int, first: int, last: int, center: Array, distance
 @kernel
 def summarize(
     coarse: Array,
-    masses: Array,
+    weights: Array,
     leaf_centers: Array,
     leaf_stats: Array,
     leaf_distances: Array,
@@ -246,31 +315,24 @@ def summarize(
     for t in range(tiles):
         for leaf in range(LEAVES):
             first = leaf * LEAF
-            mass = centroid(coarse, masses, t, first, first + LEAF, center)
+            weight = centroid(coarse, weights, t, first, first + LEAF, center)
             spread(coarse, t, first, first + LEAF, center, leaf_distances)
             leaf_centers[t, :, leaf] = center
-            leaf_stats[0, t, leaf] = mass
+            leaf_stats[0, t, leaf] = weight
             leaf_stats[1, t, leaf] = 0.0
-        mass = centroid(coarse, masses, t, 0, TILE, center)
+        weight = centroid(coarse, weights, t, 0, TILE, center)
         radius = spread(coarse, t, 0, TILE, center, tile_distances)
         tile_centers[:, t] = center
-        tile_stats[0, t] = mass
+        tile_stats[0, t] = weight
         tile_stats[1, t] = radius
         norm = 0.0
         for p in range(TILE):
             s = 0.0
             for k in range(d):
                 s += np.float64(coarse[t * LEAVES + p // LEAF, k, p % LEAF]) ** 2
-            leaf_stats[1, t, p // LEAF] += masses[t, p] * np.sqrt(s)
+            leaf_stats[1, t, p // LEAF] += weights[t, p] * np.sqrt(s)
             norm = max(norm, s)
         tile_stats[2, t] = np.sqrt(norm)
-
-
-@kernel
-def point(tree: Tree, position: int, out: Array) -> None:
-    """Copy a point's coordinates."""
-    for k in range(out.size):
-        out[k] = tree.exact[position // LEAF, k, position % LEAF]
 
 
 @kernel
@@ -280,14 +342,4 @@ def coarse_point(tree: Tree, position: int, out: Array, row: int) -> Any:
     for k in range(out.shape[1]):
         out[row, k] = tree.coarse[position // LEAF, k, position % LEAF]
         s += np.float64(out[row, k]) ** 2
-    return np.sqrt(s)
-
-
-@kernel
-def distance_to(tree: Tree, x: Array, position: int) -> Any:
-    """Distance in double precision, dimension after dimension."""
-    s = 0.0
-    for k in range(x.size):
-        y = tree.exact[position // LEAF, k, position % LEAF] - x[k]
-        s += y * y
     return np.sqrt(s)

@@ -11,12 +11,15 @@ from typing import TypeVar
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+_enclosing = threading.local()
+
 
 class Workers:
     """Threads that share out ranges of work; the caller's thread is one of them.
 
     Nothing is left running when the block ends, whatever ended it: work comes in small pieces, and between two of them
-    everyone looks whether someone was interrupted.
+    everyone looks whether someone was interrupted. The pool lives for this block only, so that no forked
+    ``DataLoader`` worker inherits threads that do not exist there.
 
     Args:
         threads: How many.
@@ -81,6 +84,8 @@ class Workers:
     def side_by_side(self, function: Callable[[Item, Workers], Result], items: Sequence[Item]) -> list[Result]:
         """Call ``function(item, workers)`` for every item, each on one thread, started in the order given.
 
+        What a function starts by ``open_workers`` runs on its one thread and gives up with the others.
+
         Args:
             function: What to do; its workers are the calling thread alone.
             items: What to do it to; put the largest first.
@@ -88,13 +93,38 @@ class Workers:
         Returns:
             The results, in the order of the items.
         """
-        if self.threads == 1 or len(items) == 1:
+        if self.threads == 1 or len(items) <= 1:
             return [function(item, self) for item in items]
+
+        def run(item: Item) -> Result:
+            alone = _enclosing.workers = Workers(1, self.stop)
+            alone.check()
+            return function(item, alone)
+
         with ThreadPoolExecutor(min(self.threads, len(items))) as pool:
-            futures = [pool.submit(function, item, Workers(1, self.stop)) for item in items]
+            futures = [pool.submit(run, item) for item in items]
             try:
                 return [future.result() for future in futures]
             except BaseException:
                 self.stop.set()
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
+
+
+def open_workers(threads: int) -> Workers:
+    """Make workers, to be used in a ``with`` block.
+
+    Args:
+        threads: How many; inside ``Workers.side_by_side``, one and the same as what runs there.
+
+    Returns:
+        The workers.
+    """
+    outside = enclosing_workers()
+    return Workers(threads) if outside is None else Workers(outside.threads, outside.stop)
+
+
+def enclosing_workers() -> Workers | None:
+    """Return the workers of the ``side_by_side`` that this thread works for, or None."""
+    workers: Workers | None = getattr(_enclosing, "workers", None)
+    return workers

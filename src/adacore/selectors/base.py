@@ -10,13 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adacore.coreset import Coreset
+from adacore.facility.strata import Combine
 from adacore.probing.snapshot import Requirements, Snapshot
 from adacore.selectors.strata import Strata
 
 Per = Literal["class", "batch", "data"]
-Combine = Literal["sum", "maximum", "norm", "same"]
-"""How a statistic of several strata becomes one: the sum, the maximum, the norm of the sum of vectors (those that
-``HasResidual.residual`` returns), or a text that should be the same in all of them."""
 
 Value = TypeVar("Value")
 

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adacore.coreset import Coreset
+from adacore.facility.strata import Combine
 from adacore.probing.snapshot import Requirements, Snapshot
-from adacore.selectors.base import Combine, Traits
+from adacore.selectors.base import Traits
 from adacore.selectors.settings import check_choice, check_flag
 from adacore.selectors.weighting import Weighting, reweight
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -12,10 +10,11 @@ from numpy.typing import NDArray
 
 from adacore.budget import resolve_budget, split_budget
 from adacore.coreset import Coreset
-from adacore.facility.threads import run_in_threads, thread_count
+from adacore.facility.strata import join, partition, run_strata
+from adacore.facility.threads import thread_count
+from adacore.facility.workers import Workers, open_workers
 from adacore.probing.snapshot import Requirements, Snapshot
 from adacore.selectors.base import HasObjective, HasResidual, Per, Selector, Traits
-from adacore.selectors.joining import join
 
 _FEW = 1000
 """Examples below which starting threads takes longer than it saves."""
@@ -97,14 +96,15 @@ class PerClass(Wrapper):
 
         vectors: dict[int, NDArray[np.float64]] = {}
 
-        def select_class(c: int) -> Coreset:
+        def select_class(c: int, _: Workers) -> Coreset:
             part = _take_class(snapshot, rows[c], classes[c])
             coreset = self.selector.select(part, int(budgets[c]), generator=generators[c])
             if isinstance(self.selector, HasResidual):
                 vectors[c] = self.selector.residual(part, coreset)
             return coreset
 
-        parts = _run_classes(select_class, counts)
+        with open_workers(thread_count()) as workers:
+            parts = run_strata(select_class, counts.astype(np.float64), workers, least=_FEW)
         return join(parts, rows, snapshot.n, self.selector.traits.statistics, [vectors[c] for c in sorted(vectors)])
 
     def objective(self, snapshot: Snapshot, coreset: Coreset) -> float:
@@ -138,8 +138,8 @@ def split_classes(snapshot: Snapshot) -> tuple[NDArray[np.int64], list[NDArray[n
     """
     if snapshot.strata is None:
         raise ValueError("selecting per class needs labels: pass labels=, or wrap the selector in Whole()")
-    classes, members, counts = np.unique(snapshot.strata, return_inverse=True, return_counts=True)
-    return classes, np.split(np.argsort(members, kind="stable"), np.cumsum(counts)[:-1])
+    strata = partition(snapshot.strata, snapshot.n)
+    return strata.names, strata.rows
 
 
 def objective_of(selector: Selector, snapshot: Snapshot, coreset: Coreset) -> float:
@@ -164,25 +164,3 @@ def _take_class(snapshot: Snapshot, rows: NDArray[np.int64], label: np.int64) ->
         return part
     same = np.flatnonzero(held_out.strata == label)
     return replace(part, validation=held_out.take(same)) if len(same) else part
-
-
-def _run_classes(select_class: Callable[[int], Coreset], counts: NDArray[np.int64]) -> list[Coreset]:
-    """Run a class that outweighs the others' share on all threads by itself, the rest side by side, largest first."""
-    total, largest_first = counts.sum(), np.argsort(-counts, kind="stable")
-    heavy = (counts * thread_count() > total) | (total < _FEW)
-    alone = [int(c) for c in largest_first if heavy[c]]
-    together = [int(c) for c in largest_first if not heavy[c]]
-    done = {c: select_class(c) for c in alone}
-    with one_blas_thread() if len(together) > 1 else nullcontext():  # each
-        done.update(zip(together, run_in_threads(select_class, together), strict=True))
-    return [done[c] for c in range(len(counts))]
-
-
-def one_blas_thread() -> AbstractContextManager[object]:
-    """Keep BLAS from starting threads of its own in every thread, where its waiting threads would fight for cores."""
-    try:
-        from threadpoolctl import threadpool_limits
-    except ModuleNotFoundError:  # it comes with scikit-learn; without it the result is the same, only slower
-        return nullcontext()
-    limits: AbstractContextManager[object] = threadpool_limits(1, user_api="blas")
-    return limits

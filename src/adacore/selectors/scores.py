@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from adacore.budget import resolve_budget
 from adacore.coreset import Coreset
+from adacore.facility.strata import Combine
 from adacore.probing.snapshot import Requirements, Snapshot
-from adacore.selectors.base import Combine, Per, Traits, needed
+from adacore.selectors.base import Per, Traits, needed
 from adacore.selectors.settings import check_choice, check_number
 from adacore.selectors.weighting import equally_weighted
 

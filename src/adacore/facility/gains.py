@@ -7,14 +7,28 @@ from typing import Any
 import numpy as np
 
 from adacore.facility.compiled import Array, bounding_kernel, inlined, kernel
-from adacore.facility.cover import Cover, slack_of, tile_is_near, write_limits
-from adacore.facility.lanes import add_gains, add_squares, lanes_below, lowest_lane, write_square, write_squares
-from adacore.facility.tree import HALVED, LEAF, LEAVES, TILE, ULP, Tree, coarse_point, distance_to, point
+from adacore.facility.distances import distance_to, point
+from adacore.facility.minima import Minima, slack_of, tile_is_near, write_limits
+from adacore.facility.simd import add_gains, add_squares, lanes_below, lowest_lane, write_square, write_squares
+from adacore.facility.tree import HALVED, LEAF, LEAVES, TILE, ULP, Tree, coarse_point
 
 GROUP = 4
+"""Candidates that share what is loaded of a leaf. Each takes the leaf's 32 sums, two AVX-512 or four AVX2 registers:
+four candidates fill half of the 32, or all of the 16."""
+
 FLUSH = 4
+"""Tiles whose gains are summed in float32 before they go to float64. More make the error bound grow, (FLUSH * LEAVES +
+8) u of the sum; fewer cost time."""
+
 TESTS = 8 * LEAVES
 CHECKS = 2048
+"""Tests of leaves' centroids (and of first halves of dimensions) after which it is asked whether they pay."""
+
+LEAST_WEIGHT = 2.0**-100
+"""Smallest positive weight in float32, where the largest is near 1: the rest is error, LEAST_WEIGHT times a minimum."""
+
+UNDERFLOW = 2.0**-124
+"""What a product and a sum in float32 lose at most to underflow, also where subnormal numbers are flushed to 0."""
 
 
 @inlined
@@ -33,7 +47,7 @@ def center_distances(tree: Tree, candidate: Array, row: int, out: Array) -> None
 
 
 @inlined
-def mark_leaves(tree: Tree, cover: Cover, t: int, candidate: Array, row: int, squares: Array, wanted: Array) -> None:
+def mark_leaves(tree: Tree, state: Minima, t: int, candidate: Array, row: int, squares: Array, wanted: Array) -> None:
     """Mark the leaves of a tile in which a candidate may gain something."""
     d = tree.coarse.shape[1]
     for leaf in range(LEAVES):
@@ -44,7 +58,7 @@ def mark_leaves(tree: Tree, cover: Cover, t: int, candidate: Array, row: int, sq
             x = tree.leaf_centers[t, k, leaf] - c
             squares[0, leaf] += x * x
     for leaf in range(LEAVES):
-        reach = cover.leaf_reach[t, leaf]
+        reach = state.leaf_reach[t, leaf]
         # Without a branch, so that it is vectorized.
         wanted[leaf] |= squares[0, leaf] < reach * reach * np.float32(1.0 + 2.0**-21)
 
@@ -63,23 +77,26 @@ def flush(total: Array, sums: Array) -> None:
 @bounding_kernel
 def bound_gains(
     tree: Tree,
-    cover: Cover,
-    masses: Array,
+    state: Minima,
+    weights: Array,
     positions: Array,
     first: int,
     last: int,
     gains: Array,
     errors: Array,
 ) -> Any:
-    """Evaluate candidates in single precision.
+    """Evaluate candidates in single precision: a gain, and how far from the true one it may be at most.
 
-    Writes for ``positions[first:last]`` a gain and how far from the true one it may be at most. Half of the dimensions
-    come first: where they show that no point of a leaf is nearer to the candidate than to what is selected, whatever
-    the rounding, the rest is spared, and there is no error. Elsewhere the error counts, for every point, the rounding
-    of the coordinates (both norms), of their distance (relative d / 2 + 3; where it exceeds the minimum it counts no
-    more than that), of the minimum and of the sums. Where few leaves are spared, none is tested. Returns the number of
-    distances
-    evaluated.
+    A candidate x gains sum_i w_i max(0, m_i - ||x - x_i||). With u = 2^-24 and the bounds of ``tree``, each term is off
+    by at most w_i times
+    u (||x|| + ||x_i||), the rounding of coordinates; u (d / 2 + 9) m_i, that of the distance, where it is below m_i
+    (elsewhere the term is at most that much above 0), of m_i and of w_i; and what underflows. Summed over a leaf that
+    is W ||x|| + sum w ||x_i|| + (d / 2 + 9) sum w m in units of u. Sums of FLUSH * LEAVES terms add (FLUSH * LEAVES +
+    8) u of themselves.
+
+    Half of the dimensions come first: a partial sum of squares is a lower bound of the whole, and where no client of a
+    leaf is below its limit (m + slack)^2, the rest is spared and there is no error. Where few leaves are spared,
+    none is tested. Writes ``gains`` and ``errors`` of ``positions[first:last]``; returns the number of distances.
     """
     d, tiles = tree.tile_centers.shape
     x = np.empty((GROUP, d), np.float32)
@@ -104,9 +121,9 @@ def bound_gains(
         for t in range(tiles):
             near, whole = False, False
             for a in range(group):
-                if centers[a, t] < cover.tile_reach[t]:
+                if centers[a, t] < state.tile_reach[t]:
                     near = True
-                    if centers[a, t] + tree.tile_radii[t] < cover.tile_floor[t]:
+                    if centers[a, t] + tree.tile_radii[t] < state.tile_floor[t]:
                         whole = True
             if not near:
                 continue
@@ -115,26 +132,30 @@ def bound_gains(
             wanted[:] = whole
             if not whole:
                 for a in range(group):
-                    if centers[a, t] < cover.tile_reach[t]:
-                        mark_leaves(tree, cover, t, x, a, squares, wanted)
+                    if centers[a, t] < state.tile_reach[t]:
+                        mark_leaves(tree, state, t, x, a, squares, wanted)
             count = 0
-            slack = slack_of(tree, cover, t, norm)
+            slack = slack_of(tree, state, t, norm)
             for leaf in range(LEAVES):
                 if not wanted[leaf]:
                     continue
                 block = t * LEAVES + leaf
+                absolute = 2.0 * tree.tiny * tree.leaf_weights[t, leaf] + LEAF * (
+                    LEAST_WEIGHT * state.tile_max[t] + UNDERFLOW
+                )
                 rounding = (
-                    tree.leaf_masses[t, leaf] * norm
+                    tree.leaf_weights[t, leaf] * norm
                     + tree.leaf_norms[t, leaf]
-                    + (0.5 * d + 9.0) * cover.leaf_sums[t, leaf]
+                    + (0.5 * d + 9.0) * state.leaf_sums[t, leaf]
+                    + absolute / ULP
                 )
                 if checked >= CHECKS and 5 * missed < 2 * checked:
                     write_squares(tree.coarse, block, x, 0, 0, d, squares)
                     for a in range(group):
-                        add_gains(cover.coarse, masses, block, squares, a, total)
+                        add_gains(state.coarse, weights, block, squares, a, total)
                         error[a] += rounding
                 else:
-                    write_limits(cover, block, slack, limits)
+                    write_limits(state, block, slack, limits)
                     write_squares(tree.coarse, block, x, 0, 0, half, squares)
                     for a in range(group):
                         if lanes_below(squares, a, limits) == 0:
@@ -142,7 +163,7 @@ def bound_gains(
                             continue
                         add_squares(tree.coarse, block, x, a, half, d, squares)
                         if lanes_below(squares, a, limits) != 0:
-                            add_gains(cover.coarse, masses, block, squares, a, total)
+                            add_gains(state.coarse, weights, block, squares, a, total)
                             error[a] += rounding
                     checked += group
                 count += LEAF
@@ -163,20 +184,6 @@ def bound_gains(
     return evaluated
 
 
-@inlined
-def exact_distances(exact: Array, leaf: int, x: Array, out: Array) -> None:
-    """Write double-precision distances between a point and those of a leaf, dimension after dimension."""
-    for p in range(LEAF):
-        out[p] = 0.0
-    for k in range(x.size):
-        c = x[k]
-        for p in range(LEAF):
-            y = exact[leaf, k, p] - c
-            out[p] += y * y
-    for p in range(LEAF):
-        out[p] = np.sqrt(out[p])
-
-
 @kernel
 def sum_lanes(lanes: Array) -> Any:
     """Sum partial sums from first to last."""
@@ -187,48 +194,47 @@ def sum_lanes(lanes: Array) -> Any:
 
 
 @kernel
-def exact_gains(tree: Tree, cover: Cover, positions: Array, first: int, last: int, gains: Array) -> Any:
+def exact_gains(rows: Array, tree: Tree, state: Minima, positions: Array, first: int, last: int, gains: Array) -> Any:
     """Evaluate candidates in double precision: 32 partial sums in a fixed order. Returns the number of distances."""
-    tiles, d = tree.masses.shape[0], tree.exact.shape[1]
+    tiles, d = tree.weights.shape[0], tree.coarse.shape[1]
     x, total = np.empty(d), np.empty(LEAF)
     coarse, squares = np.empty((1, d), np.float32), np.empty((1, LEAF), np.float32)
     limits = np.empty(LEAF, np.float32)
     evaluated = 0
     for c in range(first, last):
-        point(tree, positions[c], x)
+        point(rows, tree, positions[c], x)
         norm = coarse_point(tree, positions[c], coarse, 0)
         total[:] = 0.0
         for t in range(tiles):
-            if not tile_is_near(tree, cover, t, positions[c]):
+            if not tile_is_near(tree, state, t, positions[c]):
                 continue
-            slack = slack_of(tree, cover, t, norm)
+            slack = slack_of(tree, state, t, norm)
             for block in range(t * LEAVES, (t + 1) * LEAVES):
-                write_limits(cover, block, slack, limits)
+                write_limits(state, block, slack, limits)
                 write_square(tree.coarse, block, coarse, 0, 0, d, squares)
                 near = lanes_below(squares, 0, limits)
                 while near != 0:
                     p = lowest_lane(near)
                     near &= near - np.uint32(1)
                     i = block % LEAVES * LEAF + p
-                    distance = distance_to(tree, x, t * TILE + i)
-                    total[p] += tree.masses[t, i] * max(0.0, cover.minima[t, i] - distance)
+                    distance = distance_to(rows, tree, x, t * TILE + i)
+                    total[p] += tree.weights[t, i] * max(0.0, state.minima[t, i] - distance)
             evaluated += TILE
         gains[c] = sum_lanes(total)
     return evaluated
 
 
 @kernel
-def exact_sums(tree: Tree, positions: Array, first: int, last: int, sums: Array) -> Any:
-    """Sum the distances from candidates to all points in double precision. Returns the number of distances."""
-    tiles, d = tree.masses.shape[0], tree.exact.shape[1]
-    x, distances, total = np.empty(d), np.empty(LEAF), np.empty(LEAF)
+def exact_sums(rows: Array, tree: Tree, positions: Array, first: int, last: int, sums: Array) -> Any:
+    """Sum weights times distances from candidates to all clients in float64. Returns the number of distances."""
+    tiles, d = tree.weights.shape[0], tree.coarse.shape[1]
+    x, total = np.empty(d), np.empty(LEAF)
     for c in range(first, last):
-        point(tree, positions[c], x)
+        point(rows, tree, positions[c], x)
         total[:] = 0.0
         for t in range(tiles):
-            for leaf in range(LEAVES):
-                exact_distances(tree.exact, t * LEAVES + leaf, x, distances)
-                for p in range(LEAF):
-                    total[p] += tree.masses[t, leaf * LEAF + p] * distances[p]
+            for i in range(TILE):
+                if tree.weights[t, i] > 0.0:
+                    total[i % LEAF] += tree.weights[t, i] * distance_to(rows, tree, x, t * TILE + i)
         sums[c] = sum_lanes(total)
     return (last - first) * tiles * TILE

@@ -88,13 +88,13 @@ add_squares = _squares(1, False)
 
 
 @intrinsic
-def add_gains(typing: Any, minima: Any, masses: Any, leaf: Any, squares: Any, row: Any, total: Any) -> Any:
+def add_gains(typing: Any, minima: Any, weights: Any, leaf: Any, squares: Any, row: Any, total: Any) -> Any:
     """Add a candidate's gains among a leaf's points, w max(0, m - d), point by point.
 
     Args:
         typing: Not passed by callers.
         minima: m, shape (leaves, 32).
-        masses: w, shape (leaves, 32).
+        weights: w, shape (leaves, 32).
         leaf: Which leaf.
         squares: d^2, shape (rows, 32).
         row: Which candidate.
@@ -113,7 +113,7 @@ def add_gains(typing: Any, minima: Any, masses: Any, leaf: Any, squares: Any, ro
         _store(builder, _call(builder, "fma", _load(builder, at(1, 2)), saved, _load(builder, target)), target)
         return context.get_dummy_value()
 
-    return types.void(minima, masses, types.intp, squares, types.intp, total), generate
+    return types.void(minima, weights, types.intp, squares, types.intp, total), generate
 
 
 @intrinsic

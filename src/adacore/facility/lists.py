@@ -8,11 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adacore.facility.compiled import Array, bounding_kernel, kernel
-from adacore.facility.cover import Cover, slack_of, write_limits
-from adacore.facility.dense import GROUP, center_distances, mark_leaves, sum_lanes
+from adacore.facility.distances import distance_to, point
+from adacore.facility.gains import GROUP, center_distances, mark_leaves, sum_lanes
 from adacore.facility.heap import pop, push
-from adacore.facility.lanes import add_squares, lanes_below, lowest_lane, write_squares
-from adacore.facility.tree import HALVED, LEAF, LEAVES, TILE, Tree, coarse_point, distance_to, point
+from adacore.facility.minima import Minima, slack_of, sum_minima, write_limits
+from adacore.facility.simd import add_squares, lanes_below, lowest_lane, write_squares
+from adacore.facility.tree import HALVED, LEAF, LEAVES, TILE, Tree, coarse_point
 
 TIE = 1e-12
 
@@ -34,8 +35,18 @@ class Lists(NamedTuple):
 
 
 @bounding_kernel
-def list_served(tree: Tree, cover: Cover, first: int, last: int, begin: int, end: int, lists: Lists) -> Any:
-    """List the points that the candidates at ``first`` to ``last`` would serve, in ``served[begin:end]``.
+def list_served(
+    rows: Array,
+    tree: Tree,
+    state: Minima,
+    positions: Array,
+    first: int,
+    last: int,
+    begin: int,
+    end: int,
+    lists: Lists,
+) -> Any:
+    """List the clients that the candidates ``positions[first:last]`` would serve, in ``served[begin:end]``.
 
     Single precision only decides what is looked at. Returns where the lists end, or -1 if they do not fit, and the
     number of distances evaluated.
@@ -56,8 +67,8 @@ def list_served(tree: Tree, cover: Cover, first: int, last: int, begin: int, end
         group = min(GROUP, last - start)
         norm = 0.0
         for a in range(GROUP):
-            position = start + min(a, group - 1)
-            point(tree, position, exact[a])
+            position = positions[start + min(a, group - 1)]
+            point(rows, tree, position, exact[a])
             norm = max(norm, coarse_point(tree, position, x, a))
             counts[a] = 0
         for a in range(group):
@@ -65,23 +76,23 @@ def list_served(tree: Tree, cover: Cover, first: int, last: int, begin: int, end
         for t in range(tiles):
             near, whole = False, False
             for a in range(group):
-                if centers[a, t] < cover.tile_reach[t]:
+                if centers[a, t] < state.tile_reach[t]:
                     near = True
-                    if centers[a, t] + tree.tile_radii[t] < cover.tile_floor[t]:
+                    if centers[a, t] + tree.tile_radii[t] < state.tile_floor[t]:
                         whole = True
             if not near:
                 continue
             wanted[:] = whole
             if not whole:
                 for a in range(group):
-                    if centers[a, t] < cover.tile_reach[t]:
-                        mark_leaves(tree, cover, t, x, a, squares, wanted)
-            slack = slack_of(tree, cover, t, norm)
+                    if centers[a, t] < state.tile_reach[t]:
+                        mark_leaves(tree, state, t, x, a, squares, wanted)
+            slack = slack_of(tree, state, t, norm)
             for leaf in range(LEAVES):
                 if not wanted[leaf]:
                     continue
                 evaluated += group * LEAF
-                write_limits(cover, t * LEAVES + leaf, slack, limits)
+                write_limits(state, t * LEAVES + leaf, slack, limits)
                 base = t * TILE + leaf * LEAF
                 write_squares(tree.coarse, t * LEAVES + leaf, x, 0, 0, half, squares)
                 for a in range(group):
@@ -96,14 +107,15 @@ def list_served(tree: Tree, cover: Cover, first: int, last: int, begin: int, end
                         p = lowest_lane(hits)
                         hits &= hits - np.uint32(1)
                         if base + p < n:
-                            distance = distance_to(tree, exact[a], base + p)
+                            distance = distance_to(rows, tree, exact[a], base + p)
                             found[a, count], found_distances[a, count] = base + p, distance
-                            count += distance < cover.minima[t, leaf * LEAF + p]
+                            count += distance < state.minima[t, leaf * LEAF + p]
                     counts[a] = count
         for a in range(group):
             if begin + counts[a] > end:
                 return -1, evaluated
-            lists.starts[start + a], lists.lengths[start + a] = begin, counts[a]
+            position = positions[start + a]
+            lists.starts[position], lists.lengths[position] = begin, counts[a]
             for c in range(counts[a]):
                 lists.served[begin + c], lists.distances[begin + c] = found[a, c], found_distances[a, c]
             begin += counts[a]
@@ -111,10 +123,10 @@ def list_served(tree: Tree, cover: Cover, first: int, last: int, begin: int, end
 
 
 @kernel
-def list_gain(position: int, lists: Lists, minima: Array, masses: Array, lanes: Array) -> Any:
+def list_gain(position: int, lists: Lists, minima: Array, weights: Array, lanes: Array) -> Any:
     """Sum a candidate's gain and drop from its list what it can no longer serve.
 
-    In the partial sums and the order of ``dense.exact_gains``, so that both give the same number to the last bit.
+    In the partial sums and the order of ``gains.exact_gains``, so that both give the same number to the last bit.
     """
     served, distances = lists.served, lists.distances
     begin, kept = lists.starts[position], 0
@@ -123,7 +135,7 @@ def list_gain(position: int, lists: Lists, minima: Array, masses: Array, lanes: 
         i, distance = served[c], distances[c]
         saved = max(0.0, minima[i] - distance)
         # Without a branch, which would be mispredicted every other time.
-        lanes[i % LEAF] += masses[i] * saved
+        lanes[i % LEAF] += weights[i] * saved
         served[begin + kept], distances[begin + kept] = i, distance
         kept += saved > 0.0
     lists.lengths[position] = kept
@@ -132,46 +144,47 @@ def list_gain(position: int, lists: Lists, minima: Array, masses: Array, lanes: 
 
 @kernel
 def list_gains(
-    positions: Array, first: int, last: int, lists: Lists, minima: Array, masses: Array, gains: Array
+    positions: Array, first: int, last: int, lists: Lists, minima: Array, weights: Array, gains: Array
 ) -> Any:
     """Evaluate candidates from their lists; returns 0, for no distance is evaluated."""
     lanes = np.empty(LEAF)
     for c in range(first, last):
-        gains[c] = list_gain(positions[c], lists, minima, masses, lanes)
+        gains[c] = list_gain(positions[c], lists, minima, weights, lanes)
     return 0
 
 
 @kernel
 def pick_from_lists(
-    keys: Array,
+    bounds: Array,
     positions: Array,
     rows: Array,
     size: int,
     lists: Lists,
     minima: Array,
     owner: Array,
-    masses: Array,
+    weights: Array,
     picks: Array,
     gains: Array,
-    count: int,
-    limit: int,
+    number: int,
     floor: float,
     target: float,
     total: float,
     margin: float,
 ) -> Any:
-    """Select by lazy evaluation until ``limit`` picks, a gain of at most ``floor`` or a total of at most ``target``.
+    """Select by lazy evaluation until ``picks`` is full, a gain is at most ``floor`` or the total at most ``target``.
 
-    Returns the number of picks, the size of the heap, the total (running, but exact where it is within ``margin`` of
-    the target), and whether there is nothing more to do.
+    The pick is the lowest row among those whose gain is within TIE of the largest: all whose bound reaches that are
+    evaluated. Picks are numbered from ``number`` on. Returns how many there were, the size of the heap, the total
+    (running, but exact where it is within ``margin`` of the target), and whether there is nothing more to do.
     """
     tried, tried_gains, lanes = np.empty(size, np.int64), np.empty(size), np.empty(LEAF)
-    while count < limit:
+    count = 0
+    while count < picks.size:
         best, tries = 0.0, 0
-        while size > 0 and keys[0] > floor and keys[0] >= best * (1.0 - TIE):
+        while size > 0 and bounds[0] > floor and bounds[0] >= best * (1.0 - TIE):
             position = positions[0]
-            size = pop(keys, positions, rows, size)
-            gain = list_gain(position, lists, minima, masses, lanes)
+            size = pop(bounds, positions, rows, size)
+            gain = list_gain(position, lists, minima, weights, lanes)
             if gain > 0.0:
                 tried[tries], tried_gains[tries] = position, gain
                 tries += 1
@@ -182,31 +195,19 @@ def pick_from_lists(
                 pick, gained = tried[c], tried_gains[c]
         for c in range(tries):
             if tried[c] != pick:
-                size = push(keys, positions, rows, size, tried_gains[c], tried[c])
+                size = push(bounds, positions, rows, size, tried_gains[c], tried[c])
         if pick < 0:
             return count, size, total, True
         for c in range(lists.starts[pick], lists.starts[pick] + lists.lengths[pick]):
             i = lists.served[c]
             if lists.distances[c] < minima[i]:
                 minima[i] = lists.distances[c]
-                owner[i] = count
+                owner[i] = number + count
         picks[count], gains[count] = pick, gained
         count += 1
         total -= gained
         if total <= target + margin:
-            total = sum_minima(masses, minima)
+            total = sum_minima(weights, minima)
             if total <= target:
                 return count, size, total, True
     return count, size, total, False
-
-
-@kernel
-def sum_minima(masses: Array, minima: Array) -> Any:
-    """Sum masses times minima: tile by tile, in a fixed order."""
-    total = 0.0
-    for first in range(0, masses.size, TILE):
-        s = 0.0
-        for i in range(first, first + TILE):
-            s += masses[i] * minima[i]
-        total += s
-    return total

@@ -1,0 +1,145 @@
+"""Evaluating candidates against the state of greedy, shared over the cores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adacore.facility import gains, medoid
+from adacore.facility.minima import equal_minima, select_point, sum_minima
+from adacore.facility.problem import Problem
+from adacore.facility.tree import LEAF, build_tree
+from adacore.facility.workers import Workers
+
+WORK_AT_A_TIME = 300_000_000
+"""Pairs times dimensions between two looks at whether the selection was interrupted: some 0.1 s of one core."""
+
+SERIAL_WORK = 3_000_000
+"""Pairs times dimensions (1 ms) below which waking other threads costs more than they spare."""
+
+
+class Evaluation:
+    """Gains of candidates, given what is selected, and what they cost.
+
+    Args:
+        problem: The problem, in its own units.
+        workers: Threads to share the work.
+    """
+
+    def __init__(self, problem: Problem, workers: Workers) -> None:
+        self.rows = problem.rows
+        self.tree = build_tree(problem)
+        self.workers = workers
+        self.far = 2.1 * float(self.tree.tile_norms.max())
+        """Above every distance between two points: twice the largest norm, and rounding."""
+        self.state = equal_minima(self.tree, self.far)
+        self.minima = self.state.minima.reshape(-1)
+        self.owner = self.state.owner.reshape(-1)
+        self.weights = self.tree.weights.reshape(-1)
+        self.clients = int((self.weights > 0).sum())
+        rounded = np.nextafter(self.weights.astype(np.float32), np.float32(np.inf))
+        rounded = np.where(self.weights > 0, np.maximum(rounded, np.float32(gains.LEAST_WEIGHT)), np.float32(0))
+        self._weights32 = rounded.reshape(-1, LEAF)
+        self.distances = 0
+        self.distances_each = float(self.clients)
+        """Distances per candidate when ``bounds`` was last called: what an evaluation costs at present."""
+
+    def total(self) -> float:
+        """Compute L, the sum of weights times minima."""
+        return float(sum_minima(self.weights, self.minima))
+
+    def select(self, position: int, number: int) -> float:
+        """Lower the minima of the clients nearer to a point than to what was selected.
+
+        Args:
+            position: The point.
+            number: Its number, in the order of selection.
+
+        Returns:
+            By how much L fell.
+        """
+        distances, gained = select_point(self.rows, self.tree, self.state, position, number)
+        self.distances += distances
+        return float(gained)
+
+    def bounds(self, positions: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Evaluate candidates in single precision.
+
+        Args:
+            positions: The candidates, int64, shape (c,).
+
+        Returns:
+            Gains, and how far from the true ones they may be at most; float64, shape (c,).
+        """
+        found, errors = np.empty(positions.size), np.empty(positions.size)
+        tree, state, weights = self.tree, self.state, self._weights32
+        before = self.distances
+        self.share(
+            lambda a, b: gains.bound_gains(tree, state, weights, positions, a, b, found, errors),
+            positions.size,
+            self.clients,
+        )
+        self.distances_each = max(1.0, (self.distances - before) / max(1, positions.size))
+        return found, errors
+
+    def exact_gains(self, positions: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Evaluate candidates in double precision.
+
+        Args:
+            positions: The candidates, int64, shape (c,).
+
+        Returns:
+            Gains, float64, shape (c,).
+        """
+        values, rows, tree, state = np.empty(positions.size), self.rows, self.tree, self.state
+        self.share(
+            lambda a, b: gains.exact_gains(rows, tree, state, positions, a, b, values), positions.size, self.clients
+        )
+        return values
+
+    def exact_sums(self, positions: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Sum weights times distances from candidates to all clients in double precision.
+
+        Args:
+            positions: The candidates, int64, shape (c,).
+
+        Returns:
+            L({j}) of each, float64, shape (c,).
+        """
+        values, rows, tree = np.empty(positions.size), self.rows, self.tree
+        self.share(lambda a, b: gains.exact_sums(rows, tree, positions, a, b, values), positions.size, self.clients)
+        return values
+
+    def least_sums(self, positions: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Bound the sums of weights times distances from below, from the moments of tiles.
+
+        Args:
+            positions: The candidates, int64, shape (c,).
+
+        Returns:
+            A lower bound on L({j}) of each, float64, shape (c,).
+        """
+        lower, tree = np.empty(positions.size), self.tree
+        moments = medoid.measure_moments(tree)
+        self.share(
+            lambda a, b: medoid.sum_bounds(tree, moments, positions, a, b, lower), positions.size, tree.weights.shape[0]
+        )
+        return lower
+
+    def share(self, work: Callable[[int, int], int], count: int, pairs_each: int) -> None:
+        """Do work on ``count`` candidates in chunks that can be interrupted, and count its distances.
+
+        Args:
+            work: Called with ranges of candidates; returns the number of distances.
+            count: How many candidates.
+            pairs_each: How many distances each may take.
+        """
+        work_each = max(1, pairs_each) * (self.tree.coarse.shape[1] + 5)  # a root and a comparison cost 5 dimensions
+        if count * work_each <= SERIAL_WORK:
+            self.distances += work(0, count)
+            return
+        chunk = min(WORK_AT_A_TIME // work_each, count // (4 * self.workers.threads))
+        chunk = max(gains.GROUP, chunk // gains.GROUP * gains.GROUP)
+        self.distances += self.workers.share(work, count, chunk)

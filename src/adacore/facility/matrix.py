@@ -1,0 +1,172 @@
+"""Exact greedy facility location on the whole matrix of distances, for few rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adacore.facility import lists
+from adacore.facility.compiled import Array, kernel
+from adacore.facility.distances import DOWN, UNDERFLOWING, UP
+from adacore.facility.heap import CandidateQueue
+from adacore.facility.lists import TIE
+from adacore.facility.minima import sum_minima
+from adacore.facility.problem import Problem
+from adacore.facility.workers import Workers
+
+MOST_PAIRS = 512 * 512
+"""Candidates times clients up to which the matrix is made: a tile of the tree, which would be padded to as many."""
+
+
+class MatrixGreedy:
+    """Lazy greedy selection with all distances in float64 written down; see ``TreeGreedy``, whose interface it shares.
+
+    Args:
+        problem: The problem, in its own units.
+        workers: Looked at for interruption; few rows are not worth a second thread.
+    """
+
+    def __init__(self, problem: Problem, workers: Workers) -> None:
+        self.problem = problem
+        self.workers = workers
+        served = problem.weights > 0
+        self._weights = problem.weights[served]
+        self._able = np.concatenate([problem.initial, problem.candidates])
+        points, clients = problem.scaled(self._able), problem.scaled(problem.clients[served])
+        self._matrix = np.empty((len(points), len(clients)))
+        for row in range(len(points)):
+            workers.check()
+            distances_from(points[row], clients, self._matrix[row])
+        self.distances = self._matrix.size
+        self.picks: NDArray[np.int64] = np.empty(0, np.int64)
+        self.gains: NDArray[np.float64] = np.empty(0)
+        self.owner = np.zeros(len(clients), np.int64)
+        self.minima = np.full(len(clients), np.inf)
+        self.total = np.inf
+        self.exhausted = False
+        self._queue = CandidateQueue(self._able)
+        self._lists: lists.Lists | None = None
+        for number in range(problem.initial.size):
+            self._lower(number, number)
+        if problem.initial.size:
+            self._measure_total()
+
+    @property
+    def count(self) -> int:
+        """Number of picks."""
+        return int(self.picks.size)
+
+    @property
+    def selected(self) -> NDArray[np.int64]:
+        """Rows of the picks, int64, in the order of selection."""
+        return self._able[self.picks]
+
+    def served_weights(self) -> NDArray[np.float64]:
+        """Sum the weights of the clients nearest to each: first the initial rows, then the picks; ties to the earlier.
+
+        Returns:
+            float64, shape (initial rows + picks,).
+        """
+        size = self.problem.initial.size + self.count
+        return np.bincount(self.owner, weights=self._weights, minlength=size).astype(np.float64)
+
+    def extend(self, limit: int, *, floor: float = 0.0, target: float = -1.0) -> None:
+        """Go on selecting; see ``TreeGreedy.extend``."""
+        if self.count == 0 and not self.problem.initial.size:
+            self._pick_medoid()
+        if self._lists is None and not self.exhausted:
+            self._write_lists()
+        if self._lists is not None and self.count < limit and self.total > target and not self.exhausted:
+            picks, gains = np.empty(limit - self.count, np.int64), np.empty(limit - self.count)
+            count, self._queue.size, _, done = lists.pick_from_lists(
+                self._queue.bounds, self._queue.positions, self._able, self._queue.size, self._lists, self.minima,
+                self.owner, self._weights, picks, gains, self.problem.initial.size + self.count, floor, target,
+                self.total, np.inf,
+            )  # fmt: skip
+            self.picks = np.concatenate([self.picks, picks[:count]])
+            self.gains = np.concatenate([self.gains, gains[:count]])
+            self._measure_total()
+            spent = done and floor <= 0 and self.total > target
+            self.exhausted = self.exhausted or spent or self.count == self.problem.candidates.size
+
+    def _pick_medoid(self) -> None:
+        sums = self._matrix @ self._weights
+        ties = np.flatnonzero(sums <= sums.min() * (1 + TIE))
+        self._add(int(ties[np.argmin(self._able[ties])]))
+
+    def _add(self, position: int) -> None:
+        before = self.total
+        self._lower(position, self.problem.initial.size + self.count)
+        self._measure_total()
+        self.picks = np.append(self.picks, position)
+        self.gains = np.append(self.gains, before - self.total if np.isfinite(before) else np.nan)
+
+    def _lower(self, position: int, number: int) -> None:
+        nearer = self._matrix[position] < self.minima
+        self.owner[nearer] = number
+        self.minima = np.minimum(self.minima, self._matrix[position])
+
+    def _measure_total(self) -> None:
+        self.total = float(sum_minima(self._weights, self.minima))
+        self.exhausted = self.exhausted or self.total <= 0
+
+    def _write_lists(self) -> None:
+        """Turn the matrix into lists of who would be served by whom, in the form in which gains are summed."""
+        near = self._matrix < self.minima
+        near[: self.problem.initial.size] = False
+        near[self.picks] = False
+        lengths = near.sum(axis=1)
+        candidate, client = np.nonzero(near)
+        self._lists = lists.Lists(
+            np.cumsum(lengths) - lengths, lengths, client.astype(np.int32), self._matrix[candidate, client]
+        )
+        everyone = np.arange(self._able.size)
+        gains = np.empty(everyone.size)
+        lists.list_gains(everyone, 0, everyone.size, self._lists, self.minima, self._weights, gains)
+        self._queue.fill(everyone, gains)
+
+    def select_rows(self, rows: NDArray[np.int64]) -> None:
+        """Select rows that were chosen elsewhere, before any other; see ``TreeGreedy.select_rows``."""
+        by_row = np.argsort(self._able, kind="stable")
+        for position in by_row[np.searchsorted(self._able, rows, sorter=by_row)]:
+            self._add(int(position))
+
+    def bound_all(self) -> None:
+        """Evaluate all candidates anew."""
+        if not self.exhausted:
+            self._write_lists()
+
+    def largest_bound(self) -> float:
+        """Return an upper bound on what the next pick gains."""
+        if self._lists is None:
+            self.bound_all()
+        return self._queue.largest()
+
+    def remaining_bounds(self, most: float) -> NDArray[np.float64]:
+        """Return the gains of what is left; ``most`` is not needed, for no distance is evaluated."""
+        if self._lists is None:
+            self.bound_all()
+        if self._lists is None:
+            return np.empty(0)
+        positions, gains = self._queue.entries()
+        lists.list_gains(positions, 0, positions.size, self._lists, self.minima, self._weights, gains)
+        return gains
+
+
+@kernel
+def distances_from(x: Array, rows: Array, out: Array) -> Any:
+    """Write ||x - y|| for every row y, dimension after dimension, as ``distances.distance_to`` does."""
+    for i in range(rows.shape[0]):
+        s = 0.0
+        for k in range(x.size):
+            y = rows[i, k] - x[k]
+            s += y * y
+        out[i] = np.sqrt(s)
+        if s < UNDERFLOWING:
+            s = 0.0
+            for k in range(x.size):
+                y = (rows[i, k] - x[k]) * UP
+                s += y * y
+            out[i] = np.sqrt(s) * DOWN

@@ -1,0 +1,189 @@
+"""The state of greedy: how far every client is from what is selected, and how far from a tile that can matter."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adacore.facility.compiled import Array, inlined, kernel
+from adacore.facility.distances import distance_to, point
+from adacore.facility.simd import lanes_below, lowest_lane, write_square
+from adacore.facility.tree import LEAF, LEAVES, TILE, ULP, Tree, coarse_point
+
+LEAST_MINIMUM = 2.0**-100
+"""Smallest positive minimum in float32, far below ``Tree.tiny``: rounding a minimum to 0 would hide its client."""
+
+
+class Minima(NamedTuple):
+    """Distances m_i of clients to what is selected, and reaches: within which distance a candidate can gain anything.
+
+    A candidate x gains from client i only if ||x - x_i|| < m_i. With c the centroid of a leaf (or tile) and
+    r_i = ||x_i - c||, the triangle inequality gives ||x - c|| <= ||x - x_i|| + r_i < m_i + r_i. So a candidate gains
+    nothing in a leaf with ||x - c|| >= max_i (m_i + r_i), its reach. Reaches are rounded up by the float32 error of
+    ||x - c|| (see ``tree``): relatively (d + 16) u, and 4 u times the largest norm of the tile.
+
+    Attributes:
+        minima: m, float64, shape (tiles, 512).
+        coarse: m rounded up, float32, shape (tiles * 16, 32).
+        owner: Number of the nearest selected point, in the order of selection, int64, shape (tiles, 512).
+        leaf_reach: float32, shape (tiles, 16).
+        tile_reach: float32, shape (tiles,).
+        tile_floor: Smallest reach of the tile's leaves, float32, shape (tiles,).
+        tile_max: Largest minimum in the tile, float32, shape (tiles,).
+        leaf_sums: Sum of weights times minima, float64, shape (tiles, 16).
+    """
+
+    minima: NDArray[np.float64]
+    coarse: NDArray[np.float32]
+    owner: NDArray[np.int64]
+    leaf_reach: NDArray[np.float32]
+    tile_reach: NDArray[np.float32]
+    tile_floor: NDArray[np.float32]
+    tile_max: NDArray[np.float32]
+    leaf_sums: NDArray[np.float64]
+
+
+def equal_minima(tree: Tree, distance: float) -> Minima:
+    """Return the state in which every client is the same distance from what is selected."""
+    tiles = tree.weights.shape[0]
+    state = Minima(
+        np.full((tiles, TILE), distance),
+        np.empty((tiles * LEAVES, LEAF), np.float32),
+        np.zeros((tiles, TILE), np.int64),
+        np.empty((tiles, LEAVES), np.float32),
+        np.empty(tiles, np.float32),
+        np.empty(tiles, np.float32),
+        np.empty(tiles, np.float32),
+        np.empty((tiles, LEAVES)),
+    )
+    # Rows that nobody weighs have nothing to gain: they extend no reach.
+    state.minima[tree.weights == 0] = 0
+    for t in range(tiles):
+        measure_reach(tree, state, t)
+    return state
+
+
+@kernel
+def measure_reach(tree: Tree, state: Minima, t: int) -> None:
+    """Bring what a tile's pruning rests on up to date with its minima."""
+    d = tree.coarse.shape[1]
+    slack = 1.0 + (d + 16) * ULP
+    norm = 4.0 * ULP * tree.tile_norms[t] + 2.0 * tree.tiny
+    tile_reach, floor, largest = 0.0, np.inf, 0.0
+    for leaf in range(LEAVES):
+        reach, leaf_sum = 0.0, 0.0
+        for p in range(leaf * LEAF, (leaf + 1) * LEAF):
+            m = state.minima[t, p]
+            leaf_sum += tree.weights[t, p] * m
+            state.coarse[t * LEAVES + leaf, p - leaf * LEAF] = 0.0
+            if m > 0.0:
+                state.coarse[t * LEAVES + leaf, p - leaf * LEAF] = max(m * (1.0 + 2.0 * ULP), LEAST_MINIMUM)
+                largest = max(largest, m)
+                reach = max(reach, m + tree.leaf_distances[t, p])
+                tile_reach = max(tile_reach, m + tree.tile_distances[t, p])
+        if reach > 0.0:
+            reach = reach * slack + norm
+        floor = min(floor, reach)
+        state.leaf_reach[t, leaf] = reach
+        state.leaf_sums[t, leaf] = leaf_sum
+    state.tile_reach[t] = tile_reach * slack + norm if tile_reach > 0.0 else 0.0
+    state.tile_floor[t] = floor * (1.0 - 2.0 * ULP)
+    state.tile_max[t] = largest * (1.0 + 2.0 * ULP)
+
+
+@kernel
+def slack_of(tree: Tree, state: Minima, t: int, norm: float) -> Any:
+    """Bound by how much a float32 distance that is below a minimum of the tile may be too large.
+
+    With v the candidate's norm and V the tile's largest: u (v + V) <= 2 u max(v, V) for the coordinates, and relatively
+    (d / 2 + 8) u of at most the largest minimum for the arithmetic; a hundredth more for terms of order u^2.
+    """
+    d = tree.coarse.shape[1]
+    rounding = 2.0 * max(norm, tree.tile_norms[t]) + (0.5 * d + 8.0) * state.tile_max[t]
+    return np.float32(1.01 * ULP * rounding + 2.0 * tree.tiny)
+
+
+@inlined
+def write_limits(state: Minima, block: int, slack: Any, limits: Array) -> None:
+    """Write (m + slack)^2 for a leaf: clients whose squared float32 distance is not below it can't be served."""
+    for p in range(LEAF):
+        m = state.coarse[block, p]
+        limits[p] = (m + slack) * (m + slack) if m > 0 else np.float32(0)
+
+
+@kernel
+def tile_is_near(tree: Tree, state: Minima, t: int, position: int) -> Any:
+    """Say whether a candidate may gain something in a tile, by the distance to its centroid."""
+    s = np.float32(0)
+    for k in range(tree.coarse.shape[1]):
+        x = tree.tile_centers[k, t] - tree.coarse[position // LEAF, k, position % LEAF]
+        s += x * x
+    return np.sqrt(s) < state.tile_reach[t]
+
+
+@kernel
+def select_point(rows: Array, tree: Tree, state: Minima, position: int, number: int) -> Any:
+    """Select a point: lower the minima of the clients that are nearer to it than to what was selected.
+
+    Float32 finds who may be nearer, float64 says who is. Returns the number of distances evaluated and by how much the
+    sum of weights times minima fell.
+    """
+    tiles, d = tree.weights.shape[0], tree.coarse.shape[1]
+    x = np.empty(d)
+    coarse, squares = np.empty((1, d), np.float32), np.empty((1, LEAF), np.float32)
+    limits = np.empty(LEAF, np.float32)
+    point(rows, tree, position, x)
+    norm = coarse_point(tree, position, coarse, 0)
+    evaluated, gained = 0, 0.0
+    for t in range(tiles):
+        if not tile_is_near(tree, state, t, position):
+            continue
+        changed, slack = False, slack_of(tree, state, t, norm)
+        for block in range(t * LEAVES, (t + 1) * LEAVES):
+            write_limits(state, block, slack, limits)
+            write_square(tree.coarse, block, coarse, 0, 0, d, squares)
+            near = lanes_below(squares, 0, limits)
+            while near != 0:
+                p = lowest_lane(near)
+                near &= near - np.uint32(1)
+                i = block % LEAVES * LEAF + p
+                distance = distance_to(rows, tree, x, t * TILE + i)
+                if distance < state.minima[t, i]:
+                    gained += tree.weights[t, i] * (state.minima[t, i] - distance)
+                    state.minima[t, i] = distance
+                    state.owner[t, i] = number
+                    changed = True
+        evaluated += TILE
+        if changed:
+            measure_reach(tree, state, t)
+    return evaluated, gained
+
+
+@kernel
+def count_served(tree: Tree, state: Minima, positions: Array) -> Any:
+    """Count the clients to which these candidates are nearer than what is selected, within rounding."""
+    d, total = tree.coarse.shape[1], 0
+    coarse, squares = np.empty((1, d), np.float32), np.empty((1, LEAF), np.float32)
+    limits = np.empty(LEAF, np.float32)
+    for c in range(positions.size):
+        norm = coarse_point(tree, positions[c], coarse, 0)
+        for block in range(tree.coarse.shape[0]):
+            write_limits(state, block, slack_of(tree, state, block // LEAVES, norm), limits)
+            write_square(tree.coarse, block, coarse, 0, 0, d, squares)
+            for p in range(LEAF):
+                total += squares[0, p] < limits[p]
+    return total
+
+
+@kernel
+def sum_minima(weights: Array, minima: Array) -> Any:
+    """Sum weights times minima: tile by tile, in a fixed order."""
+    total = 0.0
+    for first in range(0, weights.size, TILE):
+        s = 0.0
+        for i in range(first, min(first + TILE, weights.size)):
+            s += weights[i] * minima[i]
+        total += s
+    return total

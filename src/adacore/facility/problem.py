@@ -1,0 +1,185 @@
+"""One facility location problem, checked: who is to be served, who may be selected, who is selected already."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adacore.errors import unknown_name
+from adacore.facility.arrays import Rows, as_positions, as_rows, as_rows_of_both, as_weights
+
+METRICS = ("cosine", "euclidean")
+
+SPREAD_EXPONENT = 58
+"""Distances of a problem are scaled to at most 2^59, so that their squares (2^118) fit float32 (2^128) with room for
+sums, and distances down to 2^-62 have squares above float32's smallest normal number, 2^-126: 36 decimal orders of
+magnitude between the largest distance and the smallest that single precision can tell from 0."""
+
+LEAST_EXPONENT = -1000
+"""Rows are multiplied by 2^-exponent, which must itself be a float64."""
+
+SHORTEST = 1e-270
+"""Rows without a larger coordinate are refused by the cosine metric: 1 / ||x|| times 2^60 must be a float64."""
+
+ROWS_AT_A_TIME = 16_384
+"""Rows that are converted to float64 at once: 13 MB of scratch memory at d = 100."""
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """Minimise L(S) = sum_i w_i min_{j in S or initial} d(x_i, x_j) over clients i, with S among the candidates.
+
+    Distances are Euclidean between ``unit[i] * rows[i]``; the metric is in ``unit``. The engine works in units of its
+    own, in which no square over- or underflows: distances are divided by 2^distance_exponent, weights by
+    2^weight_exponent, both chosen for this problem's clients and candidates (so each stratum has its own).
+
+    Attributes:
+        rows: All rows: those of ``x``, then those of ``clients=`` where given. float32 or float64, C-contiguous,
+            shape (N, d). The caller's own memory where possible; never written to.
+        unit: Factor of each row, float64, shape (N,): 1, or 1 / ||x_i|| for the cosine metric.
+        clients: Rows to be served, int64, ascending, shape (m,).
+        weights: w of each client, float64, shape (m,), divided by 2^weight_exponent: the largest is in [1, 2).
+        candidates: Rows that may be selected, int64, ascending, none of ``initial``, shape (c,).
+        initial: Rows that are selected already, int64, in the caller's order, shape (r,).
+        distance_exponent: See above.
+        weight_exponent: See above.
+    """
+
+    rows: Rows
+    unit: NDArray[np.float64]
+    clients: NDArray[np.int64]
+    weights: NDArray[np.float64]
+    candidates: NDArray[np.int64]
+    initial: NDArray[np.int64]
+    distance_exponent: int = 0
+    weight_exponent: int = 0
+
+    @property
+    def d(self) -> int:
+        """Number of columns."""
+        return int(self.rows.shape[1])
+
+    def members(self) -> NDArray[np.int64]:
+        """Return all rows that matter, int64: clients of positive weight first, then other candidates and initial."""
+        served = self.clients if self.weights.all() else self.clients[self.weights > 0]
+        others = np.union1d(self.candidates, self.initial) if self.initial.size else self.candidates
+        if np.array_equal(served, others):  # the usual case needs no sorting
+            return served
+        return np.concatenate([served, np.setdiff1d(others, served, assume_unique=True)])
+
+    def scaled(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return rows in the engine's units, float64, shape (len(rows), d).
+
+        Args:
+            rows: Which, int64.
+        """
+        factors = np.ldexp(self.unit[rows], -self.distance_exponent)
+        scaled: NDArray[np.float64] = np.multiply(self.rows[rows], factors[:, None], dtype=np.float64)
+        return scaled
+
+    def loss_in_units(self, value: Any) -> Any:
+        """Turn sums of weights times distances from the engine's units into the caller's.
+
+        Args:
+            value: A number or an array.
+        """
+        return np.ldexp(value, self.distance_exponent + self.weight_exponent)
+
+    def weights_in_units(self, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Turn weights from the engine's units into the caller's.
+
+        Args:
+            weights: The weights.
+        """
+        return np.ldexp(weights, self.weight_exponent)
+
+    def in_own_units(self) -> Problem:
+        """Choose the exponents: the problem with the largest distance near 2^58 and the largest weight in [1, 2)."""
+        largest = float(self.weights.max(initial=0.0))
+        shift = math.frexp(largest)[1] - 1 if largest > 0 else 0
+        half = _half_spread(self)
+        exponent = 0
+        if half > 0:  # two members differ by at most 2 half sqrt(d) < 2^(exponent + 59)
+            exponent = math.frexp(half)[1] + math.frexp(math.sqrt(self.d))[1] - SPREAD_EXPONENT
+        return replace(
+            self,
+            weights=np.ldexp(self.weights, -shift),
+            distance_exponent=max(exponent, LEAST_EXPONENT),
+            weight_exponent=self.weight_exponent + shift,
+        )
+
+
+def _half_spread(problem: Problem) -> float:
+    """Find half of the largest difference between two members in one coordinate: the whole could overflow."""
+    members = problem.members()
+    lows, highs = np.full(problem.d, np.inf), np.full(problem.d, -np.inf)
+    for first in range(0, members.size, ROWS_AT_A_TIME):
+        some = members[first : first + ROWS_AT_A_TIME]
+        block = problem.rows[some] * problem.unit[some, None]
+        np.minimum(lows, block.min(axis=0), out=lows)
+        np.maximum(highs, block.max(axis=0), out=highs)
+    return float((highs / 2 - lows / 2).max(initial=0.0))
+
+
+def check_problem(
+    x: Any,
+    *,
+    weights: Any = None,
+    initial: Any = None,
+    candidates: Any = None,
+    clients: Any = None,
+    metric: str = "euclidean",
+) -> Problem:
+    """Check what was passed, and make one problem of it, over all strata and in the caller's units.
+
+    Args:
+        x: Rows, shape (n, d).
+        weights: Of each client, shape (m,), at least 0; one each if None.
+        initial: Positions or mask of rows of ``x`` that are selected already; none if None.
+        candidates: Positions or mask of rows of ``x`` that may be selected; all if None.
+        clients: Rows that are to be served, shape (m, d); those of ``x`` if None.
+        metric: ``"euclidean"`` or ``"cosine"``.
+
+    Returns:
+        The problem, both exponents 0.
+
+    Raises:
+        ValueError: If a value, shape or name is not as described, or if nobody is left to select.
+        TypeError: If a type is not.
+    """
+    if metric not in METRICS:
+        raise unknown_name("metric", metric, METRICS)
+    rows = as_rows(x, "x") if clients is None else as_rows_of_both(x, clients)
+    n = rows.shape[0] if clients is None else x.shape[0] if hasattr(x, "shape") else len(x)
+    served = np.arange(n) if clients is None else np.arange(n, rows.shape[0])
+    name = "x" if clients is None else "clients"
+    weighed = np.ones(served.size) if weights is None else as_weights(weights, served.size, name)
+    selected = np.empty(0, np.int64) if initial is None else as_positions(initial, n, "initial")
+    able = np.arange(n) if candidates is None else np.sort(as_positions(candidates, n, "candidates"))
+    if able.size == 0:
+        raise ValueError("candidates= names no row: pass at least one that may be selected, or leave it out for all")
+    able = np.setdiff1d(able, selected, assume_unique=True)
+    if able.size == 0:
+        raise ValueError("every candidate is in initial= already: nothing is left to select; pass other candidates")
+    unit = np.ones(rows.shape[0]) if metric == "euclidean" else _inverse_lengths(rows, n)
+    return Problem(rows, unit, served, weighed, able, selected)
+
+
+def _inverse_lengths(rows: Rows, n: int) -> NDArray[np.float64]:
+    """Compute 1 / ||x_i||, without overflow where squares would."""
+    inverse = np.empty(rows.shape[0])
+    for first in range(0, rows.shape[0], ROWS_AT_A_TIME):
+        block = rows[first : first + ROWS_AT_A_TIME].astype(np.float64)
+        largest = np.abs(block).max(axis=1)
+        if (largest < SHORTEST).any():
+            row = first + int(np.argmin(largest))
+            name = f"x[{row}]" if row < n else f"clients[{row - n}]"
+            raise ValueError(f"{name} has length 0 and no direction: drop such rows, or pass metric='euclidean'")
+        exponents = np.frexp(largest)[1]
+        block = np.ldexp(block, -exponents[:, None])
+        inverse[first : first + len(block)] = np.ldexp(1 / np.sqrt(np.einsum("ij,ij->i", block, block)), -exponents)
+    return inverse
