@@ -1,3 +1,6 @@
+import os
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -37,7 +40,24 @@ def refused(capsys, *words):
         (["train", "--fraction", "1.1"], "outside (0, 1]"),
         (["train", "--budget", "100000", "--method", "random"], "outside [1, 1437]"),
         (["train", "--data", "mnist", "--data-root", "/nowhere"], "is not a folder"),
-        (["train", "--config", "demoo"], "did you mean 'demo'"),
+        (["--foo", "train"], "unknown flag --foo"),
+        (["train", "--foo"], "unknown flag --foo"),
+        (["train", "--batch-size", "ten"], "batch_size='ten' is not a whole number"),
+        (["train", "--epochs", "2.5"], "epochs='2.5' is not a whole number"),
+        (["train", "--seed", "1.5"], "seed='1.5' is not a whole number"),
+        (["train", "--fraction", "much"], "fraction='much' is not a number"),
+        (["train", "--every", "never"], "auto"),
+        (["train", "--device", "gpu"], "cpu"),
+        (["train", "--optimizer", "sdg"], "did you mean 'sgd'"),
+        (["train", "--config", "demo"], "does not exist"),
+        (["train", "--config", "."], "is a folder"),
+        (["compare", "--config", "demoo"], "did you mean 'demo'"),
+        (["compare", "--config", "nowhere/demo.yaml"], "does not exist"),
+        (["reproduce"], "name is required"),
+        (["reproduce", "tabel2"], "did you mean 'table2'"),
+        (["reproduce", "table2", "--scale", "smal"], "did you mean 'small'"),
+        (["report"], "folder is required"),
+        (["doctor", "--fast"], "unknown flag --fast"),
         (["train", "--resume", "/nowhere"], "holds no run"),
         (["train", "--resume", "x", "--epochs", "3"], "leave out --epochs"),
         (["compare", "--methods", "adacore,rnadom"], "did you mean 'random'"),
@@ -73,6 +93,216 @@ def test_the_command_line_wins_over_the_file_and_the_file_over_the_defaults(tmp_
     config = RunFolder(tmp_path / "r").config()
     assert (config.epochs, config.batch_size, config.budget, config.fraction) == (1, 64, 50, None)
     assert config.every == 5
+
+
+def written(tmp_path, text):
+    path = tmp_path / "mine.yaml"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_the_command_line_wins_wherever_the_file_stands(tmp_path, capsys, first):
+    config = ["--config", str(written(tmp_path, "epochs: 30\nbatch-size: 64\nweight_decay: 1e-3\n"))]
+    words = [*QUICK, "--out", str(tmp_path / "r")]
+    assert main(["train", *(config + words if first else words + config)]) == 0
+    saved = RunFolder(tmp_path / "r").config()
+    assert (saved.epochs, saved.batch_size, saved.weight_decay) == (2, 64, 1e-3)
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        ("epochs: 3\nseed: 1\nepochs: 4\n", "gives epochs twice, in lines 1 and 3"),
+        ("batch-size: 3\nbatch_size: 4\n", "gives batch_size twice"),
+        ("method: {name: craig, proxy: logits, proxy: penultimate}\n", "gives proxy twice"),
+        ("epoch: 3\n", "did you mean 'epochs'"),
+        ("epochs: ten\n", "epochs='ten' is not a whole number"),
+        ("epochs: 2.5\n", "epochs='2.5' is not a whole number"),
+        ("tensorboard: maybe\n", "tensorboard='maybe' is not true or false"),
+        ("tensorboard: 0\n", "tensorboard=0 is not true or false"),
+        ("device: [cpu]\n", "cpu"),
+        ("method: {weighting: uniform}\n", "has no name"),
+        ("- a\n- b\n", "holds no settings"),
+        ("", "holds no settings"),
+        ("3: 4\n", "holds no settings"),
+        ("epochs: [1\n", "not valid YAML"),
+        (b"epochs: \xff\n", "not valid YAML"),
+        ("a: !!python/object/apply:os.getcwd []\n", "not valid YAML"),
+    ],
+)
+def test_a_bad_file_of_settings_is_one_line(tmp_path, capsys, text, match):
+    line = refused(capsys, "train", "--config", str(written(tmp_path, text)))
+    assert match in line
+    assert "mine.yaml" in line or "has no name" in line
+
+
+def test_settings_of_a_method_may_be_nested_in_the_file(tmp_path, capsys):
+    path = written(tmp_path, "methods: [random, {name: craig, weighting: sqrt}]\nseeds: 1\nepochs: 1\n")
+    assert main(["compare", "--config", str(path), "--no-tensorboard", "--out", str(tmp_path / "c")]) == 0
+    assert (tmp_path / "c" / "craig-weighting=sqrt" / "seed-0").is_dir()
+
+
+def test_help_shows_the_configurations_that_fit_the_command(capsys):
+    shown = {}
+    for command in ("train", "compare", "reproduce"):
+        with pytest.raises(SystemExit):
+            main([command, "--help"])
+        shown[command] = capsys.readouterr().out
+    assert "table2-r20" in shown["compare"].replace("\n", "")
+    assert "demo" in shown["compare"]
+    assert "figure1" not in shown["compare"]  # a convex figure: no comparison
+    assert "table2-r20" not in shown["train"]
+    assert "sum of all rows" in " ".join(help_of("select", capsys).split())
+
+
+def help_of(command, capsys):
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+    return capsys.readouterr().out
+
+
+@pytest.mark.parametrize("words", [["--help"], ["train", "--help"], ["select", "--help"]], ids=" ".join)
+def test_help_does_not_wait_for_torch(words):
+    code = (
+        "import sys; from adacore.cli import main\n"
+        "try: main(sys.argv[1:])\n"
+        "except SystemExit: print('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "False"
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh"])
+def test_a_shell_can_complete_commands_flags_and_their_values(capsys, shell):
+    pytest.importorskip("shtab")
+    with pytest.raises(SystemExit):
+        main(["--print_completion", f"shtab-{shell}"])
+    script = capsys.readouterr().out
+    for word in ("compare", "--batch-size", "--no-tensorboard", "adahessian"):
+        assert word in script
+
+
+MODULES = {
+    "not_python": "def load(:\n",
+    "raises": "raise RuntimeError('no disk')\n",
+    "missing": "import no_such_package\n",
+    "fails": "def load():\n    return {}['train']\n",
+    "reads": """
+import torch
+class Broken(torch.utils.data.Dataset):
+    def __len__(self):
+        return 20
+    def __getitem__(self, row):
+        if torch.utils.data.get_worker_info() or row == 17:
+            raise RuntimeError('row 17 is\\nbroken')
+        return torch.ones(3), row % 2
+def load():
+    return Broken(), Broken()
+""",
+}
+
+
+@pytest.mark.parametrize(
+    ("module", "match"),
+    [
+        ("not_python", "not_python.py"),
+        ("raises", "no disk"),
+        ("missing", "no_such_package"),
+        ("fails", "KeyError: 'train'"),
+        ("reads", "row 17 is broken"),
+    ],
+)
+def test_a_fault_in_a_users_module_is_one_line_that_says_where(tmp_path, capsys, monkeypatch, module, match):
+    name = f"{module}_of_a_user"
+    (tmp_path / f"{name}.py").write_text(MODULES[module])
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    line = refused(capsys, "train", "--data", f"{name}:load", "--model", "logistic", *QUICK)
+    assert match.replace("not_python", name) in line
+    assert f"{name}.py, line" in line
+
+
+def test_a_fault_in_a_worker_is_one_line_too(tmp_path, capsys, monkeypatch):
+    (tmp_path / "worker_of_a_user.py").write_text(MODULES["reads"].replace("row == 17", "False"))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    words = ["--data", "worker_of_a_user:load", "--model", "logistic", "--num-workers", "1", *QUICK]
+    line = refused(capsys, "train", *words)
+    assert "row 17 is broken" in line or "RuntimeError" in line
+    assert "worker_of_a_user.py, line" in line
+
+
+def test_a_fault_of_the_library_shows_its_trace(monkeypatch):
+    def fail(given):
+        raise KeyError("batch")
+
+    monkeypatch.setitem(COMMANDS, "doctor", replace(COMMANDS["doctor"], run=fail))
+    monkeypatch.setattr("adacore.errors._place_of", lambda error: None)  # this file is a user's, to the library
+    with pytest.raises(KeyError):
+        main(["doctor"])
+
+
+def test_ctrl_c_advises_what_fits_the_command(tmp_path, capsys, monkeypatch):
+    def interrupt(given):
+        raise KeyboardInterrupt
+
+    for name in COMMANDS:
+        monkeypatch.setitem(COMMANDS, name, replace(COMMANDS[name], run=interrupt))
+    run = tmp_path / "run"
+
+    def said(*words):
+        assert main(words) == 130
+        (line,) = capsys.readouterr().err.splitlines()
+        return line
+
+    assert "nothing is kept" in said("train", "--out", str(run))
+    run.mkdir()
+    (run / "checkpoint.pt").touch()
+    assert f"adacore train --resume {run}" in said("train", "--out", str(run))
+    assert f"adacore train --resume {run}" in said("train", "--resume", str(run))
+    assert "same command again" in said("compare")
+    assert "same command again" in said("reproduce", "table2")
+    for words in (["select", "x.npy"], ["report", "runs/a"], ["doctor"]):
+        assert "resume" not in (line := said(*words))
+        assert "again" not in line
+
+
+def test_a_terminal_of_ascii_is_enough(tmp_path):
+    words = ["compare", *QUICK[:1], "--methods=random", "--seeds=2", "--no-tensorboard", "--out", str(tmp_path / "c")]
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii", "LC_ALL": "C"}
+    done = subprocess.run([sys.executable, "-m", "adacore", *words], capture_output=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert b"+-" in done.stdout
+    assert (tmp_path / "c" / "report.html").is_file()
+
+
+def test_a_long_wait_is_announced_with_what_takes_less(tmp_path, recwarn):
+    from adacore.labelling.choosing import SelectSettings, _warn_of_a_long_wait
+
+    _warn_of_a_long_wait(10_000_000, 2, settings=SelectSettings(fraction=0.01))
+    _warn_of_a_long_wait(10_000_000, 2, settings=SelectSettings(tolerance=5.0))
+    first, second = (str(warning.message) for warning in recwarn)
+    assert " h)" in first
+    assert "--method sampled" in first
+    assert "--budget and --method sampled" in second
+    _warn_of_a_long_wait(5_000, 10, settings=SelectSettings(budget=50))
+    assert len(recwarn) == 2
+
+
+def test_select_on_a_sample_is_offered_on_the_command_line(tmp_path, capsys):
+    np.save(tmp_path / "x.npy", blobs()[0])
+    out = tmp_path / "c.npz"
+    words = ["select", str(tmp_path / "x.npy"), "--budget", "3", "--method", "sampled", "--seed", "0"]
+    assert main([*words, "--out", str(out)]) == 0
+    assert len(Coreset.load(out)) == 3
+
+
+def test_select_takes_its_settings_from_a_file_too(tmp_path, capsys):
+    np.save(tmp_path / "x.npy", blobs()[0])
+    config = written(tmp_path, f"features: {tmp_path / 'x.npy'}\nfraction: 0.5\nout: {tmp_path / 'c.npz'}\n")
+    assert main(["select", "--config", str(config), "--budget", "4"]) == 0
+    assert len(Coreset.load(tmp_path / "c.npz")) == 4
 
 
 def test_a_pipe_gets_one_plain_line_for_each_epoch(tmp_path, capsys):

@@ -88,6 +88,22 @@ assert sum(1 for _ in adacore.CoresetLoader(data, model, adacore.AdaCore(), frac
     assert done.returncode == 0, done.stderr
 
 
+def test_the_core_has_the_command_for_files(tmp_path):
+    done = run_bare(
+        f"""
+import numpy as np
+from adacore.cli import main
+np.save(r"{tmp_path}/x.npy", np.random.default_rng(0).normal(size=(50, 3)))
+open(r"{tmp_path}/mine.yaml", "w").write("budget: 5")
+assert main(["select", r"{tmp_path}/x.npy", "--config", r"{tmp_path}/mine.yaml", "--out", r"{tmp_path}/c.parquet"]) == 0
+assert main(["train"]) == 2
+"""
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.strip().endswith("pip install 'adacore[experiments]'")
+    assert len(done.stderr.splitlines()) == 1
+
+
 @pytest.mark.parametrize(
     ("code", "what", "extra"),
     [

@@ -2,8 +2,13 @@
 
 import difflib
 import importlib.util
-from collections.abc import Iterable
+import os
+import re
+import sys
+import traceback
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any, get_args
 
 EXTRAS: dict[str, tuple[str, ...]] = {
     "accelerate": ("accelerate",),
@@ -16,7 +21,6 @@ EXTRAS: dict[str, tuple[str, ...]] = {
         "scipy",
         "sklearn",
         "tensorboard",
-        "yaml",
     ),
     "huggingface": ("transformers", "datasets"),
     "lightning": ("lightning",),
@@ -82,3 +86,82 @@ def unreadable(path: Path, reason: object) -> ValueError:
     """
     words = " ".join(str(reason).split()) or type(reason).__name__
     return ValueError(f"cannot read {path}: {words[:300]}; the file is truncated or corrupt, fetch it again")
+
+
+def parser_error(message: str, command: str, kinds: Mapping[str, Any], flags: Iterable[str]) -> ValueError:
+    """Word what jsonargparse says of a command line or a file of settings, which takes it several lines.
+
+    Args:
+        message: Its message.
+        command: The command, to point at its help.
+        kinds: Types of the settings by name.
+        flags: The flags that there are.
+
+    Returns:
+        The error: flag or setting, value, expectation, remedy.
+
+    Example:
+        >>> print(parser_error("unrecognized arguments: --epoch 3", "adacore train", {}, ["--epochs"]))
+        unknown flag --epoch: did you mean --epochs? See adacore train --help
+    """
+    wrong_kind = re.match(r'Parser key "([\w.]+)":.*?(?:Got value|Given value): (.*)', message, re.DOTALL)
+    if wrong_kind is not None:
+        name, value = wrong_kind.group(1).rpartition(".")[2], wrong_kind.group(2).strip()
+        options = get_args(kinds[name]) or (kinds[name],)
+        words = [word for option in options for word in get_args(option) or (option,) if isinstance(word, str)]
+        expected = [text for kind, text in _KINDS.items() if kind in options]
+        if words:
+            return unknown_name(name, value, [*words, *expected])
+        return ValueError(f"{name}={value!r} is not {' or '.join(expected) or 'of its kind'}: see {command} --help")
+    unknown = re.match(r"unrecognized arguments: (\S+)", message)
+    if unknown is None:
+        return ValueError(message)
+    flag = unknown.group(1).split("=")[0]
+    if not flag.startswith("-"):
+        return ValueError(f"unexpected argument {flag!r}: see {command} --help")
+    near = difflib.get_close_matches(flag, list(flags))
+    return ValueError(f"unknown flag {flag}: {f'did you mean {near[0]}? ' if near else ''}See {command} --help")
+
+
+_KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
+
+EXPECTED = (ValueError, TypeError, OSError, MemoryError, ModuleNotFoundError)
+"""What the library raises at its boundary."""
+
+
+def one_line(error: Exception) -> str | None:
+    """Word an error for the command line.
+
+    Args:
+        error: What ended a command.
+
+    Returns:
+        One line, with the place where a module of the user's own raised it (a data set, a model); None if it is neither
+        that nor one of ``EXPECTED``: a fault of the library, of which the trace must be seen.
+
+    Example:
+        >>> print(one_line(ValueError("epochs=0 is below 1")), one_line(KeyError("batch")))
+        epochs=0 is below 1 None
+    """
+    expected, place = isinstance(error, EXPECTED), _place_of(error)
+    if place is None and not expected:
+        return None
+    text = str(error.msg) if isinstance(error, SyntaxError) else str(error)
+    if "Original Traceback" in text:  # a DataLoader's worker sends its whole trace as the message
+        text = text.strip().splitlines()[-1]
+    words = " ".join(text.split())
+    if not (expected and words):
+        words = f"{type(error).__name__}: {words}".removesuffix(": ")
+    return words if place is None else f"{words} (in {place})"
+
+
+def _place_of(error: BaseException) -> str | None:
+    """Name the innermost line of a file that is neither the library's, an installed package's, nor Python's own."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{error.filename}, line {error.lineno}"
+    inner = _place_of(error.__cause__) if error.__cause__ is not None else None
+    frames = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
+    frames += [(file, int(line)) for file, line in re.findall(r'File "([^"]+)", line (\d+)', str(error))]
+    installed = (str(Path(__file__).parent), sys.prefix, sys.base_prefix, str(Path(os.__file__).parent), "<")
+    users = [f"{file}, line {line}" for file, line in frames if not file.startswith(installed)]
+    return inner or (users[-1] if users else None)

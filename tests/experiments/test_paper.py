@@ -17,13 +17,20 @@ from adacore.experiments.paper.__main__ import main
 from adacore.experiments.paper.claims import judge
 from adacore.experiments.paper.records import is_small, make_record, read_records
 from adacore.experiments.paper.results import differences, results, verdict
-from adacore.experiments.paper.set_ups import ALIASES, group, predicted_seconds, shrink_all
+from adacore.experiments.paper.set_ups import (
+    ALIASES,
+    group,
+    load_set_up,
+    predicted_seconds,
+    set_up_names,
+    shrink_all,
+)
 from adacore.experiments.runs.resumable_run import train
-from adacore.experiments.runs.settings import CompareConfig, load_config, shipped_configs
+from adacore.experiments.runs.settings import CompareConfig
 from adacore.selectors import AdaCore, parse_selector
 
 CONVEX = {"figure1", "figure2", "figure6"}  # have a form of their own
-NAMES = sorted(path.name.removesuffix(".yaml") for path in shipped_configs())
+NAMES = [*set_up_names(), *set_up_names(convex=True)]
 SET_UPS = [name for name in NAMES if name not in CONVEX | {"demo"}]
 ITEMS = sorted({name.partition("-")[0] for name in SET_UPS})
 
@@ -52,7 +59,7 @@ def batches() -> list[Any]:
     """One run of each method with each model, data set and optimizer: set-ups that differ in numbers alone are one."""
     seen: dict[tuple[str, ...], Any] = {}
     for name in SET_UPS:
-        settings = load_config(name)
+        settings = load_set_up(name)
         for method in settings["methods"]:
             key = (settings["data"].partition("-")[0], settings["model"], settings["optimizer"], method)
             heavy = settings["model"] in {"resnet18", "resnet50"} and name != "table8-adacore"
@@ -91,7 +98,7 @@ def test_the_papers_common_settings(name: str) -> None:
 
 
 def test_what_each_table_varies() -> None:
-    assert [c.every for c in configure(parts_of("table2")).values()] == [10, 10, 20, 20, 5, 5]
+    assert [c.every for c in configure(parts_of("table2")).values()] == [20, 20, 10, 10, 5, 5]
     assert {(c.model, c.data, c.fraction) for c in configure(parts_of("table4")).values()} == {
         (model, data, fraction)
         for model, data in (("resnet20", "cifar10"), ("resnet18", "cifar10-imbalanced"))
@@ -112,7 +119,7 @@ def test_random_stands_beside_every_comparison() -> None:
 
 def test_glister_has_a_held_out_set_and_the_others_all_of_the_data() -> None:
     for name in SET_UPS:
-        settings = load_config(name)
+        settings = load_set_up(name)
         assert ("glister" in settings["methods"]) == (settings.get("validation", 0) > 0)
 
 
@@ -179,7 +186,7 @@ def small_data(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("small_data")
 def test_reproduce_runs_resumes_and_records(tmp_path: Path) -> None:
-    settings = {"epochs": 2, "seeds": 2, "methods": "craig,random", "tensorboard": "false"}
+    settings = {"epochs": 2, "seeds": 2, "methods": "craig,random", "tensorboard": False}
     (path,) = reproduce("figure9", scale="small", overrides=settings, out=tmp_path)
     record = json.loads(path.read_text())
     assert path == tmp_path / "records" / "figure9.json"
@@ -211,7 +218,7 @@ def method(
 
 
 def record_of(*methods: dict[str, Any], name: str = "table4-cifar10-s10", **settings: Any) -> dict[str, Any]:
-    shipped = {k: v for k, v in load_config(name).items() if k not in {"methods", "seeds"}}
+    shipped = {k: v for k, v in load_set_up(name).items() if k not in {"methods", "seeds"}}
     return {"name": name, "made_with": "torch", "settings": {**shipped, **settings}, "methods": list(methods)}
 
 
@@ -323,4 +330,4 @@ def test_a_record_of_a_folder_without_runs(tmp_path: Path) -> None:
 
 def test_the_digits_demo_is_a_comparison() -> None:
     if "demo" in NAMES:
-        assert set(load_config("demo")) <= set(CompareConfig.__dataclass_fields__)
+        assert set(load_set_up("demo")) <= set(CompareConfig.__dataclass_fields__)

@@ -1,10 +1,15 @@
-"""Checks of selectors' settings, at construction."""
+"""Settings of selectors and commands: checks at construction, and reading them from YAML."""
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Sequence
+import types
+import typing
+from collections.abc import Mapping, Sequence
 from numbers import Integral, Real
+from pathlib import Path
+from typing import Any, Literal
 
 from adacore.errors import unknown_name
 
@@ -106,3 +111,89 @@ def check_flag(name: str, value: object) -> None:
     """
     if not isinstance(value, bool):
         raise TypeError(f"{name}={value!r} is neither true nor false: pass one of them")
+
+
+def check_fields(settings: Any) -> None:
+    """Check every field of a frozen dataclass, and keep it as a plain value that YAML can write; for ``__post_init__``.
+
+    Args:
+        settings: Each field's type is made of ``int``, ``float``, ``bool``, ``str``, ``Literal``, ``None`` and
+            ``tuple[str, ...]``; its metadata may hold ``bounds``, as ``check_number`` takes them.
+
+    Raises:
+        TypeError: If a value is of the wrong kind.
+        ValueError: If it is out of bounds, or none of the words that may stand there.
+    """
+    hints = typing.get_type_hints(type(settings))
+    for setting in dataclasses.fields(settings):
+        checked = _checked(
+            setting.name, hints[setting.name], getattr(settings, setting.name), setting.metadata.get("bounds", {})
+        )
+        object.__setattr__(settings, setting.name, checked)
+
+
+def _checked(name: str, hint: Any, value: Any, bounds: Mapping[str, Any]) -> Any:
+    kinds = typing.get_args(hint) if typing.get_origin(hint) in {types.UnionType, typing.Union} else (hint,)
+    words = [word for kind in kinds if typing.get_origin(kind) is Literal for word in typing.get_args(kind)]
+    if value is None and types.NoneType in kinds:
+        return None
+    if words and isinstance(value, str):
+        if value not in words:
+            raise unknown_name(name, value, [*words, "a whole number"] if int in kinds else words)
+        return value
+    if int in kinds:
+        check_whole(name, value, **bounds)
+        return int(value)
+    if float in kinds:
+        check_number(name, value, **bounds, example=0.1)
+        return float(value)
+    if bool in kinds:
+        check_flag(name, value)
+        return value
+    if words or str in kinds:
+        if not isinstance(value, str):
+            raise TypeError(f"{name}={value!r} is not a text: pass {words or 'one, in quotes'}")
+        return value
+    if isinstance(value, str) or not isinstance(value, Sequence) or not all(isinstance(item, str) for item in value):
+        raise TypeError(f"{name}={value!r}: expected names, such as ('adacore', 'random')")
+    return tuple(value)
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """Read settings from a YAML file that a person wrote.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Plain values by name, with underscores.
+
+    Raises:
+        ValueError: If it is not YAML, holds no settings, or gives one twice, of which YAML would keep the last.
+        FileNotFoundError: If there is no such file.
+    """
+    import yaml
+
+    class UniqueKeys(yaml.SafeLoader):
+        """Refuses a mapping in which a key stands twice."""
+
+        def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+            seen: dict[Any, int] = {}
+            for key, _ in node.value:
+                line = key.start_mark.line + 1
+                name = str(key.value).replace("-", "_")  # batch-size, as on the command line, is batch_size
+                if name in seen:
+                    raise ValueError(f"{path} gives {name} twice, in lines {seen[name]} and {line}")
+                seen[name] = line
+            return super().construct_mapping(node, deep)
+
+    if not path.is_file():
+        what = "is a folder" if path.is_dir() else "does not exist"
+        raise FileNotFoundError(f"--config {path} {what}: pass a YAML file")
+    try:
+        values = yaml.load(path.read_text(encoding="utf-8-sig"), Loader=UniqueKeys)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
+        raise ValueError(f"{path} holds no settings: expected lines such as 'epochs: 50'")
+    return {key.replace("-", "_"): value for key, value in values.items()}

@@ -1,16 +1,19 @@
 import dataclasses
+import math
+import typing
 
+import numpy as np
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from adacore.experiments.runs.optimizers import OPTIMIZERS, SCHEDULES
 from adacore.experiments.runs.settings import (
     CompareConfig,
     RunSettings,
     TrainConfig,
     from_mapping,
-    load_config,
-    shipped_configs,
     split_list,
     to_mapping,
 )
@@ -26,62 +29,102 @@ def test_every_field_is_explained():
         assert all(field.metadata["help"] for field in dataclasses.fields(cls))
 
 
-def test_numbers_may_be_text_as_on_the_command_line_or_as_yaml_reads_1e_4():
-    config = from_mapping(TrainConfig, {"weight_decay": "1e-4", "epochs": "7", "tensorboard": "no", "budget": "null"})
-    assert (config.weight_decay, config.epochs, config.tensorboard, config.budget) == (1e-4, 7, False, None)
+BAD_RANGES = [
+    ({"epochs": 0}, "below 1"),
+    ({"fraction": 0}, r"outside \(0, 1\]"),
+    ({"fraction": 1.5}, r"outside \(0, 1\]"),
+    ({"fraction": math.nan}, r"outside \(0, 1\]"),
+    ({"budget": 0}, "below 1"),
+    ({"budget": 5, "fraction": 0.1}, "two sizes given"),
+    ({"learning_rate": -1}, r"outside \(0, inf\)"),
+    ({"learning_rate": math.inf}, r"outside \(0, inf\)"),
+    ({"momentum": 1}, r"outside \[0, 1\)"),
+    ({"momentum": math.nan}, r"outside \[0, 1\)"),
+    ({"weight_decay": math.nan}, r"outside \[0, inf\)"),
+    ({"validation": math.inf}, r"outside \[0, inf\)"),
+    ({"precision": "bf16"}, "did you mean 'bf16-mixed'"),
+    ({"device": "gpu"}, "cpu"),
+    ({"optimizer": "sdg"}, "did you mean 'sgd'"),
+    ({"schedule": "papr"}, "did you mean 'paper'"),
+    ({"model": "resnet"}, "did you mean 'resnet"),
+    ({"data": "minst"}, "did you mean 'mnist'"),
+    ({"method": "adacor"}, "did you mean 'adacore'"),
+    ({"method": "adacore(weightin=uniform)"}, "did you mean 'weighting'"),
+    ({"seed": -1}, "below 0"),
+    ({"every": "never"}, "auto, a whole number|a whole number, auto"),
+    ({"warm_start_on": "nothing"}, "full"),
+]
+BAD_KINDS = [
+    ({"epochs": "ten"}, "not a whole number"),
+    ({"epochs": "7"}, "not a whole number"),
+    ({"epochs": 2.5}, "not a whole number"),
+    ({"epochs": 2.0}, "not a whole number"),
+    ({"epochs": True}, "not a whole number"),
+    ({"epochs": None}, "not a whole number"),
+    ({"seed": 1.5}, "not a whole number"),
+    ({"budget": 1.5}, "not a whole number"),
+    ({"every": 1.5}, "not a whole number"),
+    ({"fraction": "0.1"}, "not a number"),
+    ({"weight_decay": None}, "not a number"),
+    ({"tensorboard": "no"}, "neither true nor false"),
+    ({"tensorboard": None}, "neither true nor false"),
+    ({"channels_last": 3}, "neither true nor false"),
+    ({"model": ["mlp"]}, "not a text"),
+    ({"data_root": 3}, "not a text"),
+    ({"device": 0}, "not a text"),
+]
 
 
 @pytest.mark.parametrize(
-    ("values", "match"),
-    [
-        ({"epoch": 3}, "did you mean 'epochs'"),
-        ({"epochs": "ten"}, "not a whole number"),
-        ({"epochs": 1.5}, "not a whole number"),
-        ({"epochs": True}, "not a whole number"),
-        ({"epochs": 0}, "below 1"),
-        ({"fraction": 0}, r"outside \(0, 1\]"),
-        ({"fraction": 1.5}, r"outside \(0, 1\]"),
-        ({"fraction": "nan"}, r"outside \(0, 1\]"),
-        ({"budget": 0}, "below 1"),
-        ({"budget": 5, "fraction": 0.1}, "two sizes given"),
-        ({"learning_rate": -1}, "above 0"),
-        ({"learning_rate": "inf"}, "above 0"),
-        ({"momentum": 1}, r"outside \[0, 1\)"),
-        ({"momentum": "nan"}, r"outside \[0, 1\)"),
-        ({"weight_decay": "nan"}, "finite"),
-        ({"precision": "bf16"}, "did you mean 'bf16-mixed'"),
-        ({"device": "gpu"}, "cpu"),
-        ({"optimizer": "sdg"}, "did you mean 'sgd'"),
-        ({"schedule": "papr"}, "did you mean 'paper'"),
-        ({"model": "resnet"}, "did you mean 'resnet"),
-        ({"data": "minst"}, "did you mean 'mnist'"),
-        ({"method": "adacor"}, "did you mean 'adacore'"),
-        ({"method": "adacore(weightin=uniform)"}, "did you mean 'weighting'"),
-        ({"seed": -1}, "negative"),
-        ({"tensorboard": "maybe"}, "true or false"),
-        ({"channels_last": 3}, "true or false"),
-        ({"model": ["mlp"]}, "not a text"),
-        ({"warm_start_on": "nothing"}, "full"),
-    ],
+    "make", [lambda values: TrainConfig(**values), lambda values: from_mapping(TrainConfig, values)]
 )
-def test_bad_values_are_clear_errors(values, match):
-    with pytest.raises(ValueError, match=match):
-        from_mapping(TrainConfig, values)
+@pytest.mark.parametrize(
+    ("kind", "values", "match"),
+    [*((ValueError, *case) for case in BAD_RANGES), *((TypeError, *case) for case in BAD_KINDS)],
+)
+def test_settings_check_themselves_however_they_are_made(make, kind, values, match):
+    with pytest.raises(kind, match=match):
+        make(values)
+
+
+def test_an_unknown_setting_is_named():
+    with pytest.raises(ValueError, match="did you mean 'epochs'"):
+        from_mapping(TrainConfig, {"epoch": 3})
+
+
+def test_numbers_of_numpy_become_plain_ones_that_yaml_can_write():
+    config = TrainConfig(epochs=np.int64(3), learning_rate=np.float32(0.5), fraction=1)
+    assert [type(value) for value in (config.epochs, config.learning_rate, config.fraction)] == [int, float, float]
+    assert yaml.safe_load(yaml.safe_dump(to_mapping(config))) == to_mapping(config)
 
 
 @pytest.mark.parametrize(
-    ("values", "match"),
+    ("kind", "values", "match"),
     [
-        ({"methods": ""}, "methods is empty"),
-        ({"methods": "random,random"}, "named twice"),
-        ({"methods": 3}, "list of names"),
-        ({"seeds": 0}, "at least 1"),
-        ({"method": "random"}, "did you mean 'methods'"),
+        (ValueError, {"methods": ""}, "methods is empty"),
+        (ValueError, {"methods": "random,random"}, "named twice"),
+        (TypeError, {"methods": 3}, "list of names"),
+        (TypeError, {"methods": [3]}, "expected names"),
+        (TypeError, {"methods": [{"weighting": "uniform"}]}, "has no name"),
+        (ValueError, {"seeds": 0}, "below 1"),
+        (ValueError, {"method": "random"}, "did you mean 'methods'"),
     ],
 )
-def test_bad_comparisons_are_clear_errors(values, match):
-    with pytest.raises(ValueError, match=match):
+def test_bad_comparisons_are_clear_errors(kind, values, match):
+    with pytest.raises(kind, match=match):
         from_mapping(CompareConfig, values)
+
+
+def test_a_method_may_be_a_mapping():
+    nested = {"name": "adacore", "weighting": "uniform", "average_gradient": False}
+    assert from_mapping(TrainConfig, {"method": nested}).method == "adacore(weighting=uniform, average_gradient=false)"
+    assert from_mapping(CompareConfig, {"methods": [nested, "random"]}).methods[1] == "random"
+
+
+def test_words_that_may_stand_for_a_setting_are_those_that_there_are():
+    hints = typing.get_type_hints(TrainConfig)
+    assert set(typing.get_args(hints["optimizer"])) == set(OPTIMIZERS)
+    assert set(typing.get_args(hints["schedule"])) == set(SCHEDULES)
 
 
 def test_every_method_meets_every_seed():
@@ -95,34 +138,3 @@ def test_every_method_meets_every_seed():
 @given(st.lists(st.sampled_from(["random", "craig(a=1)", "adacore(a=1, b=x)", "el2n(a=1,b=2,c=3)"])))
 def test_lists_are_split_at_commas_outside_parentheses(items):
     assert split_list(", ".join(items)) == items
-
-
-def test_a_file_is_found_by_path_or_by_the_name_of_a_shipped_one(tmp_path):
-    path = tmp_path / "mine.yaml"
-    path.write_text("epochs: 3\nmethod: random\n")
-    assert load_config(str(path)) == {"epochs": 3, "method": "random"}
-    assert load_config("demo")["data"] == "digits"
-
-
-@pytest.mark.parametrize(
-    ("name", "match"),
-    [("demmo", "did you mean 'demo'"), ("nowhere/mine.yaml", "no configuration at"), ("mine.yaml", "no configuration")],
-)
-def test_a_file_that_is_not_there_is_a_clear_error(name, match):
-    with pytest.raises(ValueError, match=match):
-        load_config(name)
-
-
-@pytest.mark.parametrize("text", ["- a\n- b\n", "epochs: [1\n", ""])
-def test_a_file_that_holds_no_settings_is_a_clear_error(tmp_path, text):
-    path = tmp_path / "mine.yaml"
-    path.write_text(text)
-    with pytest.raises(ValueError, match=r"holds no settings|not valid YAML"):
-        load_config(str(path))
-
-
-def test_the_demo_is_a_valid_comparison_of_the_four_methods():
-    config = from_mapping(CompareConfig, load_config("demo"))
-    assert config.methods == ("adacore", "craig", "random", "full")
-    assert config.seeds == 5
-    assert "demo.yaml" in {entry.name for entry in shipped_configs()}

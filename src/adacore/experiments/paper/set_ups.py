@@ -1,13 +1,21 @@
-"""Which YAML files make up a figure or table, and what becomes of them at small scale."""
+"""The set-ups that are shipped, which of them make up a figure or table, and what becomes of them at small scale.
+
+One YAML file a figure or table. Its settings hold for all of its parts; under ``parts``, each has a name and the
+settings in which it differs. ``table2-r20`` is the part ``r20`` of ``table2.yaml``.
+"""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
+from importlib import resources
 from typing import Any, Literal
+
+import yaml
 
 from adacore.errors import unknown_name
 from adacore.experiments.paper.small import TEST, train_size
-from adacore.experiments.runs.settings import CompareConfig, from_mapping, load_config, shipped_configs, split_list
+from adacore.experiments.runs.settings import CompareConfig, from_mapping, method_texts
 
 Scale = Literal["paper", "small"]
 
@@ -35,6 +43,54 @@ _RATES = {"resnet20": (400.0, 1600.0), "mlp": (30_000.0, 100_000.0), "logistic":
 """Images of CIFAR-10's size, or of MNIST's, that are trained on and probed in a second, on 2 cores."""
 
 
+@functools.cache
+def _set_ups() -> dict[str, dict[str, Any]]:
+    """Read every file, and lay each part over what its file says for all."""
+    found: dict[str, dict[str, Any]] = {}
+    folder = resources.files("adacore.experiments.paper") / "configurations"
+    for file in sorted(folder.iterdir(), key=lambda file: file.name):
+        if file.name.endswith(".yaml"):
+            stem, shared = file.name.removesuffix(".yaml"), yaml.safe_load(file.read_text(encoding="utf-8"))
+            parts = shared.pop("parts", None)
+            found |= (
+                {stem: shared} if parts is None else {f"{stem}-{part}": shared | own for part, own in parts.items()}
+            )
+    return found
+
+
+def set_up_names(*, convex: bool = False) -> list[str]:
+    """List the set-ups that are shipped.
+
+    Args:
+        convex: Whether to list those of convex models, which ``benchmarks/convex*.py`` run, instead of comparisons.
+
+    Returns:
+        Names that ``load_set_up`` takes.
+
+    Example:
+        >>> set_up_names(convex=True)
+        ['figure1', 'figure2', 'figure6']
+    """
+    return [name for name, settings in _set_ups().items() if ("solvers" in settings) == convex]
+
+
+def load_set_up(name: str) -> dict[str, Any]:
+    """Return the settings of a set-up.
+
+    Args:
+        name: In ``set_up_names()``.
+
+    Returns:
+        Plain values by name, a copy.
+
+    Raises:
+        ValueError: If there is none of that name.
+    """
+    if name not in _set_ups():
+        raise unknown_name("configuration", name, set_up_names())
+    return dict(_set_ups()[name])
+
+
 def parts_of(name: str) -> dict[str, dict[str, Any]]:
     """Find the set-ups of a figure or table.
 
@@ -42,7 +98,7 @@ def parts_of(name: str) -> dict[str, dict[str, Any]]:
         name: Such as ``table2``, or ``table2-r20`` for a part of it.
 
     Returns:
-        Settings by name of the file, in its order.
+        Settings by name of the part.
 
     Raises:
         ValueError: If there is no such figure, table or part, or it is of convex models, which train in another way.
@@ -51,16 +107,14 @@ def parts_of(name: str) -> dict[str, dict[str, Any]]:
         >>> list(parts_of("table3"))
         ['table3-b128', 'table3-b256', 'table3-b512']
     """
-    stems = [entry.name.removesuffix(".yaml") for entry in shipped_configs()]
-    known = [stem for stem in stems if stem not in _OTHERS]
+    known = [part for part in _set_ups() if part not in _OTHERS]
     wanted = ALIASES.get(name, name)
-    found = sorted(stem for stem in known if stem == wanted or stem.startswith(f"{wanted}-"))
+    found = [part for part in known if part == wanted or part.startswith(f"{wanted}-")]
     if not found:
-        raise unknown_name("figure or table", name, {*known, *(stem.partition("-")[0] for stem in known), *ALIASES})
-    parts = {stem: load_config(stem) for stem in found}
-    if any("solvers" in part for part in parts.values()):
+        raise unknown_name("figure or table", name, {*known, *(part.partition("-")[0] for part in known), *ALIASES})
+    if not {*found} <= {*set_up_names()}:
         raise ValueError(f"{name} is of convex models: run it from a checkout, by the scripts benchmarks/convex*.py")
-    return parts
+    return {part: load_set_up(part) for part in found}
 
 
 def configure(
@@ -96,10 +150,10 @@ def _restrict(parts: dict[str, dict[str, Any]], methods: str | Sequence[str] | N
     """Keep the methods that are wanted; a part without any falls away, a method that is in none joins the first."""
     if methods is None:
         return parts
-    wanted = split_list(methods) if isinstance(methods, str) else list(methods)
-    strangers = [method for method in wanted if not any(method in part["methods"] for part in parts.values())]
+    methods = method_texts(methods)
+    strangers = [method for method in methods if not any(method in part["methods"] for part in parts.values())]
     for number, part in enumerate(parts.values()):
-        part["methods"] = [method for method in part["methods"] if method in wanted] + (
+        part["methods"] = [method for method in part["methods"] if method in methods] + (
             strangers if number == 0 else []
         )
     return {name: part for name, part in parts.items() if part["methods"]}
@@ -130,7 +184,7 @@ def _shrink(part: Mapping[str, Any], share: float) -> dict[str, Any]:
     small["fraction"] = max(0.1, float(part["fraction"]))
     small["epochs"] = max(4, round(share * int(part["epochs"])))
     for name in ("every", "eval_every", "analyse_every"):
-        if name in part:
+        if part.get(name):  # 0 is never
             small[name] = max(1, round(share * int(part[name])))
     if small["model"] == "resnet20":
         small["batch_size"] = max(16, int(part["batch_size"]) // 8)

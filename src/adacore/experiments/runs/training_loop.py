@@ -86,7 +86,7 @@ class TrainingLoop:
             labels=labels_of(splits.train),
             validation=splits.validation,
             warm_start=config.warm_start,
-            warm_start_on=config.warm_start_on,  # type: ignore[arg-type]
+            warm_start_on=config.warm_start_on,
             drop_last=config.drop_last,
             num_workers=config.num_workers,
             persistent_workers=config.num_workers > 0,
