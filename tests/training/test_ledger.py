@@ -29,12 +29,12 @@ def test_unknown_parts_are_refused():
         pass
 
 
-def test_examples_are_counted_as_often_as_they_are_stepped_on_and_touched_once():
+def test_examples_are_counted_as_often_as_they_are_stepped_on_and_seen_once():
     ledger = Ledger(4)
     ledger.step(np.array([0, 1]))
     ledger.step(np.array([1, 1]))
     assert ledger.gradient_evaluations == 4
-    assert ledger.fraction_touched == 0.5
+    assert ledger.fraction_seen == 0.5
 
 
 def test_it_survives_a_checkpoint(tmp_path):
@@ -47,8 +47,19 @@ def test_it_survives_a_checkpoint(tmp_path):
     other = Ledger(4)
     other.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
     assert other.seconds == ledger.seconds
-    assert (other.gradient_evaluations, other.probed_examples, other.fraction_touched) == (2, 8, 0.5)
+    assert (other.gradient_evaluations, other.probed_examples, other.fraction_seen) == (2, 8, 0.5)
     other.step(np.array([1]))
-    assert ledger.fraction_touched == 0.5  # the state is a copy
+    assert ledger.fraction_seen == 0.5  # the state is a copy
     with pytest.raises(ValueError, match="4 examples, this data set has 5"):
         Ledger(5).load_state_dict(ledger.state_dict())
+
+
+def test_printing_it_says_where_the_time_went_and_how_much_was_seen():
+    ledger = Ledger(4)
+    ledger.step(np.array([0, 3]))
+    ledger.seconds.update(probing=1.25, training=2.5)
+    text = str(ledger)
+    assert "probing 1.2" in text
+    assert "training 2.5" in text
+    assert "2 gradient evaluations" in text
+    assert "50.0 % of 4 seen" in text

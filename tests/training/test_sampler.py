@@ -1,59 +1,113 @@
-"""Orders and weights of an epoch."""
+"""The batch sampler on its own: an iteration is an epoch, however it ends."""
+
+import itertools
+import warnings
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from torch import nn
+from torch.utils.data import TensorDataset
 
-from adacore.coreset import Coreset
-from adacore.training.sampler import CoresetBatchSampler, batch_count, mean_one
+from adacore.selectors import Random
+from adacore.training.reselector import Reselector
+from adacore.training.sampler import CoresetBatchSampler
+from adacore.training.schedule import Schedule
 
-CORESET = Coreset(np.array([9, 3, 5, 0, 7]), np.array([1.0, 2.0, 3.0, 4.0, 10.0]), 20)
-
-
-def laid_out(*, epoch=0, seed=0, start=0, batch_size=2, drop_last=False):
-    sampler = CoresetBatchSampler(batch_size, seed, drop_last=drop_last)
-    sampler.prepare(CORESET, epoch, start)
-    return sampler
+N = 40
+DATA = TensorDataset(torch.randn(N, 3), torch.arange(N) % 2)
 
 
-def test_an_epoch_delivers_every_example_once_with_its_own_weight():
-    sampler = laid_out()
-    assert [len(batch) for batch in sampler] == [2, 2, 1]
-    indices, weights = torch.cat(sampler.batches), torch.cat(sampler.weights)
-    gamma = dict(zip(CORESET.indices.tolist(), (CORESET.weights / 4).tolist(), strict=True))
-    assert {int(i): pytest.approx(float(w)) for i, w in zip(indices, weights, strict=True)} == gamma
+def make(*, every=1, batch_size=4, budget=20):
+    reselector = Reselector(nn.Linear(3, 2), DATA, Random(), budget=budget, schedule=Schedule(every))
+    return CoresetBatchSampler(reselector, batch_size=batch_size, drop_last=False, batches="weighted")
 
 
-def test_the_order_is_a_function_of_seed_and_epoch():
-    def order(**settings):
-        return torch.cat(laid_out(**settings).batches).tolist()
-
-    assert order() == order()
-    assert order() == order(batch_size=5)
-    orders = {tuple(order(epoch=e, seed=s)) for e in range(4) for s in range(4)}
-    assert len(orders) > 12
+def positions(batches):
+    return [[position for position, _ in keys] for keys in batches]
 
 
-def test_starting_late_delivers_the_rest():
-    assert list(laid_out(start=1)) == list(laid_out())[1:]
-    assert len(laid_out(start=1)) == 3
+def test_iterating_selects_when_due_and_yields_positions_with_weights():
+    sampler = make(every=2)
+    epochs = [list(sampler) for _ in range(4)]
+    assert [len(keys) for keys in epochs[0]] == [4] * 5
+    assert sampler.reselector.reselections == 2
+    selected = [{position for keys in epoch for position, _ in keys} for epoch in epochs]
+    assert selected[0] == selected[1] != selected[2] == selected[3]
+    assert epochs[0] != epochs[1]
+    assert np.mean([weight for keys in epochs[0] for _, weight in keys]) == pytest.approx(1)
+    assert sampler.reselector.ledger.gradient_evaluations == 80
 
 
-def test_an_incomplete_batch_may_be_dropped():
-    assert [len(batch) for batch in laid_out(drop_last=True)] == [2, 2]
-    assert list(laid_out(drop_last=True)) == list(laid_out())[:2]
+def test_a_loop_that_leaves_epochs_early_goes_on_with_the_next_and_is_warned_once():
+    sampler, undisturbed = make(), make()
+    expected = [positions(undisturbed) for _ in range(3)]
+    with pytest.warns(UserWarning, match=r"epoch 0 was left after 3 of 5 batches.*set_epoch") as caught:
+        left = [positions(itertools.islice(sampler, 3)) for _ in range(3)]
+    assert left == [epoch[:3] for epoch in expected]
+    assert len(caught) == 1
+    assert sampler.reselector.reselections == 3
 
 
-@given(size=st.integers(0, 50), batch=st.integers(1, 9), drop=st.booleans())
-def test_counting_batches(size, batch, drop):
-    parts = [range(size)[i : i + batch] for i in range(0, size, batch)]
-    assert batch_count(size, batch, drop_last=drop) == sum(len(part) == batch or not drop for part in parts)
+def test_looks_begin_the_same_epoch_again_and_the_second_is_warned_of():
+    sampler = make()
+    expected = positions(make())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert positions([next(iter(sampler))]) == expected[:1]
+        looked = iter(sampler)
+    with pytest.warns(UserWarning, match="same epoch begins again") as caught:
+        looks = [positions([next(looked)]), *(positions([next(iter(sampler))]) for _ in range(3))]
+    assert looks == [expected[:1]] * 4
+    assert len(caught) == 1
+    assert positions(sampler) == expected
 
 
-@given(st.lists(st.floats(0, 1e308), min_size=1, max_size=20))
-def test_weights_have_mean_one_and_are_never_nan(weights):
-    scaled = mean_one(np.array(weights))
-    assert np.isfinite(scaled).all()
-    assert scaled.mean() == pytest.approx(1)
+@pytest.mark.parametrize("leave_after", [1, 3, 5])
+def test_set_epoch_says_where_to_go_on_and_nobody_is_warned(leave_after):
+    sampler, undisturbed = make(), make()
+    expected = [positions(undisturbed) for _ in range(4)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for epoch in range(4):
+            sampler.set_epoch(epoch)
+            batches = iter(sampler)
+            assert positions([next(batches) for _ in range(leave_after)]) == expected[epoch][:leave_after]
+
+
+def test_beginning_one_epoch_again_and_again_is_warned_of():
+    sampler = make()
+
+    def leave_epoch_0():
+        sampler.set_epoch(0)
+        list(itertools.islice(sampler, 2))
+
+    leave_epoch_0()
+    leave_epoch_0()
+    with pytest.warns(UserWarning, match=r"set_epoch\(0\) begins that epoch again"):
+        leave_epoch_0()
+
+
+def test_an_iteration_keeps_its_plan():
+    sampler, undisturbed = make(), make()
+    expected = [list(undisturbed), list(undisturbed)]
+    first = iter(sampler)
+    sampler.set_epoch(1)
+    second = iter(sampler)
+    both = [(next(first), next(second)) for _ in range(5)]
+    assert [list(epoch) for epoch in zip(*both, strict=True)] == expected
+
+
+def test_a_state_goes_on_with_the_epoch_that_was_begun():
+    """How much was fetched ahead of training is unknown here: who iterates skips the batches that were trained on."""
+    sampler = make()
+    list(sampler)
+    batches = iter(sampler)
+    expected = [next(batches), next(batches)]
+    again = make()
+    again.load_state_dict(sampler.state_dict())
+    assert (again.epoch, again.position) == (1, 0)
+    with pytest.raises(ValueError, match=r"set_epoch\(0\) after a state of epoch 1.*call set_epoch\(1\)"):
+        again.set_epoch(0)
+    again.set_epoch(1)
+    assert list(again)[:2] == expected

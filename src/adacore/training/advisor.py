@@ -1,14 +1,23 @@
-"""The advisor: from measured costs, whether selecting can pay, and how often to select."""
+"""The advisor: from measured costs, how often to select, and a warning where selecting cannot pay."""
 
 from __future__ import annotations
 
 import math
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from adacore.training.ledger import Ledger
+from adacore.training.schedule import Chosen, Phase, Schedule
 
 SHARE = 0.2
-"""Share of the time that ``every="auto"`` leaves to probing and selecting."""
+"""Share of the time that ``every="auto"`` leaves to probing and selecting. With a fifth, coresets of 10 % take
+0.1 / (1 - 0.2) = 12.5 % of the time of the full data; selecting more seldom would gain little."""
+
+WORTH_A_WARNING = 0.5
+"""Seconds that a reselection takes at least for a warning that it cannot pay: below, nobody waits for it."""
 
 
 @dataclass(frozen=True)
@@ -16,7 +25,7 @@ class Costs:
     """What training and selecting cost, in seconds, as measured.
 
     Attributes:
-        full_epoch: One epoch of training on everything.
+        full_epoch: One epoch of training on the full data.
         coreset_epoch: One epoch of training on a coreset.
         reselection: Probing and selecting, once.
 
@@ -38,48 +47,17 @@ class Costs:
 
     @property
     def fraction(self) -> float:
-        """Seconds of an epoch on a coreset, divided by those of one on everything."""
+        """Seconds of an epoch on a coreset, divided by those of one on the full data."""
         return self.coreset_epoch / self.full_epoch
 
     @property
     def probe_cost(self) -> float:
-        """Seconds of a reselection, divided by those of an epoch on everything."""
+        """Seconds of a reselection, divided by those of an epoch on the full data."""
         return self.reselection / self.full_epoch
 
 
-def costs_from(ledger: Ledger, *, reselections: int, budget: int) -> Costs:
-    """Read the costs off a ledger.
-
-    Args:
-        ledger: After at least one reselection and one batch.
-        reselections: How many there were.
-        budget: Examples in a coreset.
-
-    Returns:
-        Mean costs so far.
-
-    Raises:
-        ValueError: If nothing was measured yet.
-
-    Example:
-        >>> ledger = Ledger(1000)
-        >>> ledger.seconds.update(probing=2.0, selecting=1.0, training=5.0)
-        >>> ledger.gradient_evaluations = 500
-        >>> costs_from(ledger, reselections=1, budget=100)
-        Costs(full_epoch=10.0, coreset_epoch=1.0, reselection=3.0)
-    """
-    if reselections < 1 or ledger.gradient_evaluations < 1:
-        raise ValueError(
-            f"{reselections} reselections and {ledger.gradient_evaluations} gradient evaluations were measured: "
-            "costs are known after the first epoch on a coreset"
-        )
-    each = ledger.seconds["training"] / ledger.gradient_evaluations
-    overhead = ledger.seconds["probing"] + ledger.seconds["selecting"]
-    return Costs(each * ledger.population, each * budget, overhead / reselections)
-
-
 def speed_up(costs: Costs, every: int) -> float:
-    """Bound how much sooner as many epochs end on coresets as on everything.
+    """Bound how much sooner as many epochs end on coresets as on the full data.
 
     ``1 / (fraction + probe_cost / R)``. Where the coreset needs more epochs for the same accuracy, the real speed-up
     is lower in proportion.
@@ -146,7 +124,7 @@ class Advice:
 
     Attributes:
         every: R as it is.
-        speed_up: Bound on the speed-up over as many epochs on everything.
+        speed_up: Bound on the speed-up over as many epochs on the full data.
         overhead_share: Share of the time that goes to probing and selecting.
         suggested_every: The smallest R that keeps that share under the wanted one.
         warning: One line, if selecting so often cannot pay, else None.
@@ -168,7 +146,7 @@ def advise(costs: Costs, every: int, *, share: float = SHARE) -> Advice:
         share: Of the time, that probing and selecting should stay under, in (0, 1).
 
     Returns:
-        The advice; its warning is None where the run can end sooner than as many epochs on everything.
+        The advice; its warning is None where the run can end sooner than as many epochs on the full data.
 
     Example:
         >>> advise(Costs(full_epoch=2.0, coreset_epoch=0.5, reselection=2.0), every=1).warning
@@ -192,3 +170,99 @@ def _check_every(every: int) -> int:
     if every < 1:
         raise ValueError(f"every={every} is below 1: pass a number of epochs")
     return every
+
+
+class Advisor:
+    """Watches what reselections cost: chooses R for ``every="auto"``, and warns once where selecting cannot pay.
+
+    R is chosen once and for all, after the second selection: the first also pays for what is done only once, such as
+    compiling. The choice depends on measured time and so on the machine; it is part of the state.
+
+    Args:
+        schedule: When to select.
+        ledger: Where the time is accounted for.
+        budget: Examples in a coreset.
+
+    Attributes:
+        chosen: R, and the epoch that it counts from, or None as long as it is not chosen.
+        reselection_seconds: What the last reselection cost.
+    """
+
+    def __init__(self, schedule: Schedule, ledger: Ledger, budget: int) -> None:
+        self.schedule, self.ledger, self.budget = schedule, ledger, budget
+        self.chosen: Chosen | None = None
+        self.reselection_seconds = 0.0
+        self._advised = False
+
+    @contextmanager
+    def measure(self) -> Iterator[None]:
+        """Take what is entered in the ledger within as the cost of a reselection."""
+        before = self._selection_seconds()
+        yield
+        self.reselection_seconds = self._selection_seconds() - before
+
+    def _selection_seconds(self) -> float:
+        return self.ledger.seconds["probing"] + self.ledger.seconds["selecting"]
+
+    def choice(self, epoch: int, current: Phase | None) -> Chosen | None:
+        """Tell R as it would be in an epoch.
+
+        Args:
+            epoch: From 0.
+            current: What is trained on now, or None before the first selection.
+
+        Returns:
+            R, or None where it is not chosen automatically, or cannot be yet.
+        """
+        if self.chosen is not None or self.schedule.every != "auto" or current is None:
+            return self.chosen
+        costs = self.costs(epoch, current)
+        return None if costs is None else Chosen(choose_every(costs), current.since)
+
+    def settle(self, epoch: int, current: Phase | None) -> None:
+        """Choose R for good if it can be, and warn once if selecting so often cannot pay, unless it is quick.
+
+        Args:
+            epoch: The one that is about to start, from 0.
+            current: What was trained on before, or None before the first selection.
+        """
+        self.chosen = self.choice(epoch, current)
+        every = self.schedule.every if self.chosen is None else self.chosen.every
+        costs = None if self._advised or every == "auto" or current is None else self.costs(epoch, current)
+        if costs is None or every == "auto":
+            return
+        self._advised = True
+        warning = advise(costs, every).warning
+        if warning is not None and costs.reselection >= WORTH_A_WARNING:
+            warnings.warn(warning, UserWarning, stacklevel=4)
+
+    def costs(self, epoch: int, current: Phase) -> Costs | None:
+        """Read the costs off the ledger.
+
+        Args:
+            epoch: The one that is about to start, from 0.
+            current: What was trained on before.
+
+        Returns:
+            The costs, or None until a coreset other than the first has been trained on.
+        """
+        ledger = self.ledger
+        if current.source != "selector" or not self.schedule.warm_start < current.since < epoch:
+            return None
+        if not (ledger.gradient_evaluations and ledger.seconds["training"]):
+            return None
+        each = ledger.seconds["training"] / ledger.gradient_evaluations
+        return Costs(each * ledger.population, each * self.budget, self.reselection_seconds)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return plain values that ``torch.load(weights_only=True)`` takes."""
+        return {
+            "chosen": None if self.chosen is None else list(self.chosen),
+            "reselection_seconds": self.reselection_seconds,
+            "advised": self._advised,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from a ``state_dict()``."""
+        self.chosen = None if state["chosen"] is None else Chosen(*state["chosen"])
+        self.reselection_seconds, self._advised = float(state["reselection_seconds"]), bool(state["advised"])

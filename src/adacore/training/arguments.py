@@ -7,11 +7,15 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import torch.distributed as dist
+from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
+from adacore.budget import resolve_budget
 from adacore.errors import unknown_name
 from adacore.probing.batches import length_of
 from adacore.selectors import Selector
+from adacore.training.plan import BATCHES, Batches
 
 _REFUSED = {
     "shuffle": "the coreset is shuffled anew in every epoch, by seed and epoch",
@@ -36,7 +40,9 @@ def check_settings(settings: Mapping[str, Any]) -> None:
         if name not in known:
             raise unknown_name("setting of CoresetLoader", name, known)
     if settings.get("in_order") is False:
-        raise ValueError("in_order=False would mix up examples and weights: leave it out")
+        raise ValueError(
+            "in_order=False is not taken by CoresetLoader: its state counts batches in order; leave it out"
+        )
 
 
 def check_batch_size(batch_size: Any) -> int:
@@ -86,6 +92,79 @@ def check_selector(selector: Any) -> Selector:
     if not isinstance(selector, Selector):
         raise TypeError(f"selector={selector!r} is no selector: pass for example adacore.AdaCore()")
     return selector
+
+
+def check_batches(batches: Any) -> Batches:
+    """Check how batches are to be drawn, and return it.
+
+    Args:
+        batches: What the user passed.
+
+    Returns:
+        The same.
+
+    Raises:
+        ValueError: If there is no such way.
+    """
+    if batches not in BATCHES:
+        raise unknown_name("way to draw batches=", str(batches), BATCHES)
+    return batches  # type: ignore[no-any-return]
+
+
+def budget_of(selector: Selector, n: int, *, budget: int | None, fraction: float | None) -> int:
+    """Turn what the user passed into a number of examples.
+
+    Args:
+        selector: The method; for one that ignores budgets no size need be given.
+        n: Number of examples.
+        budget: As passed.
+        fraction: As passed.
+
+    Returns:
+        The budget, in [1, n].
+
+    Raises:
+        ValueError: If both, or neither, are given, or one is out of range.
+        TypeError: If one is no number.
+    """
+    if check_selector(selector).traits.ignores_budget and budget is None and fraction is None:
+        return n
+    return resolve_budget(n, budget=budget, fraction=fraction)
+
+
+def swallows(model: nn.Module, key: str) -> bool:
+    """Tell whether a model accepts a keyword without naming it, and so ignores it.
+
+    Args:
+        model: The model, perhaps wrapped by DataParallel or the like, or compiled.
+        key: The keyword.
+
+    Returns:
+        Whether its ``forward`` takes any keyword, and has none of that name.
+    """
+    try:
+        parameters = inspect.signature(model.forward).parameters
+    except (TypeError, ValueError):  # of a scripted model, which takes no keyword that it does not name
+        return False
+    if key in parameters or not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        return False
+    # DataParallel and the like, and compiled models, hand any keyword on to the model inside.
+    inner = next((model._modules[name] for name in ("module", "_orig_mod") if name in model._modules), None)
+    return inner is None or swallows(inner, key)
+
+
+def check_one_process() -> None:
+    """Refuse to train in several processes, where each would select for itself and train on the same batches.
+
+    Raises:
+        NotImplementedError: If a process group of more than one process is initialised.
+    """
+    if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
+        raise NotImplementedError(
+            f"CoresetLoader in a group of {dist.get_world_size()} processes is not supported yet: every process would "
+            "train on the same batches; train in one process, or select once with adacore.select and share "
+            "Coreset.subset(dataset) by a DistributedSampler"
+        )
 
 
 def check_seed(seed: Any) -> int:

@@ -30,14 +30,16 @@ class Ledger:
             batches, probing and selecting excluded).
         gradient_evaluations: Examples in the batches that were delivered to be stepped on.
         probed_examples: Examples that the model was run on to select.
-        touched: Which examples were delivered at least once, bool, shape (n,).
+        seen: Which examples were delivered at least once, bool, shape (n,).
 
     Example:
         >>> ledger = Ledger(4)
         >>> with ledger.measure("selecting"):
         ...     ledger.step(np.array([0, 3, 3]))
-        >>> ledger.gradient_evaluations, ledger.fraction_touched
+        >>> ledger.gradient_evaluations, ledger.fraction_seen
         (3, 0.5)
+        >>> print(Ledger(60000))
+        0.0 s: probing 0.0, selecting 0.0, training 0.0; 0 gradient evaluations, 0 examples probed; 0.0 % of 60000 seen
     """
 
     def __init__(self, population: int) -> None:
@@ -45,12 +47,19 @@ class Ledger:
         self.seconds: dict[Part, float] = dict.fromkeys(PARTS, 0.0)
         self.gradient_evaluations = 0
         self.probed_examples = 0
-        self.touched: NDArray[np.bool_] = np.zeros(population, dtype=np.bool_)
+        self.seen: NDArray[np.bool_] = np.zeros(population, dtype=np.bool_)
+
+    def __repr__(self) -> str:
+        parts = ", ".join(f"{part} {seconds:.1f}" for part, seconds in self.seconds.items())
+        return (
+            f"{self.total_seconds:.1f} s: {parts}; {self.gradient_evaluations} gradient evaluations, "
+            f"{self.probed_examples} examples probed; {100 * self.fraction_seen:.1f} % of {self.population} seen"
+        )
 
     @property
-    def fraction_touched(self) -> float:
+    def fraction_seen(self) -> float:
         """Share of the data that was delivered at least once, in [0, 1]."""
-        return float(self.touched.mean())
+        return float(self.seen.mean())
 
     @property
     def total_seconds(self) -> float:
@@ -82,7 +91,7 @@ class Ledger:
             indices: Their positions, int64, shape (m,).
         """
         self.gradient_evaluations += len(indices)
-        self.touched[indices] = True
+        self.seen[indices] = True
 
     def state_dict(self) -> dict[str, Any]:
         """Return tensors and plain values that ``torch.load(weights_only=True)`` takes."""
@@ -90,7 +99,7 @@ class Ledger:
             "seconds": dict(self.seconds),
             "gradient_evaluations": self.gradient_evaluations,
             "probed_examples": self.probed_examples,
-            "touched": torch.from_numpy(self.touched.copy()),
+            "seen": torch.from_numpy(self.seen.copy()),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -102,12 +111,12 @@ class Ledger:
         Raises:
             ValueError: If it is of another number of examples.
         """
-        if len(state["touched"]) != self.population:
+        if len(state["seen"]) != self.population:
             raise ValueError(
-                f"the ledger's state is of {len(state['touched'])} examples, this data set has {self.population}: "
+                f"the ledger's state is of {len(state['seen'])} examples, this data set has {self.population}: "
                 "load it with the data set that it was saved with"
             )
         self.seconds = {part: float(state["seconds"][part]) for part in PARTS}
         self.gradient_evaluations = int(state["gradient_evaluations"])
         self.probed_examples = int(state["probed_examples"])
-        self.touched = state["touched"].numpy().copy()
+        self.seen = state["seen"].numpy().copy()

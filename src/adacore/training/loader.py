@@ -2,66 +2,72 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from adacore.budget import resolve_budget
 from adacore.coreset import Coreset
-from adacore.probing.batches import attach, check_rows, length_of
+from adacore.probing.batches import length_of
 from adacore.probing.probe import Probe
-from adacore.probing.reading import BatchFetcher, batch_fetcher, for_data_loader, reading_settings
+from adacore.probing.reading import reading_settings
 from adacore.selectors import Selector
-from adacore.training.arguments import check_batch_size, check_seed, check_settings, probed
+from adacore.training.arguments import budget_of, check_seed, check_settings, probed, swallows
 from adacore.training.forgetting import ForgettingCounts
 from adacore.training.ledger import Ledger
+from adacore.training.plan import Batches, EpochPlan, Key
 from adacore.training.reselector import Reselector
-from adacore.training.sampler import CoresetBatchSampler, batch_count
+from adacore.training.sampler import CoresetBatchSampler
 from adacore.training.schedule import Schedule, WarmStart
+from adacore.training.weighted import WeightedDataset, unpack
 
 
 class CoresetLoader(DataLoader[Any]):
     """Delivers weighted batches of a coreset that is selected again every R epochs.
 
-    A batch (inputs, targets) becomes (inputs, targets, weights); one that is a dict gets the key "weights". Weights are
-    float32 with mean one over the coreset, so that a learning rate means the same as on the full data:
+    A batch (inputs, targets) becomes (inputs, targets, weights); one that is a dict gets the key ``weight_key``.
+    Weights are float32 with mean one over the coreset, so that a learning rate means the same as on the full data:
     ``loss = (weights * criterion(model(inputs), targets)).mean()``, the criterion with ``reduction="none"``.
 
-    An epoch ends when its iterator is exhausted, or, where it has several batches, when the last has been delivered and
-    the next iteration begins; until then ``iter(loader)`` starts the same epoch again, so that looking at a first batch
-    costs nothing. A loop that leaves epochs early calls ``set_epoch``.
+    An iteration is an epoch. It ends when its iterator is exhausted, or has delivered its last batch and another
+    begins. An iteration that is left after its first batch was a look: the next one begins the same epoch again. One
+    that is left later ends its epoch too. Loops that do so are warned once; they call ``set_epoch`` before each epoch.
+
+    Weights travel with the examples: ``DataLoader(loader.dataset, batch_sampler=loader.batch_sampler)``, which is what
+    Accelerate makes of a loader, selects, shuffles and weights as this loader does.
 
     Args:
         dataset: A map-style data set of n examples, which is trained on.
         model: The model that is being trained; it is run over the data to select, and left untouched.
         selector: The method, such as ``adacore.AdaCore()``.
-        fraction: Share of the examples to select, in (0, 1]; this or ``budget``.
+        fraction: Share of the examples to select, in (0, 1]; this or ``budget``. Selectors that ignore it, such as
+            ``Full``, need neither.
         budget: How many to select, in [1, n].
         every: R, epochs between reselections; ``"auto"`` measures the first two and then chooses the smallest that
             keeps probing and selecting under a fifth of the time, so that it differs from machine to machine.
         batch_size: Examples in a batch.
-        seed: Of every random draw.
+        seed: Of every random draw, those of augmentation included.
         labels: Strata to select within, whole numbers, shape (n,); None to take the targets where they are classes.
         validation: A held-out data set, for selectors that require one.
         probe_dataset: The same examples in the same order without augmentation.
-        probe: How to run the model over the data to select: loss, last layer, batch size, device; see
-            ``adacore.Probe``. Its ``loader`` defaults to this loader's own settings.
+        probe: How to run the model over the data set: loss, last layer, batch size, device; see ``adacore.Probe``. It
+            reads with the DataLoader's settings, unless it has its own.
+        weight_key: Name of the weights in batches that are dicts.
         warm_start: Epochs at the start that do without the selector.
         warm_start_on: ``"full"`` data, or a fresh ``"random"`` subset in each of them.
+        batches: How an epoch draws them: ``"weighted"``, each example of the coreset once, with its weight;
+            ``"proportional"``, each as often as its weight says, with a weight of one.
         drop_last: Whether an incomplete last batch of an epoch is left out.
         **dataloader_settings: Any other setting of ``torch.utils.data.DataLoader``.
 
     Attributes:
-        epoch: The current epoch, from 0.
         indices: Positions of the examples in the batch last delivered, int64 tensor.
-        forgetting: Forgetting events, counted by ``observe``.
         reselector: Schedule, averages and current coreset.
 
     Raises:
@@ -78,6 +84,9 @@ class CoresetLoader(DataLoader[Any]):
         (4, 3) tensor([1., 1., 1., 1.])
     """
 
+    dataset: WeightedDataset
+    batch_sampler: CoresetBatchSampler
+
     def __init__(
         self,
         dataset: Dataset[Any],
@@ -93,44 +102,57 @@ class CoresetLoader(DataLoader[Any]):
         validation: Dataset[Any] | None = None,
         probe_dataset: Dataset[Any] | None = None,
         probe: Probe | None = None,
+        weight_key: str = "weights",
         warm_start: int = 0,
         warm_start_on: WarmStart = "full",
+        batches: Batches = "weighted",
         drop_last: bool = False,
         **dataloader_settings: Any,
     ) -> None:
         n = length_of(dataset)
         check_settings(dataloader_settings)
-        collate_fn = dataloader_settings.get("collate_fn")
-        self._fetch = _direct_fetch(dataset, dataloader_settings)
-        self._own_generator = dataloader_settings.get("generator") is None
-        if self._own_generator:
-            dataloader_settings["generator"] = torch.Generator()
         probe = Probe() if probe is None else probe
+        # The probe reads the data set as training does, unless it says otherwise.
         probe = replace(probe, loader={**reading_settings(dataloader_settings), **probe.loader})
         self.reselector = Reselector(
             model,
             probed(dataset, probe_dataset),
             selector,
-            budget=resolve_budget(n, budget=budget, fraction=fraction),
+            budget=budget_of(selector, n, budget=budget, fraction=fraction),
             schedule=Schedule(every, warm_start, warm_start_on),
             probe=probe,
             labels=labels,
             validation=validation,
             seed=check_seed(seed),
         )
-        self._sampler = CoresetBatchSampler(check_batch_size(batch_size), seed, drop_last=drop_last)
-        self.forgetting = ForgettingCounts(n)
-        self.epoch = 0
+        sampler = CoresetBatchSampler(self.reselector, batch_size=batch_size, drop_last=drop_last, batches=batches)
+        weighted = WeightedDataset(
+            dataset,
+            weight_key=weight_key,
+            collate_fn=dataloader_settings.pop("collate_fn", None),
+            seed=seed,
+            swallowed_by=type(model).__name__ if swallows(model, weight_key) else None,
+        )
+        if dataloader_settings.get("generator") is None:
+            # A DataLoader draws its workers' seed from it, or from the global stream, which is not ours to draw from.
+            dataloader_settings["generator"] = torch.Generator()
         self.indices: Tensor = torch.empty(0, dtype=torch.int64)
-        self._start = self._position = self._recorded = 0
-        self._running = object()
-        source, collate = for_data_loader(dataset, collate_fn)
-        super().__init__(source, batch_sampler=self._sampler, **{**dataloader_settings, "collate_fn": collate})
+        super().__init__(weighted, batch_sampler=sampler, collate_fn=unpack, **dataloader_settings)
         if not len(self):
             raise ValueError(
                 f"drop_last=True leaves no batch of {batch_size} in a coreset of {self.reselector.budget}: "
                 "lower batch_size or raise the budget"
             )
+        # Reads ahead of training in other processes; its sampler yields what the current plan says and counts nothing.
+        self._planned = _PlannedKeys()
+        self._reader: DataLoader[Any] | None = None
+        if self.num_workers or self.pin_memory:
+            self._reader = DataLoader(weighted, batch_sampler=self._planned, collate_fn=unpack, **dataloader_settings)
+
+    @property
+    def epoch(self) -> int:
+        """The current epoch, from 0."""
+        return self.batch_sampler.epoch
 
     @property
     def coreset(self) -> Coreset | None:
@@ -139,12 +161,16 @@ class CoresetLoader(DataLoader[Any]):
 
     @property
     def ledger(self) -> Ledger:
-        """Seconds by part, gradient evaluations, and the share of the data touched, up to the batch last delivered."""
-        self._record()
+        """Seconds by part, gradient evaluations, and the share of the data seen, up to the batch last delivered."""
         return self.reselector.ledger
 
+    @property
+    def forgetting(self) -> ForgettingCounts:
+        """Forgetting events, counted by ``observe``."""
+        return self.reselector.forgetting
+
     def __len__(self) -> int:
-        return self._batches_in(self.epoch)
+        return len(self.batch_sampler)
 
     def total_steps(self, epochs: int) -> int:
         """Count the batches of a whole training, for learning-rate schedules.
@@ -160,16 +186,7 @@ class CoresetLoader(DataLoader[Any]):
         """
         if epochs < 1:
             raise ValueError(f"epochs={epochs} is below 1: pass the number of epochs of the training")
-        return sum(self._batches_in(epoch) for epoch in range(epochs))
-
-    def _batches_in(self, epoch: int) -> int:
-        reselector = self.reselector
-        if reselector.coreset is not None and not reselector.is_due(epoch):
-            size = len(reselector.coreset)
-        else:
-            everything = reselector.phase_of(epoch).source == "full" or reselector.selector.traits.ignores_budget
-            size = reselector.population if everything else reselector.budget
-        return batch_count(size, self._sampler.batch_size, drop_last=self._sampler.drop_last)
+        return sum(self.batch_sampler.batches_in(epoch) for epoch in range(epochs))
 
     def set_epoch(self, epoch: int) -> None:
         """Go to the start of an epoch; the coreset is selected, if due, when its first batch is asked for.
@@ -180,56 +197,38 @@ class CoresetLoader(DataLoader[Any]):
         Raises:
             ValueError: If it is negative.
         """
-        if epoch < 0:
-            raise ValueError(f"epoch={epoch} is negative: epochs count from 0")
-        self._record()
-        if epoch != self.epoch:
-            self.epoch, self._start, self._position, self._recorded = epoch, 0, 0, 0
+        self.batch_sampler.set_epoch(epoch)
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
-        self._record()
-        if self._start < self._position == len(self._sampler.batches) > 1:
-            self._end_epoch()
-        coreset = self.reselector.coreset_for(self.epoch, forgetting=self.forgetting.scores)
-        self._sampler.prepare(coreset, self.epoch, self._start)
-        self._position = self._recorded = self._start
-        self._running = object()
-        if self._fetch is not None:
-            return self._deliver(map(self._fetch, self._sampler.batches[self._start :]), self._running)
-        if self._own_generator and self.generator is not None:
-            # Workers are seeded by the epoch, so that a resumed run augments as one that was not stopped.
-            self.generator.manual_seed(_worker_seed(self.reselector.seed, self.epoch))
-        return self._deliver(super().__iter__(), self._running)
+        plan = self.batch_sampler.begin()
+        if self._reader is None:
+            return self._deliver(plan, None)
+        self._planned.plan = plan
+        return self._deliver(plan, iter(self._reader))
 
-    def _deliver(self, source: Iterator[Any], running: object) -> Iterator[Any]:
-        """Attach weights to batches and keep account of the latest iteration, which ``running`` stands for."""
-        batches, all_weights, start = self._sampler.batches, self._sampler.weights, self._start
-        seconds, clock = self.reselector.ledger.seconds, time.perf_counter
+    def _deliver(self, plan: EpochPlan, fetched: Iterator[Any] | None) -> Iterator[Any]:
+        """Deliver a plan's batches, read here or fetched by workers, and keep account of them."""
+        sampler, read, clock = self.batch_sampler, self.dataset.read, time.perf_counter
         last = clock()
-        for position, batch in enumerate(source, start):
-            indices = batches[position]
-            if position == start or self._fetch is None:
-                check_rows(batch, len(indices))
-            if self._running is running:
-                self.indices, self._position = indices, position + 1
-                now = clock()
-                seconds["training"] += now - last
-                last = now
-            yield attach(batch, all_weights[position])
-        if self._running is running:
-            seconds["training"] += clock() - last
-            self._end_epoch()
+        for number in range(plan.start, len(plan)):
+            if fetched is not None and self.persistent_workers and self._planned.plan is not plan:
+                # torch's persistent workers belong to the iteration that began last. This one reads the rest itself:
+                # the streams are seeded by batch, so that nothing differs but the time it takes.
+                fetched = None
+            batch = read(plan, number) if fetched is None else next(fetched)
+            now = clock()
+            if sampler.deliver(plan, number, now - last):
+                self.indices = plan.batches[number]
+            last = now
+            yield batch
+        sampler.end(plan, clock() - last)
 
-    def _end_epoch(self) -> None:
-        self._record()
-        self.epoch, self._start, self._position, self._recorded = self.epoch + 1, 0, 0, 0
-
-    def _record(self) -> None:
-        """Enter the batches delivered since the last time into the ledger: once an epoch, not once a batch."""
-        delivered = self._sampler.batches[self._recorded : self._position]
-        if delivered:
-            self.reselector.ledger.step(torch.cat(delivered).numpy())
-        self._recorded = self._position
+    def __getstate__(self) -> dict[str, Any]:
+        # Neither workers nor what talks to them can be pickled; they start again with the next iteration.
+        reader = copy.copy(self._reader)
+        if reader is not None:
+            reader._iterator = None
+        return {**self.__dict__, "_reader": reader}
 
     def observe(self, logits: Tensor, targets: Tensor) -> None:
         """Count forgetting events of the batch last delivered.
@@ -248,49 +247,29 @@ class CoresetLoader(DataLoader[Any]):
 
         The position is counted by batches delivered, not by those that workers fetched ahead.
         """
-        return {
-            "seed": self.reselector.seed,
-            "batch_size": self._sampler.batch_size,
-            "epoch": self.epoch,
-            "position": self._position,
-            "reselector": self.reselector.state_dict(),
-            "forgetting": self.forgetting.state_dict(),
-            "ledger": self.ledger.state_dict(),
-        }
+        return self.batch_sampler.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue where a ``state_dict()`` was taken: the next iteration delivers the batches that remained.
 
         Args:
-            state: Of a loader with the same data set, seed and batch size.
+            state: Of a loader with the same data set and settings.
 
         Raises:
-            ValueError: If it is of another.
+            ValueError: If it is of another; the message names what differs.
         """
-        expected = self.state_dict()
-        if not isinstance(state, Mapping) or not expected.keys() <= state.keys():
-            raise ValueError(f"this is no state of a CoresetLoader: expected the keys {sorted(expected)}")
-        for name in ("seed", "batch_size"):
-            if state[name] != expected[name]:
-                raise ValueError(
-                    f"the state was saved with {name}={state[name]}, this loader has {name}={expected[name]}: "
-                    "make the loader with the settings that it was saved with"
-                )
-        self.reselector.load_state_dict(state["reselector"])
-        self.reselector.ledger.load_state_dict(state["ledger"])
-        self.forgetting.load_state_dict(state["forgetting"])
-        self.epoch = state["epoch"]
-        self._start = self._position = self._recorded = state["position"]
-        self._running = object()
+        self.batch_sampler.load_state_dict(state)
 
 
-def _direct_fetch(dataset: Dataset[Any], settings: Mapping[str, Any]) -> BatchFetcher | None:
-    """Fetch without the ``DataLoader``'s machinery where it has nothing to do."""
-    pinned = settings.get("pin_memory", False) and torch.accelerator.is_available()
-    if settings.get("num_workers", 0) or settings.get("collate_fn") is not None or pinned:
-        return None
-    return batch_fetcher(dataset)
+class _PlannedKeys:
+    """The batch sampler of the workers' reader: the keys of whatever plan is current."""
 
+    plan: EpochPlan | None = None
 
-def _worker_seed(seed: int, epoch: int) -> int:
-    return int(np.random.default_rng([seed, epoch, 0x33]).integers(2**62))
+    def __iter__(self) -> Iterator[list[Key]]:
+        plan = self.plan
+        if plan is not None:
+            yield from map(plan.keys, range(plan.start, len(plan)))
+
+    def __len__(self) -> int:
+        return 0 if self.plan is None else len(self.plan)

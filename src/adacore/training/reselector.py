@@ -19,9 +19,11 @@ from adacore.probing.labels import check_labels, labels_of
 from adacore.probing.probe import Probe
 from adacore.probing.snapshot import Snapshot
 from adacore.selectors import Full, HasStrata, Random, Selector, partitioned
-from adacore.training.arguments import check_seed, check_selector, probed
+from adacore.training.advisor import Advisor
+from adacore.training.arguments import budget_of, check_seed, check_selector, probed
+from adacore.training.fingerprint import check_fingerprint, written
+from adacore.training.forgetting import ForgettingCounts
 from adacore.training.ledger import Ledger
-from adacore.training.pace import Pace
 from adacore.training.schedule import Phase, Schedule
 
 
@@ -44,7 +46,8 @@ class Reselector:
         coreset: The current coreset, or None before the first selection.
         phase: What the coreset came from, and the epoch in which it was selected.
         reselections: How many selections there were.
-        pace: What reselections cost, and R once ``every="auto"`` has settled on one.
+        advisor: What reselections cost, and R once ``every="auto"`` has settled on one.
+        forgetting: Forgetting events, for selectors that require them.
         averages: Running averages of proxies and curvature.
         ledger: The ledger.
 
@@ -78,7 +81,8 @@ class Reselector:
         self.coreset: Coreset | None = None
         self.phase: Phase | None = None
         self.reselections = 0
-        self.pace = Pace(self.schedule, self.ledger, self.budget)
+        self.advisor = Advisor(self.schedule, self.ledger, self.budget)
+        self.forgetting = ForgettingCounts(self.population)
         self.averages = RunningAverages.init(self.requirements.beta1, self.requirements.beta2)
         self._labels: NDArray[np.int64] | None = None
         self._checked = self._warned = False
@@ -113,41 +117,52 @@ class Reselector:
         Returns:
             By the schedule, with R as chosen so far.
         """
-        return self.schedule.phase(epoch, self.pace.choice(epoch, self.phase))
+        return self.schedule.phase(epoch, self.advisor.choice(epoch, self.phase))
 
-    def coreset_for(self, epoch: int, *, forgetting: NDArray[np.int64] | None = None) -> Coreset:
+    def coreset_for(self, epoch: int) -> Coreset:
         """Return the coreset of an epoch, selecting if it is due.
 
         Args:
             epoch: From 0.
-            forgetting: ``ForgettingCounts.scores`` so far, int64, shape (n,), for selectors that require them.
 
         Returns:
             The coreset; asking again in the same epoch costs nothing.
         """
-        self.pace.settle(epoch, self.phase)
+        self.advisor.settle(epoch, self.phase)
         if self.coreset is None or self.is_due(epoch):
             phase = self.phase_of(epoch)
-            with self.pace.measure():
-                self.coreset = self._select(phase, forgetting)
+            with self.advisor.measure():
+                self.coreset = self._select(phase)
             self.phase = phase
             self.reselections += 1
         return self.coreset
 
-    def _select(self, phase: Phase, forgetting: NDArray[np.int64] | None) -> Coreset:
+    def _select(self, phase: Phase) -> Coreset:
         generator = np.random.default_rng([self.seed, self.reselections])
         with self.ledger.measure("probing"):
-            snapshot, averages = self._snapshot(phase, forgetting)
+            snapshot, averages = self._snapshot(phase)
         with self.ledger.measure("selecting"):
             warm: dict[str, Selector] = {"full": Full(), "random": Random()}
             method = partitioned(warm.get(phase.source, self.selector), labelled=snapshot.strata is not None)
             coreset = method.select(snapshot, self.budget, generator=generator)
         if not len(coreset):
             raise ValueError(f"{self.selector.name} selected nothing: raise the budget or use another selector")
+        if phase.source == "selector":
+            self._warn_of_few(len(coreset))
         self.averages = averages
         return coreset
 
-    def _snapshot(self, phase: Phase, forgetting: NDArray[np.int64] | None) -> tuple[Snapshot, RunningAverages]:
+    def _warn_of_few(self, selected: int) -> None:
+        if 2 * selected < self.budget and not self.selector.traits.ignores_budget:
+            warnings.warn(
+                f"{self.selector.name} selected {selected} examples where {self.budget} were asked for: to it the "
+                "others are the same as these (duplicates, or examples without a gradient); ask for fewer, or compare "
+                "with adacore.Random()",
+                UserWarning,
+                stacklevel=5,
+            )
+
+    def _snapshot(self, phase: Phase) -> tuple[Snapshot, RunningAverages]:
         if phase.source != "selector" or self.requirements == type(self.requirements)():
             return Snapshot(self.population, self._classes()), self.averages
         if self.requirements.needs_model and not self._checked:
@@ -160,7 +175,7 @@ class Reselector:
             validation=self.validation,
             seed=self.seed,
             reselection=self.reselections,
-            forgetting=forgetting,
+            forgetting=self.forgetting.scores,
         )
         if not self.requirements.needs_model:
             snapshot = Snapshot(snapshot.n, self._classes(), forgetting=snapshot.forgetting)
@@ -206,33 +221,46 @@ class Reselector:
     def state_dict(self) -> dict[str, Any]:
         """Return tensors and plain values that ``torch.load(weights_only=True)`` takes."""
         return {
-            "population": self.population,
+            "fingerprint": self.fingerprint(),
             "reselections": self.reselections,
             "phase": None if self.phase is None else list(self.phase),
-            "pace": self.pace.state_dict(),
+            "advisor": self.advisor.state_dict(),
             "coreset": None if self.coreset is None else self.coreset.state_dict(),
             "averages": self.averages.state_dict(),
+            "ledger": self.ledger.state_dict(),
+            "forgetting": self.forgetting.state_dict(),
+        }
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Return the settings on which a state depends: plain values by name."""
+        schedule = self.schedule
+        return {
+            "selector": written(self.selector),
+            "budget": self.budget,
+            "population": self.population,
+            "seed": self.seed,
+            "every": schedule.every,
+            "warm_start": schedule.warm_start,
+            "warm_start_on": schedule.warm_start_on,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from a ``state_dict()``.
 
         Args:
-            state: Of a reselector over as many examples.
+            state: Of a reselector with the same settings, over as many examples.
 
         Raises:
-            ValueError: If it is of another number of examples.
+            ValueError: If it is of another; the message names what differs.
         """
-        if state["population"] != self.population:
-            raise ValueError(
-                f"the state is of {state['population']} examples, this data set has {self.population}: load it with "
-                "the data set that it was saved with"
-            )
+        check_fingerprint(state["fingerprint"], self.fingerprint())
         self.reselections = state["reselections"]
         self.phase = None if state["phase"] is None else Phase(*state["phase"])
-        self.pace.load_state_dict(state["pace"])
+        self.advisor.load_state_dict(state["advisor"])
         self.coreset = None if state["coreset"] is None else Coreset.from_state_dict(state["coreset"])
         self.averages = RunningAverages.from_state_dict(state["averages"])
+        self.ledger.load_state_dict(state["ledger"])
+        self.forgetting.load_state_dict(state["forgetting"])
 
 
 def select(
@@ -271,9 +299,9 @@ def select(
         TypeError: If an argument is of the wrong kind.
 
     Example:
-        >>> from torch.utils.data import TensorDataset
+        >>> import torch
         >>> from adacore.selectors import Random
-        >>> data = TensorDataset(torch.randn(20, 3), torch.arange(20) % 2)
+        >>> data = torch.utils.data.TensorDataset(torch.randn(20, 3), torch.arange(20) % 2)
         >>> select(nn.Linear(3, 2), data, Random(), fraction=0.2).weights
         array([5., 5., 5., 5.])
     """
@@ -282,7 +310,7 @@ def select(
         model,
         probed(dataset, probe_dataset),
         selector,
-        budget=resolve_budget(n, budget=budget, fraction=fraction),
+        budget=budget_of(selector, n, budget=budget, fraction=fraction),
         probe=probe,
         labels=labels,
         validation=validation,

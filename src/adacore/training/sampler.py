@@ -1,85 +1,224 @@
-"""A stateful batch sampler over a coreset: the order of an epoch is a function of seed and epoch."""
+"""The batch sampler: selects when a selection is due, and yields the keys of one epoch after another."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+import warnings
+from collections.abc import Iterator, Mapping
+from typing import Any
 
-import numpy as np
-import torch
-from torch import Tensor
 from torch.utils.data import Sampler
 
-from adacore.coreset import Coreset
+from adacore.training.arguments import check_batch_size, check_batches, check_one_process
+from adacore.training.fingerprint import check_fingerprint
+from adacore.training.plan import Batches, EpochPlan, Key, count_batches, plan_epoch
+from adacore.training.reselector import Reselector
 
 
-def batch_count(size: int, batch_size: int, *, drop_last: bool) -> int:
-    """Count the batches of an epoch over ``size`` examples.
+class CoresetBatchSampler(Sampler[list[Key]]):
+    """Yields batches of keys (position, weight): an iteration is an epoch over the coreset that is due then.
 
-    Example:
-        >>> batch_count(10, 4, drop_last=False), batch_count(10, 4, drop_last=True)
-        (3, 2)
-    """
-    return size // batch_size if drop_last else -(-size // batch_size)
-
-
-def mean_one(weights: np.ndarray[tuple[int], np.dtype[np.float64]]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """Scale weights to mean one; all ones where all are zero.
+    An iteration that is exhausted, or whose last batch was delivered, ends its epoch. An iteration that is left after
+    its first batch was a look: the next one begins the same epoch again. One that is left later ends its epoch too.
+    Unless ``set_epoch`` says where to go on, the first that is left, or the second look in a row, is warned of once.
 
     Args:
-        weights: gamma, finite and >= 0, shape (k,).
-
-    Returns:
-        Shape (k,).
-
-    Example:
-        >>> mean_one(np.array([3.0, 1.0]))
-        array([1.5, 0.5])
-    """
-    peak = weights.max(initial=0.0)
-    if peak == 0:
-        return np.ones_like(weights)
-    scaled = weights / peak  # so that no sum overflows
-    return np.asarray(scaled / scaled.mean())
-
-
-class CoresetBatchSampler(Sampler[list[int]]):
-    """Yields the batches of an epoch over the current coreset, shuffled by (seed, epoch), from a position on.
-
-    Args:
+        reselector: Selects, and accounts for what is delivered in its ledger.
         batch_size: Examples in a batch.
-        seed: Of the order.
         drop_last: Whether an incomplete last batch is left out.
+        batches: How batches are drawn from the coreset.
 
     Attributes:
-        batches: Positions in the data set, batch by batch, int64 tensors.
-        weights: Weights of the same, mean one over the coreset, float32 tensors.
-        start: Batches to skip.
+        epoch: The current epoch, from 0.
+        plan: The plan of the iteration that began last, or None where its epoch has ended.
+        position: Batches of the current epoch that were delivered.
     """
 
-    def __init__(self, batch_size: int, seed: int, *, drop_last: bool) -> None:
-        self.batch_size, self.seed, self.drop_last = batch_size, seed, drop_last
-        self.batches: tuple[Tensor, ...] = ()
-        self.weights: tuple[Tensor, ...] = ()
-        self.start = 0
-
-    def prepare(self, coreset: Coreset, epoch: int, start: int) -> None:
-        """Lay out an epoch.
-
-        Args:
-            coreset: What to train on.
-            epoch: From 0; decides the order together with the seed.
-            start: Batches to skip.
-        """
-        order = np.random.default_rng([self.seed, epoch, 0x5A]).permutation(len(coreset))
-        order = order[: batch_count(len(order), self.batch_size, drop_last=self.drop_last) * self.batch_size]
-        weights = mean_one(coreset.weights).astype(np.float32)
-        self.batches = torch.split(torch.from_numpy(coreset.indices[order]), self.batch_size)
-        self.weights = torch.split(torch.from_numpy(weights[order]), self.batch_size)
-        self.start = start
+    def __init__(self, reselector: Reselector, *, batch_size: int, drop_last: bool, batches: Batches) -> None:
+        self.reselector, self.batch_size = reselector, check_batch_size(batch_size)
+        self.drop_last, self.batches = drop_last, check_batches(batches)
+        self.epoch, self.position = 0, 0
+        self.plan: EpochPlan | None = None
+        self._start = 0  # where the current epoch begins: above 0 only in the epoch that a state was loaded into
+        self._looked_at: int | None = None  # the epoch that was begun again once
+        self._exact = True  # whether `position` counts what reached the training loop, not what was fetched ahead
+        self._loaded: int | None = None  # the epoch of a state that was loaded, until an iteration begins
+        self._warned = False
 
     def __len__(self) -> int:
-        return len(self.batches)
+        return self.batches_in(self.epoch)
 
-    def __iter__(self) -> Iterator[list[int]]:
-        for indices in self.batches[self.start :]:
-            yield indices.tolist()
+    def batches_in(self, epoch: int) -> int:
+        """Count the batches of an epoch; an upper bound where its coreset is still to be selected.
+
+        Args:
+            epoch: From 0.
+
+        Returns:
+            Batches.
+        """
+        reselector = self.reselector
+        if reselector.coreset is not None and not reselector.is_due(epoch):
+            size = len(reselector.coreset)
+        else:
+            full = reselector.phase_of(epoch).source == "full" or reselector.selector.traits.ignores_budget
+            size = reselector.population if full else reselector.budget
+        return count_batches(size, self.batch_size, drop_last=self.drop_last)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Go to the start of an epoch, unless it is the current one and was not begun.
+
+        Args:
+            epoch: From 0.
+
+        Raises:
+            ValueError: If it is negative.
+        """
+        if epoch < 0:
+            raise ValueError(f"epoch={epoch} is negative: epochs count from 0")
+        if self._loaded is not None and epoch < self._loaded:
+            # Accelerate counts iterations from 0 in every process and says so to the sampler: resumed, it would train
+            # on epoch 0 once more.
+            raise ValueError(
+                f"set_epoch({epoch}) after a state of epoch {self._loaded} was loaded would train on epoch {epoch} "
+                f"again: call set_epoch({self._loaded}) on whatever loader is iterated over"
+            )
+        if epoch != self.epoch:
+            self._go_to(epoch)
+        elif self.plan is not None:
+            self._begin_again(f"set_epoch({epoch}) begins that epoch again")
+
+    def begin(self, *, exact: bool = True) -> EpochPlan:
+        """Begin an iteration: select if it is due, and lay out the epoch.
+
+        Args:
+            exact: Whether ``deliver`` will be called for what reaches the training loop, and not for what is fetched
+                ahead of it; only then is the position within an epoch a part of the state.
+
+        Returns:
+            The plan, which stays valid whatever this sampler does next.
+
+        Raises:
+            ValueError: If the coreset holds no whole batch and incomplete ones are left out.
+        """
+        check_one_process()
+        self._leave()
+        coreset = self.reselector.coreset_for(self.epoch)
+        self.plan = plan_epoch(
+            coreset,
+            self.epoch,
+            batch_size=self.batch_size,
+            seed=self.reselector.seed,
+            drop_last=self.drop_last,
+            batches=self.batches,
+            start=self._start,
+        )
+        self.position, self._exact, self._loaded = self._start, exact, None
+        return self.plan
+
+    def _leave(self) -> None:
+        """Decide what becomes of an iteration that was not exhausted."""
+        if self.plan is None or self.position == self.plan.start:
+            return
+        if self.position == len(self.plan):
+            self._go_to(self.epoch + 1)
+        elif self.position == self.plan.start + 1:
+            self._begin_again("the same epoch begins again, as after a look")
+        else:
+            self._warn_of_leaving(f"the next iteration is epoch {self.epoch + 1}")
+            self._go_to(self.epoch + 1)
+
+    def _begin_again(self, what: str) -> None:
+        if self._looked_at == self.epoch:
+            self._warn_of_leaving(what)
+        self._looked_at, self.plan = self.epoch, None
+        self.position = self._start
+
+    def _warn_of_leaving(self, what: str) -> None:
+        if self._warned or self.plan is None:
+            return
+        self._warned = True
+        warnings.warn(
+            f"epoch {self.epoch} was left after {self.position} of {len(self.plan)} batches; {what}. Call "
+            "loader.set_epoch(epoch) before each epoch to say which it is; this is said once",
+            UserWarning,
+            stacklevel=4,
+        )
+
+    def _go_to(self, epoch: int) -> None:
+        self.epoch, self.plan, self.position, self._start = epoch, None, 0, 0
+
+    def deliver(self, plan: EpochPlan, number: int, seconds: float) -> bool:
+        """Account for a batch that goes to the training loop, if its plan is the current one.
+
+        Args:
+            plan: The plan that it is of.
+            number: Which batch, from 0.
+            seconds: Since the one before it was delivered.
+
+        Returns:
+            Whether the plan is the current one.
+        """
+        current = self.plan is plan
+        if current:
+            self.position = number + 1
+            ledger = self.reselector.ledger
+            ledger.step(plan.batches[number].numpy())
+            ledger.seconds["training"] += seconds
+        return current
+
+    def end(self, plan: EpochPlan, seconds: float) -> None:
+        """End the epoch of a plan that is exhausted, if it is the current one.
+
+        Args:
+            plan: The plan.
+            seconds: Since its last batch was delivered.
+        """
+        if self.plan is plan:
+            self.reselector.ledger.seconds["training"] += seconds
+            self._go_to(self.epoch + 1)
+
+    def __iter__(self) -> Iterator[list[Key]]:
+        # Not a generator itself: the selection belongs to the call of iter(), not to that of the first next().
+        return self._hand_out(self.begin(exact=False))
+
+    def _hand_out(self, plan: EpochPlan) -> Iterator[list[Key]]:
+        last = time.perf_counter()
+        for number in range(plan.start, len(plan)):
+            now = time.perf_counter()
+            self.deliver(plan, number, now - last)
+            last = now
+            yield plan.keys(number)
+        self.end(plan, time.perf_counter() - last)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything that lives across batches and epochs, as ``torch.load(weights_only=True)`` takes it."""
+        return {
+            "fingerprint": self._fingerprint(),
+            "epoch": self.epoch,
+            "position": self.position if self._exact else self._start,
+            "reselector": self.reselector.state_dict(),
+        }
+
+    def _fingerprint(self) -> dict[str, Any]:
+        return {"batch_size": self.batch_size, "drop_last": self.drop_last, "batches": self.batches}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue where a ``state_dict()`` was taken: the next iteration delivers the batches that remained.
+
+        Args:
+            state: Of a sampler with the same data set and settings.
+
+        Raises:
+            ValueError: If it is of another.
+        """
+        expected = {"fingerprint", "epoch", "position", "reselector"}
+        if not isinstance(state, Mapping) or not expected <= state.keys():
+            raise ValueError(f"this is no state of a CoresetLoader: expected the keys {sorted(expected)}")
+        # Both are compared before anything is changed, so that a state that is refused leaves no trace.
+        saved = {**state["reselector"]["fingerprint"], **state["fingerprint"]}
+        check_fingerprint(saved, {**self.reselector.fingerprint(), **self._fingerprint()})
+        self.reselector.load_state_dict(state["reselector"])
+        self._go_to(int(state["epoch"]))
+        self.position = self._start = int(state["position"])
+        self._loaded = self.epoch

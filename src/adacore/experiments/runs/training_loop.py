@@ -140,7 +140,7 @@ class TrainingLoop:
             "learning_rate": rate,
             "coreset_size": 0 if loader.coreset is None else len(loader.coreset),
             "reselected": reselected,
-            "fraction_touched": ledger.fraction_touched,
+            "fraction_touched": ledger.fraction_seen,
             "gradient_evaluations": ledger.gradient_evaluations,
             "probed_examples": ledger.probed_examples,
             **{f"{part}_seconds": seconds for part, seconds in ledger.seconds.items()},
