@@ -1,6 +1,7 @@
 """Hessian diagonals against torch.func in float64; eq. (7)-(10) worked by hand."""
 
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -153,7 +154,7 @@ def test_a_shared_diagonal_is_averaged_as_one_row():
     row = np.array([1.0, 2.0], dtype=np.float32)
     shared = Snapshot(100, curvature=np.broadcast_to(row, (100, 2)))
     averages, averaged = RunningAverages.init(None, 0.5).update(shared)
-    assert averages.square.shape == (1, 2)
+    assert averages.curvature.shape == (1, 2)
     np.testing.assert_allclose(averaged.curvature, np.broadcast_to(row, (100, 2)), rtol=1e-6)
 
 
@@ -193,3 +194,63 @@ def test_preconditioning_stays_finite_or_says_so():
         precondition(zeros, zeros, -1)
     with pytest.raises(ValueError, match="must be equal"):
         precondition(zeros, np.zeros((2, 1)), 1e-6)
+
+
+@pytest.mark.parametrize("size", [1e-30, 1e-25, 1e-10, 1.0, 1e10, 1e20, 1e35])
+def test_averages_hold_over_the_range_of_single_precision(size):
+    averages = RunningAverages.init(0.9, 0.999)
+    rng = np.random.default_rng(0)
+    seen = []
+    for _ in range(5):
+        seen.append(rng.uniform(0.5, 2, (3, 2)) * size)
+        new = Snapshot(3, proxies=seen[-1].astype(np.float32), curvature=seen[-1].astype(np.float32))
+        averages, averaged = averages.update(new)
+    shares = 0.999 ** np.arange(4, -1, -1)
+    expected = size * np.sqrt(np.tensordot(shares / shares.sum(), (np.array(seen) / size) ** 2, 1))
+    np.testing.assert_allclose(averaged.curvature, expected, rtol=1e-5)
+    shares = 0.9 ** np.arange(4, -1, -1)
+    np.testing.assert_allclose(averaged.proxies, np.tensordot(shares / shares.sum(), np.array(seen), 1), rtol=1e-5)
+
+
+def test_a_thousand_reselections_do_not_add_up_rounding():
+    averages, value = RunningAverages.init(0.9, 0.999), np.float32(0.1)
+    for _ in range(1000):
+        averages, averaged = averages.update(
+            Snapshot(1, proxies=np.full((1, 1), value), curvature=np.full((1, 1), value))
+        )
+    assert averaged.proxies[0, 0] == pytest.approx(0.1, rel=1e-6)
+    assert averaged.curvature[0, 0] == pytest.approx(0.1, rel=1e-6)
+
+
+def test_averages_take_no_memory_beside_the_snapshot():
+    """At the second reselection: the averages before, what is measured, the averages after; and nothing per element."""
+    n, d = 20_000, 40
+    rng = np.random.default_rng(0)
+    measured = [
+        Snapshot(n, proxies=rng.random((n, d), np.float32), curvature=rng.random((n, d), np.float32)) for _ in range(2)
+    ]
+    averages, _ = RunningAverages.init(0.9, 0.999).update(measured[0])
+    tracemalloc.start()
+    averages, averaged = averages.update(measured[1])
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert averaged.proxies is averages.gradient
+    assert averaged.curvature is averages.curvature
+    assert peak < 2.7 * 4 * n * d
+    assert np.shares_memory(averages.state_dict()["gradient"].numpy(), averages.gradient)
+
+
+@pytest.mark.parametrize(
+    ("g", "h", "message"),
+    [
+        ([[1.0], [1.0]], [[1.0], [np.nan]], "the curvature of example 1 is not finite.*CRAIG"),
+        ([[np.inf], [1.0]], [[1.0], [1.0]], "the gradient proxy of example 0 is not finite"),
+        ([[1e35], [1.0]], [[1e-20], [1.0]], "overflows with damping=1e-06: raise the damping, for example to 3e-03"),
+    ],
+)
+def test_what_is_not_finite_is_named_with_a_remedy_that_helps(g, h, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        precondition(np.array(g, np.float32), np.array(h, np.float32), 1e-6)
+    if "damping" in str(caught.value):
+        enough = float(str(caught.value).split()[-1])
+        assert np.isfinite(precondition(np.array(g, np.float32), np.array(h, np.float32), enough)).all()

@@ -45,17 +45,96 @@ def test_what_follows_it_is_noticed(tail):
     assert (head.name, head.direct) == ("0.head", not isinstance(tail, nn.LogSoftmax))
 
 
-def test_in_a_residual_sum_the_one_that_ran_last_is_taken():
-    class Sum(nn.Module):
+class Sum(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Linear(5, 3), nn.Linear(5, 3)
+
+    def forward(self, x):
+        return self.b(x) + self.a(x)
+
+
+class LowRank(nn.Module):
+    """A linear layer with an adapter beside it, as PEFT builds it."""
+
+    def __init__(self):
+        super().__init__()
+        self.base_layer, self.lora_A, self.lora_B = nn.Linear(5, 3), nn.Linear(5, 2, bias=False), nn.Linear(2, 3)
+        nn.init.zeros_(self.lora_B.weight)
+
+    def forward(self, x):
+        return self.base_layer(x) + self.lora_B(self.lora_A(x))
+
+
+class FunctionalHead(nn.Module):
+    """The last layer is no module; a linear layer comes before it."""
+
+    def __init__(self):
+        super().__init__()
+        self.body, self.weight = nn.Linear(5, 4), nn.Parameter(torch.randn(3, 4))
+
+    def forward(self, x):
+        return nn.functional.linear(self.body(x).relu(), self.weight)
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+@pytest.mark.parametrize(
+    ("model", "names"),
+    [
+        (Sum(), ["'a'", "'b'"]),
+        (LowRank(), ["'base_layer'", "'lora_B'"]),
+        (FunctionalHead(), ["'body'", "'weight'"]),
+        (
+            nn.Sequential(nn.Linear(5, 6), nn.Unflatten(1, (6, 1)), nn.Conv1d(6, 3, 1), nn.Flatten()),
+            ["'0'", "'2.weight'"],
+        ),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_several_layers_that_make_the_logits_are_named(model, names, frozen):
+    model.requires_grad_(not frozen)
+    with pytest.raises(ValueError, match=r"Probe\(layer=\.\.\.\).*proxy=\"logits\"") as caught:
+        head_of(model)
+    assert all(name in str(caught.value) for name in names)
+    assert all(p.requires_grad is not frozen for p in model.parameters())
+
+
+def test_one_of_them_can_be_chosen_by_name():
+    head = head_of(Sum(), layer="b")
+    assert (head.name, head.direct) == ("b", False)
+
+
+def test_an_adapter_inside_a_linear_layer_is_refused_before_it_has_learnt_anything():
+    class Lora(nn.Linear):  # as in loralib
         def __init__(self):
-            super().__init__()
-            self.a, self.b = nn.Linear(5, 3), nn.Linear(5, 3)
+            super().__init__(5, 3)
+            self.lora_A, self.lora_B = nn.Parameter(torch.randn(2, 5)), nn.Parameter(torch.zeros(3, 2))
 
         def forward(self, x):
-            return self.b(x) + self.a(x)
+            return super().forward(x) + x @ self.lora_A.T @ self.lora_B.T
 
-    assert head_of(Sum()).name == "a"
-    assert not head_of(Sum()).direct
+    with pytest.raises(ValueError, match="does more than weight @ input"):
+        head_of(Lora())
+
+
+def test_autocast_inside_forward():
+    class Own(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body, self.head = nn.Linear(5, 4), nn.Linear(4, 3)
+
+        def forward(self, x):
+            with torch.autocast("cpu", torch.bfloat16):
+                return self.head(self.body(x).relu())
+
+    assert head_of(Own()).name == "head"
+
+
+def test_a_model_that_works_in_place_has_a_head_too():
+    assert (
+        head_of(nn.Sequential(nn.Linear(5, 4), nn.ReLU(inplace=True), nn.Linear(4, 3), nn.Hardtanh(inplace=True))).name
+        == "2"
+    )
 
 
 def test_a_name_decides():

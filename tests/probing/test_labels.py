@@ -1,8 +1,10 @@
 """Classes are found without running a model, and never trusted blindly."""
 
 import functools
+from typing import ClassVar
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import nn
@@ -28,16 +30,63 @@ class Kept(Dataset):
         return torch.zeros(2), self.transform(self.targets[index])
 
 
-def test_kept_targets_are_taken_after_a_glance():
-    dataset = Kept()
-    np.testing.assert_array_equal(labels_of(dataset), Y)
-    assert dataset.reads <= 8
-
-
-def test_kept_targets_that_the_examples_contradict_are_not():
-    dataset = Kept(lambda y: 2 - y)
+def test_kept_targets_are_not_trusted_where_a_transform_may_change_them():
+    """One class of ten is merged into another in 2 of 20 examples that a glance would miss."""
+    dataset = Kept(lambda y: 0 if y == 2 else y)
+    np.testing.assert_array_equal(labels_of(dataset), np.where(Y == 2, 0, Y))
     assert labels_of(dataset, read_all=False) is None
-    np.testing.assert_array_equal(labels_of(dataset), 2 - Y)
+    relabelled = ConcatDataset([Subset(Kept(lambda y: 1), range(10)), Subset(Kept(), range(10, 20))])
+    np.testing.assert_array_equal(labels_of(relabelled), [*[1] * 10, *Y[10:]])
+
+
+class Promising(Kept):
+    def __init__(self):
+        super().__init__()
+        self.reads = 0
+
+    @property
+    def known_targets(self):
+        return Y
+
+    def __getitem__(self, index):
+        raise AssertionError
+
+
+def test_targets_that_a_data_set_promises_are_taken_without_reading():
+    np.testing.assert_array_equal(labels_of(Promising(), read_all=False), Y)
+
+    class Changed(Promising):
+        def __getitem__(self, index):
+            return torch.zeros(2), 0
+
+    assert labels_of(Changed(), read_all=False) is None
+    np.testing.assert_array_equal(labels_of(Changed()), np.zeros(20))
+
+
+def torchvision_like(**attributes):
+    """As torchvision's own classes look: where the class comes from, targets, transforms."""
+    kind = type("MNIST", (Kept,), {"__module__": "torchvision.datasets.mnist"})
+    dataset = kind()
+    for name, value in {"target_transform": None, "transforms": None, **attributes}.items():
+        setattr(dataset, name, value)
+    return dataset
+
+
+def test_torchvision_data_sets_are_trusted_unless_they_transform_targets():
+    np.testing.assert_array_equal(labels_of(torchvision_like(), read_all=False), Y)
+    assert labels_of(torchvision_like(target_transform=abs), read_all=False) is None
+    assert labels_of(torchvision_like(transforms=lambda x, y: (x, 0)), read_all=False) is None
+    by_a_user = type("Mine", (type(torchvision_like()),), {"__module__": "mine"})()
+    by_a_user.target_transform = by_a_user.transforms = None
+    assert labels_of(by_a_user, read_all=False) is None
+
+
+def test_a_pool_without_labels_has_none():
+    class Pool(Kept):
+        def __getitem__(self, index):
+            return torch.zeros(2)
+
+    assert labels_of(Pool()) is None
 
 
 def test_through_subsets_and_concatenations():
@@ -56,9 +105,10 @@ def test_any_data_set_is_read_if_need_be():
     np.testing.assert_array_equal(labels_of(Dicts()), Y)
 
 
-def test_a_column_is_taken_where_there_is_one():
+def test_a_column_of_a_hugging_face_data_set_is_taken():
     class Table(Dataset):
         column_names = ("pixels", "label")
+        format: ClassVar = {"type": None}
 
         def __len__(self):
             return 20
@@ -66,7 +116,10 @@ def test_a_column_is_taken_where_there_is_one():
         def __getitem__(self, index):
             return Y.tolist() if index == "label" else {"pixels": torch.zeros(2), "label": int(Y[index])}
 
+    Table.__module__ = "datasets.arrow_dataset"
     np.testing.assert_array_equal(labels_of(Table(), read_all=False), Y)
+    Table.format = {"type": "custom"}
+    assert labels_of(Table(), read_all=False) is None
 
 
 @pytest.mark.parametrize(
@@ -88,11 +141,59 @@ def test_what_counts_as_classes(targets, criterion, expected):
     np.testing.assert_array_equal(found, expected)
 
 
-def test_given_labels_are_checked():
-    np.testing.assert_array_equal(check_labels(torch.tensor([1, 2]), 2), [1, 2])
+@pytest.mark.parametrize("dtype", ["uint8", "int8", "int16", "int32", "uint64", "bool", "int64"])
+@pytest.mark.parametrize("shape", [(4,), (4, 1)])
+@pytest.mark.parametrize("make", [np.asarray, torch.as_tensor, lambda a: a.tolist(), lambda a: pd.Series(a.ravel())])
+def test_labels_of_any_width(dtype, shape, make):
+    labels = make(np.array([1, 0, 0, 1]).astype(dtype).reshape(shape))
+    np.testing.assert_array_equal(check_labels(labels, 4), [1, 0, 0, 1])
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        ["b", "a", "b"],
+        np.array(["b", "a", "b"]),
+        np.array(["b", "a", "b"], object),
+        pd.Series(["b", "a", "b"]),
+        pd.Categorical(["b", "a", "b"]),
+        pd.to_datetime(["2025-01-02", "2025-01-01", "2025-01-02"]),
+        pd.array([7, 3, 7], dtype="Int64") - 6 + 0 * 1,
+        np.ma.masked_array([1, 0, 1], [False] * 3),
+    ],
+    ids=lambda labels: f"{type(labels).__name__} {getattr(labels, 'dtype', '')}",
+)
+def test_texts_dates_and_what_pandas_has(labels):
+    found = check_labels(labels, 3)
+    assert found.dtype == np.int64
+    assert found[0] == found[2] > found[1]
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        ["a", None, "b"],
+        np.array(["a", np.nan, "b"], object),
+        [1.0, np.nan, 2.0],
+        pd.Series(["a", pd.NA, "b"]),
+        pd.array([1, None, 2], dtype="Int64"),
+        pd.to_datetime(["2025-01-01", None, "2025-01-02"]),
+        np.array(["2025-01-01", "NaT", "2025-01-02"], "datetime64[D]"),
+        np.ma.masked_array([1, 0, 1], [False, True, False]),
+    ],
+    ids=lambda labels: f"{type(labels).__name__} {getattr(labels, 'dtype', '')}",
+)
+def test_missing_labels_are_named(labels):
+    with pytest.raises(ValueError, match="label of example 1 is missing"):
+        check_labels(labels, 3)
+
+
+def test_labels_that_do_not_fit_are_refused():
     with pytest.raises(ValueError, match=r"labels have shape \(3,\): expected \(2,\)"):
         check_labels([1, 2, 3], 2)
-    with pytest.raises(TypeError, match="whole numbers"):
-        check_labels([1.0, 2.0], 2)
-    with pytest.raises(TypeError, match="whole numbers"):
-        check_labels(["a", "b"], 2)
+    with pytest.raises(TypeError, match="float64: expected whole numbers"):
+        check_labels([1.5, 2.0], 2)
+    with pytest.raises(TypeError, match="no order"):
+        check_labels(np.array([1, "a"], object), 2)
+    with pytest.raises(ValueError, match=r"2\^63"):
+        check_labels(np.array([1, 2**63], np.uint64), 2)

@@ -9,10 +9,14 @@ from torch.func import grad, hessian, vmap
 from torch.nn import functional
 
 from adacore.probing.losses import (
+    BinaryCrossEntropy,
     CrossEntropy,
     Differentiated,
     SquaredError,
+    as_logits,
+    check_independence,
     per_example,
+    with_respect_to_logits,
 )
 
 BATCH, CLASSES = 7, 4
@@ -45,6 +49,13 @@ CASES = {
     "multi-label": (nn.BCEWithLogitsLoss(), 3, (outputs_of(3, 1) > 0).double()),
     "huber": (nn.HuberLoss(), 3, outputs_of(3, 1)),
     "absolute error": (nn.L1Loss(), 3, outputs_of(3, 1)),
+    "divergence": (nn.KLDivLoss(reduction="batchmean"), CLASSES, outputs_of(CLASSES, 1).softmax(1)),
+    "positive weights": (
+        nn.BCEWithLogitsLoss(weight=CLASS_WEIGHTS, pos_weight=1 + CLASS_WEIGHTS),
+        CLASSES,
+        outputs_of(CLASSES, 1).sigmoid(),
+    ),
+    "poisson": (nn.PoissonNLLLoss(), 3, outputs_of(3, 1).exp()),
     "focal": (
         lambda z, y: (1 - z.softmax(1).gather(1, y[:, None])[:, 0]) ** 2
         * functional.cross_entropy(z, y, reduction="none"),
@@ -104,6 +115,7 @@ def test_closed_forms_are_used_where_there_are_any():
     assert isinstance(per_example(None), CrossEntropy)
     assert isinstance(per_example(nn.CrossEntropyLoss(label_smoothing=0.1)), CrossEntropy)
     assert isinstance(per_example(functools.partial(functional.mse_loss, reduction="none")), SquaredError)
+    assert isinstance(per_example(nn.BCEWithLogitsLoss()), BinaryCrossEntropy)
     assert isinstance(per_example(nn.HuberLoss()), Differentiated)
 
 
@@ -161,3 +173,118 @@ def test_losses_without_a_second_derivative_are_refused_where_one_is_needed():
     torch.testing.assert_close(local.gradient(), 3 * outputs**2)
     with pytest.raises(ValueError, match=r"differentiated twice.*CRAIG"):
         local.quadratic(None)
+
+
+def counted(function):
+    """Count the backward passes through a loss."""
+
+    class Counting(torch.autograd.Function):
+        passes = 0
+
+        @staticmethod
+        def forward(ctx, z):
+            return z.clone()
+
+        @staticmethod
+        def backward(ctx, g):
+            Counting.passes += 1
+            return g
+
+    return (lambda z, y: function(Counting.apply(z), y)), Counting
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda z, y: functional.huber_loss(z, y, reduction="none"),
+        lambda z, y: functional.binary_cross_entropy_with_logits(z, y, reduction="none").sum(1),
+        lambda z, y: (z - y).pow(4).mean(1),
+    ],
+)
+@pytest.mark.parametrize("basis", [None, torch.ones(320, 500, dtype=torch.float64)])
+def test_losses_of_each_output_by_itself_take_three_backward_passes(function, basis):
+    criterion, counter = counted(function)
+    outputs, targets = outputs_of(320), outputs_of(320, 1).sigmoid()
+    diagonal = per_example(criterion).at(outputs, targets).quadratic(basis)
+    assert counter.passes <= 6  # each of three passes is counted in both directions of differentiation
+    few = hessian(lambda z: function(z[None], targets[:1]).mean())(outputs[0]).diagonal()
+    expected = few if basis is None else few.sum().expand(500)
+    torch.testing.assert_close(diagonal[0], expected)
+
+
+def link(criterion, outputs, targets):
+    return with_respect_to_logits(per_example(criterion), outputs, targets)
+
+
+NLL = {
+    "module": nn.NLLLoss(),
+    "weighted": nn.NLLLoss(weight=CLASS_WEIGHTS),
+    "ignoring": nn.NLLLoss(ignore_index=1),
+    "partial": functools.partial(functional.nll_loss, reduction="none"),
+    "function": lambda z, y: functional.nll_loss(z, y, reduction="none"),
+}
+
+
+@pytest.mark.parametrize("name", NLL)
+def test_log_probabilities_with_nll_give_what_logits_with_cross_entropy_give(name):
+    logits, targets = outputs_of(CLASSES), classes()
+    settings = {"weighted": {"weight": CLASS_WEIGHTS}, "ignoring": {"ignore_index": 1}}.get(name, {})
+    expected = per_example(nn.CrossEntropyLoss(**settings)).at(logits, targets)
+    outputs = logits.log_softmax(1)
+    criterion = link(NLL[name], outputs, targets)
+    actual = criterion.at(as_logits(criterion, outputs), targets)
+    torch.testing.assert_close(actual.gradient(), expected.gradient())
+    torch.testing.assert_close(actual.quadratic(None), expected.quadratic(None))
+    vectors = outputs_of(CLASSES, 7)
+    torch.testing.assert_close(actual.hessian_product(vectors), expected.hessian_product(vectors))
+
+
+def test_probabilities_with_their_own_losses_give_what_logits_give():
+    logits, targets = outputs_of(CLASSES), classes()
+    shares = logits.softmax(1)
+    by_hand = link(lambda p, y: -p.gather(1, y[:, None])[:, 0].log(), shares, targets)
+    expected = per_example(None).at(logits, targets)
+    torch.testing.assert_close(by_hand.at(as_logits(by_hand, shares), targets).gradient(), expected.gradient())
+    bits = (outputs_of(3, 1) > 0).double()
+    binary = link(nn.BCELoss(), outputs_of(3).sigmoid(), bits)
+    expected = per_example(nn.BCEWithLogitsLoss()).at(outputs_of(3), bits)
+    actual = binary.at(as_logits(binary, outputs_of(3).sigmoid()), bits)
+    torch.testing.assert_close(actual.gradient(), expected.gradient())
+    torch.testing.assert_close(actual.quadratic(None), expected.quadratic(None))
+
+
+def test_logits_are_left_alone():
+    outputs = outputs_of(3, 1)
+    for criterion in (None, nn.MSELoss(), nn.HuberLoss(), lambda z, y: z.square().sum(1)):
+        assert as_logits(link(criterion, outputs, classes(3)), outputs) is outputs
+
+
+def test_nll_of_what_is_no_log_probability_is_refused():
+    with pytest.raises(ValueError, match=r"NLLLoss takes log-probabilities.*LogSoftmax\(1\)"):
+        link(nn.NLLLoss(), outputs_of(CLASSES), classes())
+
+
+def info_nce(outputs, targets):
+    unit = functional.normalize(outputs, dim=1)
+    return functional.cross_entropy(unit @ unit.T / 0.1, torch.arange(len(outputs)), reduction="none")
+
+
+@pytest.mark.parametrize(
+    "criterion",
+    [
+        info_nce,
+        lambda z, y: (z - z.mean(0)).square().sum(1),
+        lambda z, y: functional.cross_entropy(z, y, reduction="none") * torch.arange(1.0, BATCH + 1),
+        lambda z, y: functional.cross_entropy(z, y, reduction="none") / len(z),
+    ],
+)
+def test_losses_that_couple_the_examples_of_a_batch_are_refused(criterion):
+    outputs, targets = outputs_of(CLASSES), classes()
+    with pytest.raises(ValueError, match="depends on the others in its batch"):
+        check_independence(per_example(criterion), outputs, targets)
+
+
+def test_losses_of_single_examples_are_not(case):
+    criterion, width, targets = case
+    check_independence(per_example(criterion), outputs_of(width), targets)
+    check_independence(per_example(criterion), outputs_of(width)[:1], targets[:1])

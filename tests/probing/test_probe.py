@@ -1,6 +1,8 @@
 """The probe measures what a slow loop over examples would, and leaves no trace."""
 
+import pickle
 import random
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -344,7 +346,7 @@ def test_images_follow_the_models_memory_format():
         lambda _m, args: seen.append(args[0].is_contiguous(memory_format=torch.channels_last))
     )
     probe(model, TensorDataset(torch.rand(5, 3, 4, 4), torch.zeros(5, dtype=torch.long)), Requirements("logits"))
-    assert seen == [True]
+    assert seen == [True, True]
 
 
 @pytest.mark.parametrize(
@@ -370,8 +372,96 @@ def test_the_first_example_with_nan_is_named():
     x = torch.randn(N, INPUTS)
     x[21, 2] = float("nan")
     data = TensorDataset(x, torch.zeros(N).long())
-    with pytest.raises(ValueError, match="logits of example 21 is nan"):
+    with pytest.raises(ValueError, match="logits of example 21 hold nan, and so does its input"):
         probe(nn.Linear(INPUTS, 2), data, Requirements(proxy="logits"), batch_size=8)
+
+
+def test_a_model_whose_every_output_is_nan_has_diverged():
+    model = nn.Linear(INPUTS, 2)
+    model.weight.data.fill_(float("nan"))
+    with pytest.raises(ValueError, match="diverged; lower the learning rate"):
+        probe(model, TensorDataset(torch.randn(N, INPUTS), torch.zeros(N).long()), Requirements(proxy="logits"))
+
+
+def test_one_example_that_only_the_model_makes_nan_is_named():
+    data = TensorDataset(torch.rand(N, 2), torch.zeros(N).long())
+    data.tensors[0][30] = -1
+    with pytest.raises(ValueError, match="example 30 hold nan, though its input is finite"):
+        probe(nn.Identity(), data, Requirements(proxy="logits"), forward=lambda m, x: x.sqrt())
+
+
+def test_a_second_derivative_that_is_not_finite_is_named():
+    data = TensorDataset(torch.rand(N, 2) + 1, torch.rand(N, 2))
+    data.tensors[0][7] = data.tensors[1][7]
+    root = lambda z, y: (z - y).abs().pow(1.5).sum(1)  # noqa: E731
+    with pytest.raises(ValueError, match="second derivative of the loss of example 7 is"):
+        probe(nn.Identity(), data, Requirements("logits", Curvature()), criterion=root, forward=lambda m, x: x)
+
+
+def hinge(outputs, targets):
+    return (1 - outputs * targets.sign()).clamp_min(0).sum(1)
+
+
+@pytest.mark.parametrize("criterion", [nn.L1Loss(), nn.L1Loss(reduction="sum"), hinge, lambda z, y: -z[:, 0]])
+@pytest.mark.parametrize("kind", ["exact", "hutchinson"])
+@pytest.mark.parametrize("proxy", ["logits", "penultimate"])
+def test_losses_without_curvature_are_refused_where_it_is_needed(criterion, kind, proxy):
+    data, model = TensorDataset(torch.randn(N, INPUTS), torch.randn(N, 3)), nn.Linear(INPUTS, 3)
+    assert probe(model, data, Requirements(proxy), criterion=criterion).proxies.any()
+    with pytest.raises(ValueError, match=r"no curvature.*HuberLoss.*CRAIG or AdaCore\(curvature=None\)"):
+        probe(model, data, Requirements(proxy, Curvature(kind)), criterion=criterion)
+
+
+def test_losses_that_couple_examples_are_refused():
+    def info_nce(z, _y):
+        return functional.cross_entropy(z @ z.T, torch.arange(len(z)), reduction="none")
+
+    data = TensorDataset(torch.randn(N, INPUTS), torch.zeros(N).long())
+    for proxy in ("logits", "penultimate"):
+        with pytest.raises(ValueError, match="InfoNCE"):
+            probe(nn.Linear(INPUTS, 3), data, Requirements(proxy), criterion=info_nce)
+
+
+@pytest.mark.parametrize("criterion", [nn.MSELoss(), nn.HuberLoss()])
+def test_an_index_behind_the_target_is_no_target(criterion):
+    x, y = torch.randn(N, INPUTS), torch.randn(N, 1)
+    expected = probe(nn.Linear(INPUTS, 1), TensorDataset(x, y), Requirements("logits"), criterion=criterion)
+    model = nn.Linear(INPUTS, 1)
+    expected = probe(model, TensorDataset(x, y), Requirements("logits"), criterion=criterion)
+    indexed = TensorDataset(x, y, torch.arange(N))
+    for forward in (None, lambda m, inputs: m(inputs)):
+        actual = probe(model, indexed, Requirements("logits"), criterion=criterion, forward=forward)
+        np.testing.assert_array_equal(actual.proxies, expected.proxies)
+    elsewhere = TensorDataset(x, y, torch.arange(N) + 100)  # the index of another data set
+    with pytest.raises(ValueError, match="looks like an index"):
+        probe(model, elsewhere, Requirements("logits"), criterion=criterion, forward=lambda m, inputs: m(inputs[0]))
+
+
+@pytest.mark.parametrize("proxy", ["logits", "penultimate", "last_layer"])
+def test_gradients_at_the_models_own_predictions(model, data, proxy):
+    pool = TensorDataset(data.tensors[0])
+    needs = Requirements(proxy=proxy, curvature=Curvature(scope="example"), targets="predicted")
+    with torch.no_grad():
+        predicted = model.eval()(data.tensors[0]).argmax(1)
+    snapshot = probe(model, pool, needs)
+    expected = probe(model, TensorDataset(data.tensors[0], predicted), replace(needs, targets="given"))
+    np.testing.assert_array_equal(snapshot.proxies, expected.proxies)
+    np.testing.assert_array_equal(snapshot.curvature, expected.curvature)
+    np.testing.assert_array_equal(snapshot.targets, predicted)
+    assert snapshot.strata is None  # what the model predicts is nothing to select within
+    np.testing.assert_array_equal(probe(model, data, needs).proxies, expected.proxies)
+    with pytest.raises(ValueError, match=r"expected \(inputs, targets\)"):
+        probe(model, pool, replace(needs, targets="given"))
+    with pytest.raises(ValueError, match="its own prediction is zero"):
+        probe(model, pool, needs, criterion=nn.MSELoss())
+
+
+def test_what_needs_no_targets_is_measured_without_any(model, data):
+    snapshot = probe(model, TensorDataset(data.tensors[0]), Requirements(probabilities=True, features=True))
+    expected = probe(model, data, Requirements(probabilities=True, features=True))
+    np.testing.assert_array_equal(snapshot.features, expected.features)
+    np.testing.assert_array_equal(snapshot.probabilities, expected.probabilities)
+    assert snapshot.targets is None
 
 
 def test_masked_classes_are_no_error():
@@ -395,3 +485,24 @@ def test_a_single_logit_is_that_of_the_second_of_two_classes():
     snapshot = probe(model, TensorDataset(x, y), Requirements(probabilities=True), criterion=nn.BCEWithLogitsLoss())
     expected = model(x).sigmoid().detach().numpy()
     np.testing.assert_allclose(snapshot.probabilities, np.concatenate([1 - expected, expected], axis=1), rtol=1e-5)
+
+
+def test_a_probe_is_a_value_that_can_be_sent_to_another_process():
+    settings = Probe(criterion=nn.HuberLoss(), layer="head", batch_size=3, loader={"num_workers": 2})
+    again = pickle.loads(pickle.dumps(settings))
+    assert (again.layer, again.batch_size, again.loader) == ("head", 3, {"num_workers": 2})
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "message"),
+    [
+        ({"batch_size": 0}, ValueError, "batch_size=0 is below 1"),
+        ({"batch_size": 2.5}, TypeError, "batch_size=2.5 is not a whole number"),
+        ({"criterion": "mse"}, TypeError, "not a loss"),
+        ({"forward": "x"}, TypeError, "cannot be called"),
+        ({"loader": [1]}, TypeError, "no mapping"),
+    ],
+)
+def test_settings_are_checked_when_they_are_given(settings, error, message):
+    with pytest.raises(error, match=message):
+        Probe(**settings)

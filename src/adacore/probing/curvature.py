@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,13 +12,24 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from adacore.probing.losses import LocalLoss
+from adacore.probing.derivatives import LocalLoss
 from adacore.probing.proxies import Space
 from adacore.probing.snapshot import Scope, Snapshot
 
 
 def exact_diagonal(local: LocalLoss, space: Space) -> Tensor:
-    """Return diag(J_i^T S_i J_i) of each example.
+    """Return the diagonal of the Hessian of each example's loss, with respect to the coordinates of the proxies.
+
+    Let u_i be the coordinates of example i (logits, penultimate activations, projected last-layer weights). The outputs
+    of the last layer are linear in them, ``z_i = z_i0 + J_i u_i``, so that the chain rule has no second term::
+
+        d loss_i / d u_i = J_i^T delta_i,   delta_i = d loss_i / d z_i
+        d2 loss_i / d u_i^2 = J_i^T S_i J_i,  S_i = d2 loss_i / d z_i^2,
+
+    which is the Hessian itself and not only its Gauss-Newton part. Entry r of its diagonal, which eq. (8) estimates, is
+    the quadratic form ``j_r^T S_i j_r`` of column r of J_i. For softmax cross-entropy ``S_i = diag(p) - p p^T``: with
+    respect to the logits the diagonal is ``p (1 - p)``; with respect to the activations it is the variance, under p, of
+    each column of W.
 
     Args:
         local: The losses of a batch; S_i is the Hessian with respect to the outputs.
@@ -25,22 +37,54 @@ def exact_diagonal(local: LocalLoss, space: Space) -> Tensor:
 
     Returns:
         Shape (batch, d).
+
+    Example:
+        Two classes with equal logits: p = (1/2, 1/2), and p (1 - p) = 1/4. With W = [[1], [3]] the entry of the one
+        activation is the variance of 1 and 3, which is 1.
+
+        >>> from adacore.probing.losses import per_example
+        >>> from adacore.probing.proxies import space_of
+        >>> local = per_example(None).at(torch.zeros(1, 2), torch.tensor([0]))
+        >>> exact_diagonal(local, space_of("logits"))
+        tensor([[0.2500, 0.2500]])
+        >>> weight, features = torch.tensor([[1.0], [3.0]]), torch.zeros(1, 1)
+        >>> exact_diagonal(local, space_of("penultimate", weight=weight, features=features))
+        tensor([[1.]])
     """
     diagonal = local.quadratic(space.basis)
     return diagonal if space.scale is None else diagonal * space.scale.square()
 
 
 def hutchinson_diagonal(local: LocalLoss, space: Space, *, samples: int, generator: np.random.Generator) -> Tensor:
-    """Estimate diag(J_i^T S_i J_i) of each example by E[v * (H v)], eq. (8), v Rademacher and drawn per example.
+    """Estimate the diagonal of each example's Hessian by E[v * (H v)], eq. (8), v Rademacher and drawn per example.
+
+    ``(v * H v)_r = H_rr v_r^2 + sum_{s != r} H_rs v_r v_s``. Since ``v_r^2 = 1`` and ``E[v_r v_s] = 0``, the mean is
+    H_rr, and the variance of one sample is ``sum_{s != r} H_rs^2``: nothing where H is diagonal. Only products H v are
+    needed, one backward pass each, whatever d is (Bekas, Kokiopoulou and Saad, 2007; Yao et al., AdaHessian, 2021).
 
     Args:
         local: The losses of a batch.
         space: The space of the proxies.
-        samples: Vectors drawn for each example.
+        samples: Vectors drawn for each example; the error falls with the root of their number.
         generator: Source of the vectors; how the examples are cut into batches does not matter.
 
     Returns:
         Unbiased estimate, shape (batch, d).
+
+    Example:
+        The error against the exact diagonal, from 1 to 100 to 10,000 samples:
+
+        >>> from adacore.probing.losses import per_example
+        >>> from adacore.probing.proxies import space_of
+        >>> local = per_example(None).at(torch.arange(6.0).reshape(2, 3), torch.tensor([0, 2]))
+        >>> space = space_of("logits")
+        >>> exact = exact_diagonal(local, space)
+        >>> for samples in (1, 100, 10_000):
+        ...     estimate = hutchinson_diagonal(local, space, samples=samples, generator=np.random.default_rng(0))
+        ...     print(f"{float((estimate - exact).abs().max()):.4f}")
+        0.2227
+        0.0250
+        0.0016
     """
     gradient = local.gradient()
     size, d = space.vjp(gradient).shape
@@ -117,8 +161,23 @@ def precondition(
         divided += divided.dtype.type(damping)
         np.divide(proxies, divided, out=divided)
     if not np.isfinite(divided).all():
-        raise ValueError(f"proxies / (|curvature| + {damping}) is not finite: raise the damping, for example to 1e-6")
+        raise _not_finite(proxies, curvature, damping)
     return divided
+
+
+def _not_finite(proxies: NDArray[np.floating], curvature: NDArray[np.floating], damping: float) -> ValueError:
+    for name, array in (("gradient proxy", proxies), ("curvature", curvature)):
+        rows = np.flatnonzero(~np.isfinite(array).all(1))
+        if len(rows):
+            return ValueError(
+                f"the {name} of example {rows[0]} is not finite: look at that example and at the loss's derivatives "
+                "there, or use a selector that needs no curvature, such as CRAIG"
+            )
+    enough = float(np.abs(proxies).max()) / float(np.finfo(proxies.dtype).max) * 10
+    return ValueError(
+        f"proxies / (|curvature| + damping) overflows with damping={damping}: raise the damping, for example to "
+        f"{max(enough, 10 * damping, 1e-6):.0e}"
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,12 +187,21 @@ class RunningAverages:
     ``g_t = (1 - beta1) sum_i beta1^(t-i) g_i / (1 - beta1^t)``, eq. (7), and
     ``H_t = sqrt((1 - beta2) sum_i beta2^(t-i) H_i^2 / (1 - beta2^t))``, eq. (9).
 
+    What is kept are the corrected averages themselves. With the share ``s_t = (1 - beta) / (1 - beta^t)`` of the newest
+    (s_1 = 1, and 1 - beta in the end) they follow from the ones before::
+
+        g_t = g_{t-1} + s_t (g - g_{t-1}),    H_t = hypot(sqrt(1 - s_t) H_{t-1}, sqrt(s_t) H),
+
+    and no square is formed, which would leave float32 for curvatures below 1e-22 or above 1e19. The arrays are shared
+    with the snapshot that ``update`` returns, so that averages cost no memory beside it: 4 n d bytes each, in a
+    checkpoint too (d = 10 for ten logits; for a thousand classes, ``proxy="last_layer"`` has d = 64).
+
     Attributes:
         beta1: Decay for the proxies in [0, 1), or None to leave them as they are.
         beta2: Decay for the curvature in [0, 1), or None to leave it as it is.
         count: t, reselections so far.
-        gradient: The sum in eq. (7) times (1 - beta1), float32, shape (n, d).
-        square: The sum in eq. (9) times (1 - beta2), float32, shape (n, d), or (1, d) where all examples share it.
+        gradient: g_t, float32, shape (n, d).
+        curvature: H_t, float32, shape (n, d), or (1, d) where all examples share it.
 
     Example:
         >>> first, second = (Snapshot(1, proxies=np.full((1, 1), g, np.float32)) for g in (1.0, 3.0))
@@ -146,7 +214,7 @@ class RunningAverages:
     beta2: float | None
     count: int = 0
     gradient: NDArray[np.float32] | None = None
-    square: NDArray[np.float32] | None = None
+    curvature: NDArray[np.float32] | None = None
 
     @classmethod
     def init(cls, beta1: float | None, beta2: float | None) -> RunningAverages:
@@ -180,42 +248,69 @@ class RunningAverages:
             ValueError: If the number of examples or dimensions changed.
         """
         count = self.count + 1
-        gradient, square = self.gradient, self.square
+        gradient, curvature = self.gradient, self.curvature
         if self.beta1 is not None and snapshot.proxies is not None:
-            gradient = _decay(gradient, snapshot.proxies, self.beta1)
-            corrected = gradient / np.float32(1 - self.beta1**count)
-            snapshot = replace(snapshot, proxies=corrected)
+            gradient = _averaged(gradient, snapshot.proxies, _share(self.beta1, count), _mean)
+            snapshot = replace(snapshot, proxies=gradient)
         if self.beta2 is not None and snapshot.curvature is not None:
             shape = snapshot.curvature.shape
+            # One row behind a broadcast view, where all examples share a diagonal, is averaged as one row.
             shared = len(snapshot.curvature) > 0 and snapshot.curvature.strides[0] == 0
-            curvature = snapshot.curvature[:1] if shared else snapshot.curvature
-            square = _decay(square, np.square(curvature), self.beta2)
-            root = np.sqrt(square / np.float32(1 - self.beta2**count))
-            snapshot = replace(snapshot, curvature=np.broadcast_to(root, shape) if shared else root)
-        return replace(self, count=count, gradient=gradient, square=square), snapshot
+            new = snapshot.curvature[:1] if shared else snapshot.curvature
+            curvature = _averaged(curvature, new, _share(self.beta2, count), _root_mean_square)
+            snapshot = replace(snapshot, curvature=np.broadcast_to(curvature, shape) if shared else curvature)
+        return replace(self, count=count, gradient=gradient, curvature=curvature), snapshot
 
     def state_dict(self) -> dict[str, Any]:
-        """Return tensors and plain values that ``torch.load(weights_only=True)`` takes."""
+        """Return tensors and plain values that ``torch.load(weights_only=True)`` takes; nothing is copied."""
         return {
             "beta1": self.beta1,
             "beta2": self.beta2,
             "count": self.count,
-            "gradient": None if self.gradient is None else torch.from_numpy(self.gradient.copy()),
-            "square": None if self.square is None else torch.from_numpy(self.square.copy()),
+            "gradient": None if self.gradient is None else torch.from_numpy(self.gradient),
+            "curvature": None if self.curvature is None else torch.from_numpy(self.curvature),
         }
 
     @classmethod
     def from_state_dict(cls, state: Mapping[str, Any]) -> RunningAverages:
         """Rebuild the averages from their ``state_dict()``."""
-        arrays = {name: None if state[name] is None else state[name].numpy().copy() for name in ("gradient", "square")}
+        names = ("gradient", "curvature")
+        arrays = {name: None if state[name] is None else state[name].numpy().copy() for name in names}
         return cls(state["beta1"], state["beta2"], state["count"], **arrays)
 
 
-def _decay(average: NDArray[np.float32] | None, new: NDArray[np.float32], beta: float) -> NDArray[np.float32]:
-    if average is None:
-        return np.multiply(new, np.float32(1 - beta))
-    if average.shape != new.shape:
-        raise ValueError(f"the averages have shape {average.shape}, the snapshot {new.shape}: start new averages")
-    result = np.multiply(average, np.float32(beta))
-    result += np.float32(1 - beta) * new
-    return result
+def _share(beta: float, count: int) -> float:
+    """Return the weight of the newest of ``count`` values: 1 of the first, 1 / count for beta near 1."""
+    return (1 - beta) / (1 - beta**count)
+
+
+def _mean(old: NDArray[np.float32], new: NDArray[np.float32], share: float, out: NDArray[np.float32]) -> None:
+    np.multiply(new, np.float32(share), out=out)
+    out += np.float32(1 - share) * old
+
+
+def _root_mean_square(
+    old: NDArray[np.float32], new: NDArray[np.float32], share: float, out: NDArray[np.float32]
+) -> None:
+    np.multiply(new, np.float32(math.sqrt(share)), out=out)
+    np.hypot(out, np.float32(math.sqrt(1 - share)) * old, out=out)
+
+
+_ROWS = 4096
+"""Rows averaged at a time, so that what is computed on the way takes no memory to speak of."""
+
+
+def _averaged(
+    old: NDArray[np.float32] | None,
+    new: NDArray[np.float32],
+    share: float,
+    combine: Callable[[NDArray[np.float32], NDArray[np.float32], float, NDArray[np.float32]], None],
+) -> NDArray[np.float32]:
+    if old is not None and old.shape != new.shape:
+        raise ValueError(f"the averages have shape {old.shape}, the snapshot {new.shape}: start new averages")
+    averaged = np.empty(new.shape, np.float32)
+    for start in range(0, len(new), _ROWS):
+        rows = slice(start, start + _ROWS)
+        before = np.zeros((1, 1), np.float32) if old is None else old[rows]
+        combine(before, new[rows], share, averaged[rows])
+    return averaged

@@ -22,29 +22,61 @@ _REGRESSION = (nn.MSELoss, nn.L1Loss, nn.SmoothL1Loss, nn.HuberLoss, nn.PoissonN
 
 
 def check_labels(labels: ArrayLike | Tensor, n: int) -> NDArray[np.int64]:
-    """Check labels given by the user.
+    """Turn labels given by the user into whole numbers, one for each example.
 
     Args:
-        labels: Classes, whole numbers, shape (n,).
+        labels: Shape (n,) or (n, 1): whole numbers of any width, bools, or texts, dates and the like, which are
+            numbered in ascending order. An array of numpy, torch, pandas or pyarrow, or a list.
         n: Number of examples.
 
     Returns:
         int64, shape (n,).
 
     Raises:
-        ValueError: If there are more or fewer, or more than one for each example.
-        TypeError: If they are not whole numbers.
+        ValueError: If there are more or fewer, more than one for each example, or one is missing (None, nan, NaT,
+            pandas.NA, masked).
+        TypeError: If they are of a kind that has no order, or fractions.
 
     Example:
-        >>> check_labels([1, 0], 2)
-        array([1, 0])
+        >>> check_labels([1, 0], 2), check_labels(["dog", "cat", "dog"], 3)
+        (array([1, 0]), array([1, 0, 1]))
     """
-    array = labels.detach().cpu().numpy() if isinstance(labels, Tensor) else np.asarray(labels)
+    array = labels.detach().cpu().numpy() if isinstance(labels, Tensor) else np.asanyarray(labels)
+    if array.shape == (n, 1):
+        array = array[:, 0]
     if array.shape != (n,):
         raise ValueError(f"labels have shape {array.shape}: expected ({n},), one for each example of the data set")
-    if array.dtype.kind not in "iu":
-        raise TypeError(f"labels have dtype {array.dtype}: expected whole numbers; encode names as 0, 1, ...")
-    return array.astype(np.int64)
+    missing = _missing(array)
+    if missing.any():
+        row = int(missing.argmax())
+        raise ValueError(f"the label of example {row} is missing: give it a label of its own, or leave the example out")
+    array = np.asarray(array)
+    if array.dtype == object and all(isinstance(v, int | np.integer) for v in array):
+        array = array.astype(np.int64)  # as pandas keeps whole numbers in a column that may lack some
+    if array.dtype.kind in "iub":
+        if array.dtype == np.uint64 and n and array.max() > np.iinfo(np.int64).max:
+            raise ValueError(f"a label is {array.max()}: expected whole numbers below 2^63")
+        return array.astype(np.int64)
+    if array.dtype.kind == "f":
+        raise TypeError(f"labels have dtype {array.dtype}: expected whole numbers or texts; round or bin them first")
+    try:
+        return np.unique(array, return_inverse=True)[1].astype(np.int64)
+    except TypeError as error:
+        raise TypeError(f"labels are of kinds that have no order together ({error}): make them all texts") from error
+
+
+def _missing(array: NDArray[Any]) -> NDArray[np.bool_]:
+    """Tell which entries are no labels at all; None, nan, NaT and pandas.NA all differ from themselves or are None."""
+    if isinstance(array, np.ma.MaskedArray):
+        return np.ma.getmaskarray(array)
+    if array.dtype.kind == "f":
+        return np.asarray(np.isnan(array))
+    if array.dtype.kind in "mM":
+        return np.asarray(np.isnat(array))
+    if array.dtype != object:
+        return np.zeros(array.shape, np.bool_)
+    # pandas.NA compares to itself as NA, which is neither true nor false.
+    return np.array([value is None or type(value).__name__ == "NAType" or value != value for value in array], np.bool_)
 
 
 def classes_of(targets: Tensor | None, criterion: LossFunction | None) -> Tensor | None:
@@ -87,8 +119,11 @@ def labels_of(
 ) -> NDArray[np.int64] | None:
     """Find the classes of the examples without running a model.
 
-    Taken from what the data set keeps (``targets``, ``labels``, a column of that name, a ``TensorDataset``'s last
-    tensor, also through ``Subset`` and ``ConcatDataset``) if a few examples agree with it, else by reading everything.
+    What a data set keeps under ``targets`` may not be what its items carry: a ``target_transform``, or a subclass, may
+    change it. It is taken without reading only where that cannot be: of a ``TensorDataset``; of torchvision's own
+    classes without a transform of targets; of a Hugging Face data set without a transform; of any data set that
+    promises it by an attribute ``known_targets`` (see ``docs/probe.md``); and through ``Subset`` and ``ConcatDataset``
+    of such. Any other data set is read from end to end.
 
     Args:
         dataset: A map-style data set of n examples.
@@ -107,37 +142,68 @@ def labels_of(
         array([1, 0])
     """
     n = length_of(dataset)
-    kept = _kept(dataset)
+    known = known_targets(dataset)
+    if known is not None and len(known) == n:
+        found = classes_of(known, criterion)
+        return None if found is None else found.numpy()
+    if not read_all:
+        return None
     with preserving_random_streams():
-        if kept is not None and len(kept) == n:
-            sample = torch.linspace(0, n - 1, min(n, 8)).long()
-            (batch,) = read(dataset, [sample], loader=loader)
-            targets = batch.required_targets()
-            if targets.shape == kept[sample].shape and torch.equal(targets.cpu().double(), kept[sample].double()):
-                found = classes_of(kept, criterion)
-                return None if found is None else found.numpy()
-        if not read_all:
-            return None
-        everything = read(dataset, in_order(n, 512), loader=loader)
+        everything = read(dataset, in_order(n, 512), loader=loader, targets="optional")
         return joined([classes_of(batch.targets, criterion) for batch in everything])
 
 
-def _kept(dataset: Any) -> Tensor | None:
-    if isinstance(dataset, Subset):
-        whole = _kept(dataset.dataset)
+def known_targets(dataset: Any) -> Tensor | None:
+    """Return what every item carries as its target, where that is certain without reading the items.
+
+    Args:
+        dataset: A map-style data set.
+
+    Returns:
+        Shape (n, ...), on the CPU, or None.
+    """
+    if type(dataset) is Subset:
+        whole = known_targets(dataset.dataset)
         return None if whole is None else whole[torch.as_tensor(dataset.indices, dtype=torch.int64)]
-    if isinstance(dataset, ConcatDataset):
-        parts = [_kept(part) for part in dataset.datasets]
+    if type(dataset) is ConcatDataset:
+        parts = [known_targets(part) for part in dataset.datasets]
         known = [part for part in parts if part is not None]
         return torch.cat(known) if known and len(known) == len(parts) else None
-    if isinstance(dataset, TensorDataset):
-        return dataset.tensors[-1].cpu()
-    columns = getattr(dataset, "column_names", None) or ()  # of a Hugging Face data set
-    for key in TARGET_KEYS:
-        try:
-            if key in columns:
-                return torch.as_tensor(np.asarray(dataset[key]))
-            return torch.as_tensor(getattr(dataset, key)).cpu()
-        except (AttributeError, TypeError, ValueError, RuntimeError):
-            continue
+    if type(dataset) is TensorDataset:
+        return dataset.tensors[-1].cpu() if len(dataset.tensors) > 1 else None
+    if _promises_targets(dataset):
+        return torch.as_tensor(dataset.known_targets).cpu()
+    kind = type(dataset).__module__
+    if kind.startswith("torchvision.datasets.") and not _transforms_targets(dataset):
+        return _as_tensor(getattr(dataset, "targets", None))
+    if kind == "datasets.arrow_dataset" and (getattr(dataset, "format", None) or {}).get("type") != "custom":
+        column = next((key for key in TARGET_KEYS if key in dataset.column_names), None)
+        return None if column is None else _as_tensor(dataset[column])
     return None
+
+
+def _promises_targets(dataset: Any) -> bool:
+    """Tell whether a data set has ``known_targets``, and no subclass has since changed what its items are."""
+    if "known_targets" in getattr(dataset, "__dict__", {}):
+        return True
+    for kind in type(dataset).__mro__:
+        if "known_targets" in vars(kind):
+            return True
+        if {"__getitem__", "__getitems__"} & vars(kind).keys():
+            return False
+    return False
+
+
+def _transforms_targets(dataset: Any) -> bool:
+    """Tell whether a torchvision data set may change targets: by a transform of them, or by one of both together."""
+    together = getattr(dataset, "transforms", None)
+    plain = together is None or type(together).__name__ == "StandardTransform"
+    transforms = [getattr(holder, "target_transform", None) for holder in (dataset, together)]
+    return not plain or any(transform is not None for transform in transforms)
+
+
+def _as_tensor(targets: Any) -> Tensor | None:
+    try:
+        return None if targets is None else torch.as_tensor(np.asarray(targets)).cpu()
+    except (TypeError, ValueError, RuntimeError):  # of unequal lengths, or no numbers
+        return None

@@ -1,4 +1,4 @@
-"""Losses of single examples: their gradients and Hessians with respect to the outputs of the last layer."""
+"""Losses of single examples: what a user trains with, turned into one loss for each example, and checked."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from adacore.probing.derivatives import (
+    BinaryCrossEntropyAt,
+    CrossEntropyAt,
+    DifferentiatedAt,
+    LocalLoss,
+    SquaredErrorAt,
+)
+
 LossFunction = Callable[[Tensor, Tensor], Tensor]
 
-_CLOSED_FUNCTIONS: dict[Any, type[nn.Module]] = {
+_MODULES: dict[Any, type[nn.Module]] = {
+    functional.binary_cross_entropy: nn.BCELoss,
+    functional.binary_cross_entropy_with_logits: nn.BCEWithLogitsLoss,
     functional.cross_entropy: nn.CrossEntropyLoss,
+    functional.huber_loss: nn.HuberLoss,
+    functional.kl_div: nn.KLDivLoss,
+    functional.l1_loss: nn.L1Loss,
     functional.mse_loss: nn.MSELoss,
+    functional.nll_loss: nn.NLLLoss,
+    functional.smooth_l1_loss: nn.SmoothL1Loss,
 }
-
-
-class LocalLoss(Protocol):
-    """The losses of a batch as functions of the outputs z, at the present z; S_i = d2 loss_i / d z_i^2."""
-
-    def gradient(self) -> Tensor:
-        """Return d loss_i / d z_i, shape (batch, outputs)."""
-        ...
-
-    def quadratic(self, basis: Tensor | None) -> Tensor:
-        """Return b_r^T S_i b_r for every column b_r of a (outputs, d) basis (None: the identity), shape (batch, d)."""
-        ...
-
-    def hessian_product(self, vectors: Tensor) -> Tensor:
-        """Return S_i v_i, shape (batch, outputs)."""
-        ...
+"""The module that does what a function does, with the same keywords."""
 
 
 class Criterion(Protocol):
@@ -61,7 +61,7 @@ class CrossEntropy:
     def losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """See ``Criterion.losses``."""
         weight = None if self.module.weight is None else self.module.weight.to(outputs)
-        targets = targets.to(outputs.dtype) if targets.is_floating_point() else targets
+        targets = targets.to(outputs.dtype) if targets.is_floating_point() else targets.to(torch.int64)
         return functional.cross_entropy(
             outputs,
             targets,
@@ -74,43 +74,6 @@ class CrossEntropy:
     def at(self, outputs: Tensor, targets: Tensor) -> CrossEntropyAt:
         """Fix the point; see ``Criterion.at``."""
         return CrossEntropyAt(self.module, outputs, targets)
-
-
-class CrossEntropyAt:
-    """Closed form: with s = sum_c q_c, the gradient is ``s p - q`` and the Hessian ``s (diag(p) - p p^T)``."""
-
-    def __init__(self, module: nn.CrossEntropyLoss, outputs: Tensor, targets: Tensor) -> None:
-        classes = outputs.shape[1]
-        self.probabilities = outputs.softmax(1)
-        if targets.is_floating_point():
-            soft = targets.to(outputs.dtype)
-        else:
-            counted = targets != module.ignore_index
-            soft = torch.zeros_like(outputs).scatter_(1, targets.where(counted, 0).unsqueeze(1), 1.0)
-        if module.label_smoothing:
-            soft = soft * (1 - module.label_smoothing) + module.label_smoothing / classes
-        if not targets.is_floating_point():
-            soft *= counted.unsqueeze(1)
-        if module.weight is not None:
-            soft = soft * module.weight.to(outputs)
-        self._soft = soft
-        self._mass = soft.sum(1, keepdim=True)
-
-    def gradient(self) -> Tensor:
-        """See ``LocalLoss.gradient``."""
-        return self._mass * self.probabilities - self._soft
-
-    def quadratic(self, basis: Tensor | None) -> Tensor:
-        """See ``LocalLoss.quadratic``: s times the variance, under p, of the entries of b_r."""
-        if basis is None:
-            return self._mass * self.probabilities * (1 - self.probabilities)
-        variance = self.probabilities @ basis.square() - (self.probabilities @ basis).square()
-        return self._mass * variance.clamp_min(0)
-
-    def hessian_product(self, vectors: Tensor) -> Tensor:
-        """See ``LocalLoss.hessian_product``."""
-        mean = (self.probabilities * vectors).sum(1, keepdim=True)
-        return self._mass * self.probabilities * (vectors - mean)
 
 
 @dataclass(frozen=True)
@@ -134,25 +97,30 @@ class SquaredError:
         return SquaredErrorAt(errors, 1.0 if self.summed else 1.0 / outputs.shape[1])
 
 
-class SquaredErrorAt:
-    """Closed form: the gradient is ``2 c (z - y)`` and the Hessian ``2 c I``, c = 1 / outputs, or 1 if summed."""
+@dataclass(frozen=True)
+class BinaryCrossEntropy:
+    """Sigmoid cross-entropy of each output, averaged over the outputs, or summed.
 
-    def __init__(self, errors: Tensor, share: float) -> None:
-        self._errors, self._share = errors, share
+    Attributes:
+        module: The criterion with ``reduction="none"``.
+        summed: Whether the outputs' losses are summed.
+    """
 
-    def gradient(self) -> Tensor:
-        """See ``LocalLoss.gradient``."""
-        return 2 * self._share * self._errors
+    module: nn.BCEWithLogitsLoss
+    summed: bool = False
 
-    def quadratic(self, basis: Tensor | None) -> Tensor:
-        """See ``LocalLoss.quadratic``."""
-        if basis is None:
-            return torch.full_like(self._errors, 2 * self._share)
-        return (2 * self._share * basis.square().sum(0)).expand(len(self._errors), -1)
+    def losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """See ``Criterion.losses``."""
+        weight, positive = (None if w is None else w.to(outputs) for w in (self.module.weight, self.module.pos_weight))
+        each = functional.binary_cross_entropy_with_logits(
+            outputs, targets.to(outputs).reshape(outputs.shape), weight, pos_weight=positive, reduction="none"
+        )
+        return each.sum(1) if self.summed else each.mean(1)
 
-    def hessian_product(self, vectors: Tensor) -> Tensor:
-        """See ``LocalLoss.hessian_product``."""
-        return 2 * self._share * vectors
+    def at(self, outputs: Tensor, targets: Tensor) -> BinaryCrossEntropyAt:
+        """Fix the point; see ``Criterion.at``."""
+        share = 1.0 if self.summed else 1.0 / outputs.shape[1]
+        return BinaryCrossEntropyAt(self.module, outputs, targets.to(outputs).reshape(outputs.shape), share)
 
 
 @dataclass(frozen=True)
@@ -164,12 +132,15 @@ class Differentiated:
         summed: Whether the outputs' losses are summed; otherwise they are averaged.
         elementwise: Whether targets must have the outputs' shape and dtype.
         flat: Whether the function expects outputs of shape (batch,), as the model gives them.
+        link: What makes the model's outputs of logits, where the model ends in it: derivatives are then taken with
+            respect to the logits.
     """
 
     function: LossFunction
     summed: bool = False
     elementwise: bool = False
     flat: bool = False
+    link: Callable[[Tensor], Tensor] | None = None
 
     def losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """See ``Criterion.losses``; errors if the function reduces over the batch."""
@@ -190,88 +161,20 @@ class Differentiated:
         """Fix the point; see ``Criterion.at``."""
         with torch.enable_grad():
             leaf = outputs.detach().requires_grad_()
-            return DifferentiatedAt(leaf, self.losses(leaf, targets))
+            linked = leaf if self.link is None else self.link(leaf)
+            return DifferentiatedAt(leaf, self.losses(linked, targets))
 
 
-class DifferentiatedAt:
-    """Gradients and Hessian products by one and two backward passes through the loss alone.
-
-    Since the examples do not interact, ``sum_i loss_i`` has the gradient ``d loss_i / d z_i`` in row i.
-
-    Args:
-        leaf: The outputs z, shape (batch, outputs), requiring grad.
-        losses: Losses computed from them, shape (batch,).
-    """
-
-    def __init__(self, leaf: Tensor, losses: Tensor) -> None:
-        self._leaf, self._losses = leaf, losses
-        self._graph: Tensor | None = None
-
-    def _gradient(self) -> Tensor:
-        if self._graph is None:
-            if not self._losses.requires_grad:
-                raise ValueError("the loss does not depend on the model's outputs: check the criterion")
-            with torch.enable_grad():
-                # With a seed that requires grad, what is marked once_differentiable leaves an error in the graph.
-                seed = torch.ones_like(self._losses, requires_grad=True)
-                (self._graph,) = torch.autograd.grad(self._losses, self._leaf, seed, create_graph=True)
-        return self._graph
-
-    def gradient(self) -> Tensor:
-        """See ``LocalLoss.gradient``."""
-        return self._gradient().detach()
-
-    def quadratic(self, basis: Tensor | None) -> Tensor:
-        """See ``LocalLoss.quadratic``; as many backward passes as there are outputs, or columns if those are fewer."""
-        outputs = self._leaf.shape[1]
-        if basis is None:
-            columns = [self._along(unit)[:, c] for c, unit in enumerate(torch.eye(outputs, device=self._leaf.device))]
-            return torch.stack(columns, dim=1)
-        if basis.shape[1] < outputs:
-            return torch.stack([self._along(column) @ column for column in basis.T], dim=1)
-        total = torch.zeros(len(self._leaf), basis.shape[1], dtype=self._leaf.dtype, device=self._leaf.device)
-        for c, unit in enumerate(torch.eye(outputs, device=self._leaf.device)):
-            total += (self._along(unit) @ basis) * basis[c]
-        return total
-
-    def _along(self, direction: Tensor) -> Tensor:
-        return self.hessian_product(direction.to(self._leaf.dtype).expand_as(self._leaf))
-
-    def hessian_product(self, vectors: Tensor) -> Tensor:
-        """See ``LocalLoss.hessian_product``."""
-        gradient = self._gradient()
-        try:
-            (product,) = torch.autograd.grad(gradient, self._leaf, vectors, retain_graph=True, allow_unused=True)
-        except RuntimeError as error:
-            if isinstance(error, torch.OutOfMemoryError):
-                raise
-            raise _no_second_derivative(error) from error
-        if product is not None:
-            return product
-        if "Error" in _names(gradient.grad_fn):
-            raise _no_second_derivative(RuntimeError("a function in it is marked once_differentiable"))
-        return torch.zeros_like(vectors)
-
-
-def _names(root: Any) -> str:
-    """Name the nodes of an autograd graph."""
-    names, waiting = {}, [root]
-    while waiting:
-        node = waiting.pop()
-        if node is not None and node not in names:
-            names[node] = node.name()
-            waiting.extend(child for child, _ in node.next_functions)
-    return " ".join(names.values())
-
-
-def _no_second_derivative(error: Exception) -> ValueError:
-    return ValueError(
-        f"the loss could not be differentiated twice ({str(error).splitlines()[0]}): write the criterion with "
-        "functions that can, or use a selector that needs no curvature, such as CRAIG"
-    )
-
-
-_ELEMENTWISE = (nn.BCEWithLogitsLoss, nn.BCELoss, nn.L1Loss, nn.SmoothL1Loss, nn.HuberLoss, nn.SoftMarginLoss)
+_ELEMENTWISE = (
+    nn.BCELoss,
+    nn.BCEWithLogitsLoss,
+    nn.HuberLoss,
+    nn.KLDivLoss,
+    nn.L1Loss,
+    nn.PoissonNLLLoss,
+    nn.SmoothL1Loss,
+    nn.SoftMarginLoss,
+)
 
 
 def per_example(criterion: LossFunction | None) -> Criterion:
@@ -282,7 +185,8 @@ def per_example(criterion: LossFunction | None) -> Criterion:
             loss for each example, or None for cross-entropy.
 
     Returns:
-        Cross-entropy and squared error in closed form, anything else by automatic differentiation.
+        Cross-entropy, squared error and sigmoid cross-entropy in closed form, anything else by automatic
+        differentiation.
 
     Raises:
         TypeError: If the criterion cannot be called.
@@ -295,17 +199,122 @@ def per_example(criterion: LossFunction | None) -> Criterion:
         return CrossEntropy(nn.CrossEntropyLoss(reduction="none"))
     if isinstance(criterion, type) or not callable(criterion):
         raise TypeError(f"criterion={criterion!r} is not a loss: pass for example torch.nn.CrossEntropyLoss()")
-    if isinstance(criterion, functools.partial) and criterion.func in _CLOSED_FUNCTIONS and not criterion.args:
+    if isinstance(criterion, functools.partial) and criterion.func in _MODULES and not criterion.args:
         if criterion.keywords.get("reduction") == "none":
-            return per_example(_CLOSED_FUNCTIONS[criterion.func](**criterion.keywords))
+            return per_example(_MODULES[criterion.func](**criterion.keywords))
         return Differentiated(criterion)
     if not isinstance(criterion, nn.Module) or not isinstance(getattr(criterion, "reduction", None), str):
         return Differentiated(criterion)
-    summed = criterion.reduction == "sum"
+    # KLDivLoss's "batchmean" is a sum over the classes, divided by the batch; its "mean" divides by the classes, too.
+    summed = criterion.reduction in {"sum", "batchmean"}
     if type(criterion) is nn.MSELoss:
         return SquaredError(summed)
     single: Any = copy.copy(criterion)
     single.reduction = "none"
     if type(single) is nn.CrossEntropyLoss:
         return CrossEntropy(single)
+    if type(single) is nn.BCEWithLogitsLoss:
+        return BinaryCrossEntropy(single, summed)
     return Differentiated(single, summed, elementwise=isinstance(single, _ELEMENTWISE))
+
+
+def with_respect_to_logits(criterion: Criterion, outputs: Tensor, targets: Tensor) -> Criterion:
+    """Make a criterion one of logits, where the model gives log-probabilities or probabilities.
+
+    Log-probabilities are logits: ``softmax(log p) = p``. What differs is the loss as a function of them:
+    ``nll(log p)`` is linear in log p, and cross-entropy in the logits z is ``nll(log_softmax(z))``. Its derivatives at
+    z = log p are those at the model's own logits, which differ from log p by a constant in each row. Likewise, for
+    probabilities, z = log p and p = softmax(z); and for those of a ``BCELoss``, z = log p - log(1 - p).
+
+    Args:
+        criterion: The loss of each example, of the model's outputs.
+        outputs: Of some examples, shape (batch, outputs).
+        targets: Of the same.
+
+    Returns:
+        The criterion, to be applied to ``as_logits(criterion, outputs)``.
+
+    Raises:
+        ValueError: If a loss of log-probabilities is given outputs that are none.
+    """
+    if not isinstance(criterion, Differentiated) or criterion.link is not None:
+        return criterion
+    module = criterion.function
+    if isinstance(module, nn.BCELoss):
+        return _replace_link(criterion, torch.sigmoid)
+    classes = outputs.shape[1] > 1
+    normalised = classes and bool((outputs.exp().sum(1) - 1).abs().max() < _NORMALISED)
+    if isinstance(module, nn.NLLLoss) and not normalised:
+        raise ValueError(
+            f"NLLLoss takes log-probabilities, but the exponentials of the model's outputs add up to "
+            f"{float(outputs[0].exp().sum()):.3g}: end the model with LogSoftmax(1), or pass "
+            "criterion=torch.nn.CrossEntropyLoss()"
+        )
+    if isinstance(module, nn.NLLLoss):
+        return CrossEntropy(nn.CrossEntropyLoss(module.weight, ignore_index=module.ignore_index, reduction="none"))
+    if normalised:
+        return _replace_link(criterion, functools.partial(functional.log_softmax, dim=1))
+    shares = classes and bool((outputs >= 0).all()) and bool((outputs.sum(1) - 1).abs().max() < _NORMALISED)
+    if shares and not targets.is_floating_point() and targets.ndim == 1:
+        return _replace_link(criterion, functools.partial(functional.softmax, dim=1))
+    return criterion
+
+
+_NORMALISED = 1e-2
+"""How far a sum of probabilities may be from 1: bfloat16 rounds each of them by up to 2^-9 of its size."""
+
+
+def _replace_link(criterion: Differentiated, link: Callable[[Tensor], Tensor]) -> Differentiated:
+    return Differentiated(criterion.function, criterion.summed, criterion.elementwise, criterion.flat, link)
+
+
+def as_logits(criterion: Criterion, outputs: Tensor) -> Tensor:
+    """Turn a model's outputs into the logits that a criterion from ``with_respect_to_logits`` is a function of.
+
+    Args:
+        criterion: From ``with_respect_to_logits``.
+        outputs: Of the model, shape (batch, outputs).
+
+    Returns:
+        Shape (batch, outputs).
+    """
+    link = criterion.link if isinstance(criterion, Differentiated) else None
+    if link is None or (isinstance(link, functools.partial) and link.func is functional.log_softmax):
+        return outputs
+    # A probability that is 0 or 1 in floating point is that of a logit beyond which the loss does not change.
+    smallest = torch.finfo(outputs.dtype).tiny
+    if link is torch.sigmoid:
+        return torch.logit(outputs, eps=torch.finfo(outputs.dtype).eps)
+    return outputs.clamp_min(smallest).log()
+
+
+def check_independence(criterion: Criterion, outputs: Tensor, targets: Tensor) -> None:
+    """Check that the loss of an example does not depend on the others in its batch.
+
+    Only then has ``sum_i loss_i`` the gradient of loss_i in row i. A contrastive loss (InfoNCE) compares the examples
+    of a batch with each other.
+
+    Args:
+        criterion: The loss of each example.
+        outputs: Of at least two examples, shape (batch, outputs).
+        targets: Of the same.
+
+    Raises:
+        ValueError: If loss or gradient of the first examples change when the others are left out.
+    """
+    half = len(outputs) // 2
+    if not isinstance(criterion, Differentiated) or not half:
+        return
+
+    together = criterion.at(outputs, targets).gradient()[:half]
+    try:
+        apart = criterion.at(outputs[:half], targets[:half]).gradient()
+    except (RuntimeError, IndexError):  # it holds something of the batch's size
+        apart = torch.full_like(together, torch.inf)
+    size = together.abs().amax()
+    if size.isfinite() and ((together - apart).abs() > 1e-3 * size + 1e-12).any():
+        raise ValueError(
+            "the loss of an example depends on the others in its batch (as in InfoNCE and contrastive losses), so that "
+            "no example has a gradient of its own: pass Probe(criterion=...) that compares each output with its own "
+            "target, or select by features, as adacore.KCenter does"
+        )

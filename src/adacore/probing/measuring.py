@@ -8,38 +8,43 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from adacore.probing.batches import as_rows, call
 from adacore.probing.curvature import exact_diagonal, hutchinson_diagonal, pool
+from adacore.probing.derivatives import DifferentiatedAt, LocalLoss
+from adacore.probing.finite import at_least_float32, check_finite, check_logits
 from adacore.probing.head import Head, Watched, find_head, watching
 from adacore.probing.labels import classes_of, joined
 from adacore.probing.losses import (
     Criterion,
     Differentiated,
-    DifferentiatedAt,
-    LocalLoss,
+    as_logits,
+    check_independence,
     per_example,
+    with_respect_to_logits,
 )
 from adacore.probing.proxies import Space, space_of
 from adacore.probing.reading import Batch, batch_fetcher, in_order, read, same
 from adacore.probing.snapshot import LastLayer, Requirements, Snapshot
-from adacore.probing.targets import check_targets
+from adacore.probing.targets import check_targets, predicted_targets
+from adacore.probing.wrappers import unwrap
 
 if TYPE_CHECKING:
     from adacore.probing.probe import Probe
 
 FIRST = 16
-"""Examples in the first batch, on which the last layer is looked for and which is read again at the end: so few that
-running the model on them once more costs nothing, so many that augmentation by a coin's toss shows, but for 2^-16."""
+"""Examples in the first batch, on which everything is checked and which is read again at the end: so few that running
+them once more costs nothing, so many that augmentation by a coin's toss goes unnoticed in one case of 2^16 only."""
 
 
 class Measurement:
     """One pass of a model over a data set; the model must be in eval mode.
 
     Args:
-        model: The model.
+        model: The model, without wrappers.
         requirements: What to measure.
         probe: How.
         seed: Of the projection of ``proxy="last_layer"``.
@@ -55,13 +60,14 @@ class Measurement:
         seed: int,
         generator: np.random.Generator,
     ) -> None:
-        parameter = next(model.parameters(), None)
-        device = probe.device if probe.device is not None else "cpu" if parameter is None else parameter.device
-        self._model, self._requirements, self._probe = model, requirements, probe
-        self._device = torch.device(device)
-        self._memory_format = torch.channels_last if _is_channels_last(model) else None
+        self._wrapped = unwrap(model)
+        self._model, self._requirements, self._probe = self._wrapped.module, requirements, probe
+        self._device = device_of(self._model, probe.device)
+        self._memory_format = torch.channels_last if is_channels_last(self._model) else None
         self._criterion: Criterion = per_example(probe.criterion)
         self._seed, self._generator = seed, generator
+        # The loss of the model's own outputs, where those are no logits but what the model makes of them.
+        self._of_outputs = self._criterion
 
     def over(self, dataset: Dataset[Any]) -> Snapshot:
         """Measure every example.
@@ -84,19 +90,21 @@ class Measurement:
             loader=self._probe.loader,
             device=self._device,
             memory_format=self._memory_format,
+            targets="required" if needs.needs_targets and needs.targets == "given" else "optional",
         )
-        first = next(reading)
-        head, augmented = self._find_head(first), False
-        with watching(head) as watched:
-            for number, batch in enumerate(itertools.chain([first], reading)):
-                if number and batch.positions is batches[0]:
-                    augmented = not same(first[:2], batch[:2])
-                    break
-                start = int(batch.positions[0])
-                with torch.no_grad():  # watching() may turn gradients on within
-                    measured = self._measure(self._logits(batch.inputs), batch.required_targets(), head, watched, start)
-                classes.append(classes_of(batch.targets, self._probe.criterion))
-                _write(rows, measured, n, start)
+        first, augmented = next(reading), False
+        with self._wrapped.running():
+            head = self._prepare(first)
+            with watching(head) as watched:
+                for number, batch in enumerate(itertools.chain([first], reading)):
+                    if number and batch.positions is batches[0]:
+                        augmented = not same(first[:2], batch[:2])
+                        break
+                    with torch.no_grad():  # watching() may turn gradients on within
+                        measured, targets = self._measure(batch, head, watched)
+                    classes.append(classes_of(targets, self._probe.criterion))
+                    _write(rows, measured, n, int(batch.positions[0]))
+        self._check_curvature(rows)
         if needs.curvature is not None:
             rows["curvature"] = pool(
                 rows["curvature"], needs.curvature.scope, needs.curvature.block_size, self._generator
@@ -104,48 +112,60 @@ class Measurement:
         last_layer = _weights(head.layer) if head is not None and needs.last_layer else None
         return replace(Snapshot(n, targets=joined(classes), last_layer=last_layer, augmented=augmented), **rows)
 
-    def _logits(self, inputs: Any) -> Tensor:
-        logits = call(self._model, inputs, self._probe.forward)
-        if logits.ndim == 1 and isinstance(self._criterion, Differentiated):
+    def _outputs(self, inputs: Any) -> Tensor:
+        outputs = call(self._model, self._wrapped.convert(inputs), self._probe.forward)
+        if outputs.ndim == 1 and isinstance(self._criterion, Differentiated) and not self._criterion.flat:
             self._criterion = replace(self._criterion, flat=True)
-        return as_rows(logits)
+            self._of_outputs = self._criterion
+        return as_rows(outputs)
 
-    def _find_head(self, batch: Batch) -> Head | None:
+    def _targets(self, batch: Batch, outputs: Tensor) -> Tensor | None:
+        if self._requirements.targets == "predicted":
+            return predicted_targets(self._of_outputs, outputs)
+        return batch.targets
+
+    def _prepare(self, batch: Batch) -> Head | None:
+        """Check on the first batch that model, loss and targets go together, and find the last layer if needed."""
         needs = self._requirements
-        if not (needs.features or needs.last_layer or needs.proxy in {"penultimate", "last_layer"}):
+        with torch.no_grad():
+            outputs = at_least_float32(self._outputs(batch.inputs).detach())
+        targets = self._targets(batch, outputs)
+        if needs.needs_targets and targets is not None:
+            check_targets(self._of_outputs, outputs, targets, 0, batch.inputs)
+            check_logits(outputs, batch, 0)
+            with torch.autocast(self._device.type, enabled=False):
+                self._criterion = with_respect_to_logits(self._of_outputs, outputs, targets)
+                check_independence(self._criterion, as_logits(self._criterion, outputs), targets)
+        if not needs.needs_head:
             return None
+        return find_head(self._model, lambda: self._outputs(batch.inputs), self._probe.layer)
 
-        def run() -> Tensor:
-            logits = self._logits(batch.inputs)
-            check_targets(self._criterion, logits, batch.required_targets(), 0)
-            return logits
-
-        return find_head(self._model, run, self._probe.layer)
-
-    def _measure(
-        self, logits: Tensor, targets: Tensor, head: Head | None, watched: Watched, start: int
-    ) -> dict[str, Tensor]:
-        needs, plain = self._requirements, at_least_float32(logits.detach())
-        _check_finite("logits", plain, start, allow_minus_infinity=True)
-        check_targets(self._criterion, plain, targets, start)
+    def _measure(self, batch: Batch, head: Head | None, watched: Watched) -> tuple[dict[str, Tensor], Tensor | None]:
+        needs, start = self._requirements, int(batch.positions[0])
+        outputs = self._outputs(batch.inputs)
+        plain = at_least_float32(outputs.detach())
+        check_logits(plain, batch, start)
+        targets = self._targets(batch, plain)
         measured: dict[str, Tensor] = {}
         with torch.autocast(self._device.type, enabled=False):
-            if needs.proxy is not None or needs.curvature is not None:
-                if head is None or head.direct or needs.proxy == "logits":
-                    local = self._criterion.at(plain, targets)
-                else:
-                    with torch.enable_grad():
-                        local = DifferentiatedAt(
-                            watched.outputs, self._criterion.losses(at_least_float32(logits), targets)
-                        )
-                measured.update(self._derivatives(local, self._space(head, watched), start))
-            if needs.losses:
-                measured["losses"] = self._criterion.losses(plain, targets)
+            logits = as_logits(self._criterion, plain)
+            if needs.needs_targets and targets is not None:
+                check_targets(self._of_outputs, plain, targets, start, batch.inputs)
+                if needs.proxy is not None or needs.curvature is not None:
+                    if head is None or head.direct or needs.proxy == "logits":
+                        local: LocalLoss = self._criterion.at(logits, targets)
+                    else:
+                        with torch.enable_grad():
+                            losses = self._of_outputs.losses(at_least_float32(outputs), targets)
+                            local = DifferentiatedAt(watched.outputs, losses)
+                    measured.update(self._derivatives(local, self._space(head, watched), start))
+                if needs.losses:
+                    measured["losses"] = self._of_outputs.losses(plain, targets)
             if needs.probabilities:
-                measured["probabilities"] = probabilities(plain)
+                measured["probabilities"] = probabilities(logits)
         if needs.features:
             measured["features"] = watched.features
-        return measured
+        return measured, targets
 
     def _space(self, head: Head | None, watched: Watched) -> Space:
         proxy = self._requirements.proxy
@@ -160,13 +180,27 @@ class Measurement:
         needs, measured = self._requirements, dict[str, Tensor]()
         if needs.proxy is not None:
             measured["proxies"] = space.vjp(local.gradient())
-            _check_finite("loss gradient", measured["proxies"], start)
+            check_finite("loss gradient", measured["proxies"], start)
         if needs.curvature is not None and needs.curvature.kind == "exact":
             measured["curvature"] = exact_diagonal(local, space)
         elif needs.curvature is not None:
             samples = needs.curvature.samples
             measured["curvature"] = hutchinson_diagonal(local, space, samples=samples, generator=self._generator)
+        if needs.curvature is not None:
+            check_finite("second derivative of the loss", measured["curvature"], start)
         return measured
+
+    def _check_curvature(self, rows: dict[str, Any]) -> None:
+        """Refuse a loss whose second derivative is zero wherever its first is not: absolute errors, hinges."""
+        if self._requirements.curvature is None or rows["curvature"].any():
+            return
+        if not isinstance(self._of_outputs, Differentiated) or not rows.get("proxies", np.ones(1)).any():
+            return
+        raise ValueError(
+            "the loss has no curvature: its second derivative is zero at every example (as that of L1Loss), so that "
+            "gradients cannot be divided by it; train with a loss that curves, such as HuberLoss, or select with CRAIG "
+            "or AdaCore(curvature=None), which compare gradients alone"
+        )
 
 
 def probabilities(logits: Tensor) -> Tensor:
@@ -174,12 +208,31 @@ def probabilities(logits: Tensor) -> Tensor:
     return logits.softmax(1) if logits.shape[1] > 1 else torch.cat([(-logits).sigmoid(), logits.sigmoid()], dim=1)
 
 
-def at_least_float32(tensor: Tensor) -> Tensor:
-    """Give a tensor at least single precision."""
-    return tensor if tensor.dtype == torch.float64 else tensor.float()
+def device_of(model: nn.Module, wanted: torch.device | str | None) -> torch.device:
+    """Tell where a model runs.
+
+    Args:
+        model: Any module.
+        wanted: What the user says, or None.
+
+    Returns:
+        The device of its first parameter unless the user names another one that holds some.
+
+    Raises:
+        ValueError: If the model has no parameter on the device that the user names.
+    """
+    devices = {tensor.device for tensor in itertools.chain(model.parameters(), model.buffers())}
+    first = next((tensor.device for tensor in itertools.chain(model.parameters(), model.buffers())), None)
+    if wanted is None:
+        return torch.device("cpu") if first is None else first
+    device = torch.device(wanted)
+    if devices and not any(d.type == device.type and device.index in {None, d.index} for d in devices):
+        raise ValueError(f"device={str(device)!r}, but the model is on {first}: move it there, or leave device= out")
+    return device
 
 
-def _is_channels_last(model: nn.Module) -> bool:
+def is_channels_last(model: nn.Module) -> bool:
+    """Tell whether the model's images should be laid out with channels last."""
     return any(
         p.ndim == 4 and p.is_contiguous(memory_format=torch.channels_last) and not p.is_contiguous()
         for p in model.parameters()
@@ -192,19 +245,7 @@ def _weights(layer: nn.Linear) -> LastLayer:
     return LastLayer(weight, bias)
 
 
-def _check_finite(name: str, values: Tensor, start: int, *, allow_minus_infinity: bool = False) -> None:
-    if values.sum().isfinite():  # one pass; only what fails it, or overflows, is looked at closely
-        return
-    bad = values.isnan() | values.isposinf() if allow_minus_infinity else ~values.isfinite()
-    if bad.any():
-        row, column = (int(i) for i in bad.nonzero()[0])
-        raise ValueError(
-            f"the {name} of example {start + row} is {float(values[row, column])}: expected finite numbers; has the "
-            "training diverged? lower the learning rate, or look at that example"
-        )
-
-
-def _write(rows: dict[str, Any], measured: dict[str, Tensor], n: int, start: int) -> None:
+def _write(rows: dict[str, NDArray[np.float32]], measured: dict[str, Tensor], n: int, start: int) -> None:
     for name, values in measured.items():
         if name not in rows:
             rows[name] = np.empty((n, *values.shape[1:]), np.float32)

@@ -104,7 +104,9 @@ class Probe:
             generator = np.random.default_rng([seed, reselection, 0xB1])
             with preserving_state(model):
                 measured = Measurement(model, requirements, self, seed=seed, generator=generator).over(dataset)
-            snapshot = replace(measured, strata=measured.targets if strata is None else snapshot.strata)
+            # What the model predicts is not known of the examples, and so nothing to select within.
+            classes = measured.targets if requirements.targets == "given" else None
+            snapshot = replace(measured, strata=classes if strata is None else snapshot.strata)
         if requirements.forgetting:
             snapshot = replace(snapshot, forgetting=np.zeros(n, np.int64) if forgetting is None else forgetting)
         if requirements.validation and validation is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, Literal, NamedTuple, cast
 
 import torch
@@ -203,18 +204,25 @@ def batch_fetcher(dataset: Dataset[Any]) -> BatchFetcher | None:
     if getattr(dataset, "collates", False) and hasattr(dataset, "__getitems__"):
         return cast("BatchFetcher", dataset.__getitems__)
     if type(dataset) is TensorDataset:
-        tensors = dataset.tensors
-        if all(tensor.device.type == "cpu" for tensor in tensors):
-            # On the CPU index_select is several times as fast as indexing by a tensor.
-            return lambda indices: tuple(tensor.index_select(0, indices) for tensor in tensors)
-        return lambda indices: tuple(tensor[indices] for tensor in tensors)
+        return partial(_index_tensors, dataset.tensors)
     if type(dataset) is Subset:
         inner = batch_fetcher(dataset.dataset)
-        if inner is None:
-            return None
-        positions = torch.as_tensor(dataset.indices, dtype=torch.int64)
-        return lambda indices: inner(positions[indices])
+        return None if inner is None else partial(_fetch_of_subset, inner, torch.as_tensor(dataset.indices))
     return None
+
+
+# Functions of the module and no closures, so that what holds a fetcher can be sent to a spawned process.
+
+
+def _index_tensors(tensors: tuple[Tensor, ...], positions: Tensor) -> tuple[Tensor, ...]:
+    if all(tensor.device.type == "cpu" for tensor in tensors):
+        # On the CPU index_select is several times as fast as indexing by a tensor.
+        return tuple(tensor.index_select(0, positions) for tensor in tensors)
+    return tuple(tensor[positions] for tensor in tensors)
+
+
+def _fetch_of_subset(inner: BatchFetcher, indices: Tensor, positions: Tensor) -> Any:
+    return inner(indices[positions])
 
 
 class OneByOne(Dataset[Any]):

@@ -65,6 +65,16 @@ class Requirements:
     targets: Targets = "given"
 
     @property
+    def needs_targets(self) -> bool:
+        """Whether the loss must be evaluated."""
+        return bool(self.proxy or self.curvature or self.losses)
+
+    @property
+    def needs_head(self) -> bool:
+        """Whether the last linear layer must be known."""
+        return bool(self.features or self.last_layer or self.proxy in {"penultimate", "last_layer"})
+
+    @property
     def needs_model(self) -> bool:
         """Whether anything must be computed by running the model."""
         return bool(

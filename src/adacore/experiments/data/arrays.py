@@ -22,6 +22,7 @@ class ArrayDataset(Dataset[tuple[Tensor, Tensor]]):
 
     Attributes:
         collates: True: ``__getitems__`` returns a collated batch.
+        known_targets: The targets, exactly as items carry them.
 
     Raises:
         ValueError: If there is not one target for each input, or none at all.
@@ -46,6 +47,11 @@ class ArrayDataset(Dataset[tuple[Tensor, Tensor]]):
 
     def __len__(self) -> int:
         return len(self.inputs)
+
+    @property
+    def known_targets(self) -> Tensor:
+        """The targets, exactly as items carry them."""
+        return self.targets
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         inputs = self.inputs[index]

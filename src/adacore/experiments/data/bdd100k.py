@@ -33,6 +33,11 @@ class ImageFiles(Dataset[tuple[Tensor, Tensor]]):
     def __len__(self) -> int:
         return len(self.paths)
 
+    @property
+    def known_targets(self) -> Tensor:
+        """The targets, exactly as items carry them."""
+        return self.targets
+
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         from PIL import Image
 

@@ -1,0 +1,91 @@
+"""The module inside a compiled, parallel or Fabric model, and what must surround its forward pass."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+
+def _as_it_is(inputs: Any) -> Any:
+    return inputs
+
+
+@dataclass(frozen=True)
+class Unwrapped:
+    """A model without its wrappers.
+
+    Attributes:
+        module: The user's own module.
+        precision: Makes the context in which a wrapper would have run it (Fabric's autocast).
+        convert: What a wrapper would have done to the inputs (Fabric's casts).
+    """
+
+    module: nn.Module
+    precision: Callable[[], AbstractContextManager[Any]] = nullcontext
+    convert: Callable[[Any], Any] = _as_it_is
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Surround forward passes: the wrapper's precision, and no compiled code.
+
+        Compiled code keeps hooks from being called, and would be compiled anew for eval mode and for every other size
+        of a batch. Only a process that has loaded torch's compiler can hold any.
+        """
+        eager = torch.compiler.set_stance("force_eager") if "torch._dynamo" in sys.modules else nullcontext()
+        with eager, self.precision():
+            yield
+
+
+def unwrap(model: nn.Module) -> Unwrapped:
+    """Take the wrappers off a model: torch.compile, DataParallel, DistributedDataParallel, Fabric.
+
+    A probe runs the module inside: on one device, and without the collective calls of ``DistributedDataParallel``.
+    Fabric's precision is kept, its ``fabric.backward`` is not needed.
+
+    Args:
+        model: Wrapped or not.
+
+    Returns:
+        The module, and what surrounds it.
+
+    Raises:
+        TypeError: If the wrapper keeps the module from being run by itself.
+
+    Example:
+        >>> layer = nn.Linear(2, 3)
+        >>> unwrap(torch.nn.DataParallel(layer)).module is layer
+        True
+    """
+    unwrapped = Unwrapped(model)
+    while True:
+        module, name = unwrapped.module, type(unwrapped.module).__name__
+        if name == "OptimizedModule":
+            unwrapped = Unwrapped(module._orig_mod, unwrapped.precision, unwrapped.convert)  # type: ignore[arg-type]
+        elif isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel):
+            unwrapped = Unwrapped(module.module, unwrapped.precision, unwrapped.convert)
+        elif name == "_FabricModule":
+            # By name: nothing here may import lightning_fabric, which the core does without.
+            precision: Any = module._strategy.precision  # type: ignore[union-attr]
+            unwrapped = Unwrapped(module._forward_module, precision.forward_context, precision.convert_input)  # type: ignore[arg-type]
+        elif name == "DeepSpeedEngine":
+            raise TypeError("the model is a DeepSpeedEngine, whose weights are not whole: pass the module inside it")
+        else:
+            return unwrapped
+
+
+def is_scripted(model: nn.Module) -> bool:
+    """Tell whether a model, or a part of it, is TorchScript: hooks on layers inside are not called."""
+    return any(isinstance(module, torch.jit.ScriptModule) for module in model.modules())
+
+
+def is_sharded(model: nn.Module) -> bool:
+    """Tell whether parameters are spread over processes (FSDP): a layer's weight is not whole outside its forward."""
+    if any(type(module).__name__ == "FullyShardedDataParallel" for module in model.modules()):
+        return True
+    return any(type(parameter).__name__ == "DTensor" for parameter in model.parameters())
