@@ -387,7 +387,7 @@ def test_select_reads_tables_and_libsvm_with_their_labels(tmp_path, capsys, end)
         (lambda path: np.save(path, np.zeros(5)), ["--budget", "1"], "shape"),
         (lambda path: np.save(path, np.array(["a", "b"])), ["--budget", "1"], "expected numbers"),
         (lambda path: path.write_bytes(b"\x93NUMPY"), ["--budget", "1"], "truncated or corrupt"),
-        (lambda path: np.save(path, np.zeros((5, 2))), ["--budget", "1", "--labels", "kind"], "expected an .npy file"),
+        (lambda path: np.save(path, np.zeros((5, 2))), ["--budget", "1", "--labels", "kind"], "pass an .npy file"),
         (
             lambda path: np.save(path, np.zeros((5, 2))),
             ["--budget", "1", "--out", "c.txt"],

@@ -26,7 +26,7 @@ PUBLIC_FACE = (
 
 
 OWED = {
-    *("convex.kernels.sgd_pass", "facility.refinement.swap_some", "facility.sparse.pick_from_lists"),
+    *("convex.kernels.sgd_pass", "facility.refinement.swap_some", "facility.lists.pick_from_lists"),
     "probing.probe.probe",
 }
 """Functions that are over the bound still: to be emptied, never to grow."""

@@ -268,7 +268,7 @@ def test_ijcnn1_is_read_from_libsvm_text(tmp_path, end):
 def test_a_broken_libsvm_file_is_one_clear_error(tmp_path, content):
     path = tmp_path / ("rows.bz2" if content.startswith(b"BZ") else "rows")
     path.write_bytes(content)
-    with pytest.raises(ValueError, match="cannot read"):
+    with pytest.raises(ValueError, match=r"cannot read|holds no|line 1"):
         read_libsvm(path)
 
 

@@ -1,4 +1,4 @@
-"""Reading a table of features from a file, and choosing the rows that stand for all."""
+"""Reading a table of features, and classes to select within, from a file of any of the usual formats."""
 
 from __future__ import annotations
 
@@ -12,99 +12,119 @@ from numpy.typing import NDArray
 from adacore.errors import unreadable
 from adacore.labelling.libsvm import read_libsvm
 
+_COMPRESSED = {".bz2", ".gz", ".xz"}
+_FOREIGN = {
+    ".npz": "an archive of arrays: save the features alone, with np.save",
+    ".pkl": "a pickle, which could run code: save the features with np.save",
+    ".pickle": "a pickle, which could run code: save the features with np.save",
+    ".pt": "a file of torch.save: save the features with np.save(path, tensor.numpy())",
+    ".pth": "a file of torch.save: save the features with np.save(path, tensor.numpy())",
+    ".safetensors": "a file of tensors: save the features with np.save",
+    ".h5": "HDF5: save the features with np.save",
+    ".hdf5": "HDF5: save the features with np.save",
+    ".json": "JSON: write the features as .csv",
+    ".jsonl": "JSON: write the features as .csv",
+    ".xls": "a spreadsheet: write it as .csv",
+    ".xlsx": "a spreadsheet: write it as .csv",
+    ".feather": "Feather: write it as .parquet",
+    ".arrow": "Arrow: write it as .parquet",
+    ".mat": "a MATLAB file: save the features with np.save",
+}
+"""Formats that are told from a wrong or damaged file, with what to do."""
+
 
 @dataclass(frozen=True, eq=False)
 class Features:
     """A table of examples.
 
     Attributes:
-        x: Features, floating point, shape (n, d).
-        labels: Classes, int64, shape (n,), or None.
+        x: Features, real numbers, shape (n, d): an array, a memory map, or a scipy CSR matrix.
+        labels: Classes as they are called, shape (n,), or None.
     """
 
-    x: NDArray[Any]
-    labels: NDArray[np.int64] | None = None
+    x: Any
+    labels: NDArray[Any] | None = None
 
 
 def read_features(path: str | Path, *, labels: str | None = None) -> Features:
     """Read features, and classes to select within.
 
     Args:
-        path: ``.npy`` (n, d); ``.parquet``, numeric columns and columns of fixed-length lists; anything else is read as
-            LIBSVM, plain or compressed.
-        labels: Where the classes are: the name of a column (parquet), ``"target"`` (LIBSVM), or an ``.npy`` file of
-            shape (n,); None to select without classes. A column that holds labels is not a feature.
+        path: ``.npy``, shape (n, d), which is mapped and not read; ``.parquet``, columns of numbers and of lists of one
+            length; ``.csv`` and ``.tsv``; anything else is read as LIBSVM. Text may be compressed (.bz2, .gz, .xz).
+        labels: Where the classes are: the name of a column (Parquet, CSV), ``"target"`` (LIBSVM), or an ``.npy`` file
+            of shape (n,); None to select without classes. A column that holds labels is not a feature.
 
     Returns:
         The table.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If the file is unreadable or not a table of numbers.
+        ValueError: If the file is of another format, not supported, truncated or corrupt, or no table of numbers.
     """
     path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"no file {path}: pass features as .npy, .parquet or LIBSVM")
-    if path.suffix == ".npy":
-        x, classes = _read_npy(path), None
-    elif path.suffix == ".parquet":
-        x, classes = _read_parquet(path, labels)
+    _check_exists(path, "features")
+    suffix = next((s for s in reversed([s.lower() for s in path.suffixes]) if s not in _COMPRESSED), "")
+    columns: str | None = "the name of a column"
+    x: Any
+    if suffix in _FOREIGN:
+        raise ValueError(f"{path} is {_FOREIGN[suffix]}; .npy, .parquet, .csv, .tsv and LIBSVM are supported")
+    if suffix == ".npy":
+        x, classes, columns = _read_npy(path), None, None
+        if x.ndim != 2:
+            raise ValueError(f"{path} holds shape {x.shape}: expected (examples, features), one row per example")
+    elif suffix in {".parquet", ".pq"}:
+        from adacore.labelling.parquet import read_parquet
+
+        x, classes = read_parquet(path, labels)
+    elif suffix in {".csv", ".tsv"}:
+        from adacore.labelling.delimited import read_delimited
+
+        x, classes = read_delimited(path, labels)
     else:
-        sparse, targets = read_libsvm(path)
-        x, classes = sparse.toarray(), targets if labels == "target" else None
-    if x.ndim != 2 or x.dtype.kind not in "fiub":
-        raise ValueError(f"{path} holds {x.dtype} of shape {x.shape}: expected numbers of shape (examples, features)")
+        x, targets = read_libsvm(path)
+        classes, columns = targets if labels == "target" else None, "target"
     if labels is not None and classes is None:
-        if not labels.endswith(".npy"):
-            raise ValueError(f"labels {labels!r}: expected an .npy file, {_LABEL_HINTS.get(path.suffix, 'or target')}")
-        classes = _read_npy(Path(labels))
-    return Features(x, None if classes is None else _encode(classes, len(x)))
+        if not labels.lower().endswith(".npy"):
+            raise ValueError(f"{path} has no labels {labels!r}: pass an .npy file{f' or {columns}' if columns else ''}")
+        classes = _read_labels(Path(labels), x.shape[0])
+    return Features(x, classes)
 
 
-_LABEL_HINTS = {".parquet": "or the name of a column", ".npy": "one class for each row"}
+def _check_exists(path: Path, what: str) -> None:
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder: pass a file of {what}")
+    if not path.is_file():
+        raise FileNotFoundError(f"no file {path}: check the path, or pass another file of {what}")
 
 
 def _read_npy(path: Path) -> NDArray[Any]:
+    with path.open("rb") as file:
+        if file.read(6) != b"\x93NUMPY":
+            raise ValueError(f"{path} is no .npy file: it does not begin as numpy.save writes it")
     try:
-        array: NDArray[Any] = np.load(path, allow_pickle=False)
+        array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
+        if "object" in str(error).lower():
+            raise ValueError(
+                f"{path} holds Python objects: save plain numbers, as np.save(path, array.astype('float32'))"
+            ) from error
         raise unreadable(path, error) from error
+    if array.dtype.kind not in "fiub":
+        raise ValueError(f"{path} holds {array.dtype}: expected numbers; write what it means as numbers")
     return array
 
 
-def _read_parquet(path: Path, labels: str | None) -> tuple[NDArray[Any], NDArray[Any] | None]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
+def _read_labels(path: Path, n: int) -> NDArray[Any]:
+    _check_exists(path, "labels")
     try:
-        table = pq.read_table(path)
-    except (OSError, pa.ArrowException) as error:
+        labels: NDArray[Any] = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        if "object" in str(error).lower():
+            raise ValueError(f"{path} holds Python objects: save labels as numbers or texts, astype('str')") from error
         raise unreadable(path, error) from error
-    classes = None
-    if labels is not None and labels in table.column_names:
-        classes = np.asarray(table[labels].to_pandas())
-        table = table.drop_columns([labels])
-    columns = []
-    for name in table.column_names:
-        values = table[name].combine_chunks()
-        try:
-            part = np.stack(values.to_pylist()) if pa.types.is_nested(values.type) else values.to_numpy(False)
-            columns.append(np.asarray(part, np.float64).reshape(len(values), -1))
-        except (ValueError, TypeError, pa.ArrowException) as error:
-            raise ValueError(
-                f"{path}: column {name!r} is {values.type}, expected numbers; drop it, or pass --labels {name}"
-            ) from error
-    if not columns:
-        raise ValueError(f"{path} holds no column of numbers")
-    return np.concatenate(columns, axis=1), classes
-
-
-def _encode(classes: NDArray[Any], n: int) -> NDArray[np.int64]:
-    """Number the classes, whatever they are called, in sorted order."""
-    if classes.shape != (n,):
-        raise ValueError(f"labels have shape {classes.shape}: expected ({n},), one for each row")
-    if classes.dtype.kind == "f" and not np.isfinite(classes).all():
-        raise ValueError("a label is nan or infinite: give every row a class")
-    if classes.dtype.kind == "O" and any(value is None for value in classes):
-        raise ValueError("a label is missing: give every row a class")
-    return np.unique(classes, return_inverse=True)[1].astype(np.int64)
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]  # a column, as scikit-learn and pandas hand it out
+    if labels.shape != (n,):
+        raise ValueError(f"{path} holds labels of shape {labels.shape}: expected ({n},), one for each row")
+    return labels

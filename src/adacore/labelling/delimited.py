@@ -1,0 +1,71 @@
+"""Tables of numbers in text: ``.csv`` and ``.tsv``, with a line of names or without."""
+
+from __future__ import annotations
+
+import csv
+import warnings
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from adacore.errors import unreadable
+from adacore.labelling.parquet import columns_of, rows_in_blocks
+
+_DELIMITERS = ",;\t"
+
+
+def read_delimited(path: Path, labels: str | None) -> tuple[NDArray[Any], NDArray[Any] | None]:
+    """Read columns of numbers from text that is separated by commas, semicolons or tabs, plain or compressed.
+
+    The first line is one of names if it holds something that is no number, or counts 0, 1, 2, ..., as pandas names
+    columns. A first column without a name is pandas' index, and left out. Lines at the top that begin with # are too.
+
+    Args:
+        path: The file, UTF-8.
+        labels: The column that holds classes, which is no feature; None, or a name that is no column, for none.
+
+    Returns:
+        Features, shape (n, d), float64, and classes, shape (n,), or None.
+
+    Raises:
+        ValueError: If the file is empty, its lines differ in length, or a column does not hold numbers.
+    """
+    import pyarrow as pa  # a third of a second, which readers of other files need not wait for
+    from pyarrow import csv as reader
+
+    try:
+        with pa.input_stream(str(path), compression="detect") as stream:
+            head = stream.read(1 << 20).decode("utf-8-sig", errors="replace").splitlines()
+        skipped = next((number for number, line in enumerate(head) if line.strip() and line[0] != "#"), None)
+        if skipped is None:
+            raise ValueError(f"{path} holds no rows{': every line is a comment' if any(head) else ': it is empty'}")
+        first = head[skipped]
+        delimiter = "\t" if ".tsv" in path.suffixes else max(_DELIMITERS, key=first.count)
+        names = next(csv.reader([first], delimiter=delimiter))
+        named = not all(map(_is_number, names)) or (len(names) > 1 and names == [str(k) for k in range(len(names))])
+        table = reader.read_csv(
+            pa.input_stream(str(path), compression="detect"),
+            read_options=reader.ReadOptions(skip_rows=skipped, autogenerate_column_names=not named),
+            parse_options=reader.ParseOptions(delimiter=delimiter),
+        )
+    except pa.ArrowInvalid as error:
+        raise ValueError(f"{path} is no table: {' '.join(str(error).split())[:200]}") from error
+    except (OSError, pa.ArrowException) as error:
+        raise unreadable(path, error) from error
+    if table.num_rows == 0:
+        raise ValueError(f"{path} holds no rows: only a line of names")
+    kept = list(table.column_names)
+    if named and kept[0] in {"", "Unnamed: 0"} and len(kept) > 1:
+        warnings.warn(f"{path}: its first column has no name, as pandas writes an index; it is left out", stacklevel=2)
+        kept = kept[1:]
+    table = table.select(kept)
+    return columns_of(rows_in_blocks(table), table.num_rows, table.schema, kept, labels, path)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
