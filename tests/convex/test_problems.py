@@ -70,7 +70,7 @@ def test_totals_are_weighted_means_of_what_each_example_has(name: str) -> None:
 def test_every_problem_is_convex_with_curvature_at_most_its_bound(seed: int) -> None:
     for problem in _problems(seed).values():
         w = 3.0 * np.random.default_rng(seed).standard_normal(problem.parameters)
-        blocks = problem.loss.hessians(problem.scores(w), problem.targets)
+        blocks = problem.loss.hessians(problem.scores(w), problem.targets).dense()
         eigenvalues = np.linalg.eigvalsh(blocks)
         assert eigenvalues.min() >= -1e-12
         assert eigenvalues.max() <= problem.loss.curvature_bound + 1e-12

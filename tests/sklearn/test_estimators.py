@@ -13,8 +13,10 @@ from joblib import Memory
 from scipy import sparse
 from sklearn.base import clone
 from sklearn.datasets import load_digits, load_iris, make_classification, make_regression
+from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -56,7 +58,8 @@ def _checks() -> Any:
     for estimator, unavoidable in (
         (CoresetClassifier(), {}),
         (CoresetClassifier(SVC(), method="craig", fraction=0.3), UNAVOIDABLE),
-        (CoresetClassifier(curvature="diagonal", scale=True), {}),
+        (CoresetClassifier(method="adacore", curvature="diagonal"), {}),
+        (CoresetClassifier(HistGradientBoostingClassifier(max_iter=5), fraction=0.3), {}),
         (CoresetRegressor(), UNAVOIDABLE),
         (CoresetRegressor(DecisionTreeRegressor(random_state=0), method="random", fraction=0.5), UNAVOIDABLE),
         (CoresetResampler(), {}),
@@ -82,15 +85,44 @@ def test_weights_are_repeated_rows_where_the_size_is_given_outright() -> None:
     np.testing.assert_allclose(weighted.predict(X), repeated.predict(X))
 
 
-def test_weights_sum_to_n_so_that_c_keeps_its_meaning() -> None:
-    X, y = _table(3000)
-    whole = LogisticRegression(C=0.01).fit(X, y)
-    model = CoresetClassifier(LogisticRegression(C=0.01), fraction=0.2).fit(X, y)
-    assert model.sample_weight_.sum() == pytest.approx(3000)
-    norms = [float(np.linalg.norm(m.coef_)) for m in (whole, model.estimator_)]
-    assert norms[1] == pytest.approx(norms[0], rel=0.1)
-    unweighted = LogisticRegression(C=0.01).fit(X[model.sample_indices_], y[model.sample_indices_])
-    assert abs(np.linalg.norm(unweighted.coef_) - norms[0]) > 2 * abs(norms[1] - norms[0])
+def _given_weights(model: Any, X: Any, y: Any, **fit: Any) -> Any:
+    """Return the weights that reach the estimator, or None."""
+
+    class Recorder(type(model.estimator)):  # type: ignore[misc]
+        def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
+            self.given_ = sample_weight
+            return super().fit(X, y, sample_weight=sample_weight)
+
+    Recorder.__name__ = type(model.estimator).__name__
+    model = clone(model).set_params(estimator=Recorder(**model.estimator.get_params()))
+    return model.fit(X, y, **fit).estimator_.given_
+
+
+@pytest.mark.parametrize("estimator", [LogisticRegression(), SVC(), RandomForestClassifier(3), GaussianNB()])
+def test_weights_mean_what_is_asked_for(estimator: Any) -> None:
+    X, y = _table(300)
+    model = CoresetClassifier(estimator)
+    assert _given_weights(model.set_params(weights="sum_to_n"), X, y).sum() == pytest.approx(300)
+    assert _given_weights(model.set_params(weights="mean_one"), X, y).mean() == pytest.approx(1.0)
+    assert _given_weights(model.set_params(weights="none"), X, y) is None
+    fitted = model.set_params(weights="auto").fit(X, y)
+    assert fitted.weights_ == {"SVC": "sum_to_n", "RandomForestClassifier": "none"}.get(
+        type(estimator).__name__, "mean_one"
+    )
+    assert fitted.sample_weight_.sum() == pytest.approx(300)
+
+
+def test_a_forest_gets_the_users_weights_though_it_does_best_without() -> None:
+    X, y = _table(300)
+    mine = np.where(y == 1, 3.0, 1.0)
+    given = _given_weights(CoresetClassifier(RandomForestClassifier(3)), X, y, sample_weight=mine)
+    assert given is not None
+    assert len(np.unique(given)) > 1
+
+
+def test_a_weightless_estimator_is_fitted_where_that_is_said() -> None:
+    X, y = _table(300)
+    assert CoresetClassifier(KNeighborsClassifier(), weights="none").fit(X, y).score(X, y) > 0.7
 
 
 def test_the_users_weights_are_honoured() -> None:
@@ -128,7 +160,7 @@ def test_tables_of_every_kind_give_the_same(kind: str) -> None:
 @pytest.mark.parametrize("load", [load_iris, load_digits])
 def test_many_classes(load: Any) -> None:
     X, y = load(return_X_y=True)
-    model = CoresetClassifier(LogisticRegression(max_iter=2000), fraction=0.3, scale=True).fit(X, y)
+    model = CoresetClassifier(LogisticRegression(max_iter=2000), fraction=0.3).fit(X, y)
     random = CoresetClassifier(LogisticRegression(max_iter=2000), fraction=0.3, method="random").fit(X, y)
     assert model.score(X, y) >= random.score(X, y) - 0.02
     assert model.predict_proba(X[:3]).shape == (3, len(np.unique(y)))
@@ -146,8 +178,8 @@ def test_a_class_of_two_and_a_constant_feature_and_few_examples() -> None:
 def test_a_search_selects_once_for_each_fold(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     X, y = _table(300)
     calls = []
-    original = selection_module.select
-    monkeypatch.setattr(selection_module, "select", lambda *args, **kw: (calls.append(1), original(*args, **kw))[1])
+    original = selection_module.medoids
+    monkeypatch.setattr(selection_module, "medoids", lambda *args, **kw: (calls.append(1), original(*args, **kw))[1])
     pipeline = Pipeline(
         [("scale", StandardScaler()), ("model", CoresetClassifier(SVC(), memory=Memory(tmp_path, verbose=0)))]
     )
@@ -208,29 +240,34 @@ def test_estimators_survive_pickling() -> None:
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(model)).predict(X), model.predict(X))
 
 
-def test_unscaled_features_are_warned_of_once_scaling_is_offered() -> None:
+def test_features_are_scaled_for_selecting_alone() -> None:
     X, y = _table()
-    X = X * np.array([1e-3, 1, 1, 1, 1, 1e4])
-    with pytest.warns(UnscaledFeaturesWarning, match="scale=True"):
-        CoresetClassifier().fit(X, y)
+    wild = X * np.array([1e-3, 1, 1, 1, 1, 1e4])
+    with pytest.warns(UnscaledFeaturesWarning, match="features='auto'"):
+        CoresetClassifier(SVC(), features=None).fit(wild, y)
     with pytest.warns(UnscaledFeaturesWarning):
-        CoresetClassifier().fit(sparse.csr_matrix(X), y)
+        CoresetClassifier(SVC(), features=None).fit(sparse.csr_matrix(wild), y)
     with warnings.catch_warnings():
         warnings.simplefilter("error", UnscaledFeaturesWarning)
-        scaled = CoresetClassifier(scale=True, method="craig").fit(X, y)
-        CoresetClassifier(method="random").fit(X, y)
-        CoresetClassifier().fit(X / X.std(axis=0), y)
-    reference = CoresetClassifier(method="craig").fit(StandardScaler().fit_transform(X), y)
+        scaled = CoresetClassifier(SVC()).fit(wild, y)
+        CoresetClassifier(SVC(), method="random").fit(wild, y)
+    reference = CoresetClassifier(SVC(), features=None).fit(StandardScaler().fit_transform(X), y)
     np.testing.assert_array_equal(scaled.sample_indices_, reference.sample_indices_)
+    np.testing.assert_array_equal(
+        scaled.estimator_.support_vectors_[0], wild[scaled.sample_indices_][scaled.estimator_.support_[0]]
+    )
 
 
 @pytest.mark.parametrize("at", ["pilot", "zero"])
 def test_regression_on_a_coreset_is_near_regression_on_everything(at: str) -> None:
     X, y = make_regression(1000, 5, noise=20.0, random_state=0)
     whole = Ridge().fit(X, y)
-    model = CoresetRegressor(Ridge(), at=at, fraction=0.1).fit(X, y)
+    model = CoresetRegressor(Ridge(), method="adacore", at=at, fraction=0.1, weights="sum_to_n").fit(X, y)
     errors = [
-        np.linalg.norm(CoresetRegressor(method="random", random_state=s).fit(X, y).estimator_.coef_ - whole.coef_)
+        np.linalg.norm(
+            CoresetRegressor(method="random", random_state=s, weights="sum_to_n").fit(X, y).estimator_.coef_
+            - whole.coef_
+        )
         for s in range(5)
     ]
     assert model.score(X, y) > whole.score(X, y) - 0.01
@@ -273,8 +310,12 @@ def test_imbalanced_learns_pipeline_drops_weights_and_is_told_so() -> None:
         (CoresetClassifier(problem="logistc"), ValueError, "did you mean 'logistic'"),
         (CoresetClassifier(fraction=2.0), ValueError, "fraction=2.0"),
         (CoresetClassifier(budget=1), ValueError, "below the number of classes"),
-        (CoresetClassifier(at="plot"), ValueError, "did you mean 'pilot'"),
-        (CoresetClassifier(l2=-1.0), ValueError, "l2=-1.0"),
+        (CoresetClassifier(method="adacore", at="plot"), ValueError, "did you mean 'pilot'"),
+        (CoresetClassifier(method="adacore", l2=-1.0), ValueError, "l2=-1.0"),
+        (CoresetClassifier(weights="mean"), ValueError, "did you mean 'mean_one'"),
+        (CoresetClassifier(quotas="equall"), ValueError, "did you mean 'equal'"),
+        (CoresetClassifier(quotas={0: 3, 2: 4}), ValueError, "each of the classes"),
+        (CoresetClassifier(features="standard"), TypeError, "features='standard'"),
         (CoresetResampler(problem="rdge"), ValueError, "did you mean 'ridge'"),
     ],
 )

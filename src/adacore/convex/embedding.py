@@ -9,7 +9,8 @@ from typing import Any, Literal
 import numpy as np
 
 from adacore.convex.losses import Array
-from adacore.convex.problems import Problem, chunks, is_sparse
+from adacore.convex.problems import Problem
+from adacore.convex.rows import chunks, is_sparse, squared_lengths, times
 from adacore.convex.solvers import cholesky
 from adacore.errors import unknown_name
 
@@ -17,10 +18,24 @@ Curvature = Literal["auto", "full", "diagonal", "low_rank", "example"]
 
 CURVATURES = ("auto", "full", "diagonal", "low_rank", "example")
 FULL_PARAMETERS = 5_000
+"""Up to here the Hessian is made and factorised: 200 MB, and some ten seconds of one core at the limit."""
+
 FULL_COST = 2**37
+"""Multiplications that the Hessian may take, about half a minute of one core; beyond, it is the mean over a sample of
+the examples. 2,750 parameters and 18,000 examples are the corner."""
+
 EXACT_DIMENSION = 256
+"""Numbers that are left of longer vectors: distances are off by sqrt(2 / 256) = 9 %, as little as how far apart the
+first and the second candidate of a greedy step usually are."""
+
 EXACT_ELEMENTS = 2**24
+"""Numbers that may be held without projecting, 128 MiB."""
+
 RANK = 100
+"""Eigenpairs that are told apart. The Hessians of text classifiers have a few dozen above the bulk."""
+
+OVERSAMPLING, ITERATIONS = 10, 2
+"""Of randomised subspace iteration: Halko, Martinsson and Tropp (2011), Sections 4.2 and 4.5, advise 5 to 10 and 2."""
 
 Inverse = Callable[[Array], Array]
 
@@ -82,31 +97,43 @@ def preconditioned_gradients(
         rows, shift = _example_factors(problem, w), w
         inverse: Inverse = _identity
     else:
-        rows, shift = problem.loss.gradients(problem.scores(w), problem.targets), np.zeros_like(w)
+        rows, shift = problem.residuals(w), np.zeros_like(w)
         inverse = _inverse(problem, w, curvature, weights, generator)
     if problem.parameters <= dimension or problem.n * problem.parameters <= EXACT_ELEMENTS:
         return np.asarray(_exact(problem, rows, inverse) + shift)
     R = generator.standard_normal((problem.parameters, dimension)) / np.sqrt(dimension)
-    return np.asarray(_projected(problem.design, rows, inverse(R)) + shift @ R)
+    return np.asarray(_projected(problem, rows, inverse(R)) + shift @ R)
 
 
-def features(problem: Problem, *, dimension: int = EXACT_DIMENSION, seed: int = 0) -> Array:
-    """Return the features of all examples: what CRAIG compares for convex losses.
+def features(problem: Problem, *, seed: int = 0) -> Any:
+    """Return the features of all examples: what CRAIG compares for convex losses. See ``coordinates``.
 
     Args:
         problem: Of n examples with d features.
-        dimension: Of the Gaussian projection where there are more features than that, and n * d exceeds 2^24.
+        seed: Of the projection, where there is one.
+
+    Returns:
+        Shape (n, d), or (n, 256).
+    """
+    return coordinates(problem.design, seed=seed)
+
+
+def coordinates(rows: Any, *, dimension: int = EXACT_DIMENSION, seed: int = 0) -> Any:
+    """Return rows as facility location can hold them: it writes sparse ones out.
+
+    Args:
+        rows: float32 or float64, dense or CSR, shape (n, d).
+        dimension: Of the Gaussian projection, where rows are sparse, n * d exceeds 2^24 and d exceeds ``dimension``.
         seed: Of the projection.
 
     Returns:
-        float64, shape (n, d) or (n, dimension); the intercept's ones are left out.
+        The rows themselves, shape (n, d), or float64, shape (n, dimension).
     """
-    design = problem.design[:, :-1] if problem.intercept else problem.design
-    width = design.shape[1]
-    if width <= dimension or problem.n * width <= EXACT_ELEMENTS:
-        return np.ascontiguousarray(design.toarray() if is_sparse(design) else design)
+    n, width = rows.shape
+    if not is_sparse(rows) or width <= dimension or n * width <= EXACT_ELEMENTS:
+        return rows
     R = np.random.default_rng(seed).standard_normal((width, dimension)) / np.sqrt(dimension)
-    return np.asarray(design @ R)
+    return times(rows, R)
 
 
 def _identity(columns: Array) -> Array:
@@ -135,8 +162,8 @@ def _inverse(problem: Problem, w: Array, curvature: Curvature, weights: Array | 
 def _low_rank_inverse(problem: Problem, w: Array, weights: Array | None, generator: Any) -> Inverse:
     D = problem.parameters
     rank = min(RANK, D - 1)
-    basis = np.linalg.qr(generator.standard_normal((D, min(D, rank + 10))))[0]
-    for _ in range(2):
+    basis = np.linalg.qr(generator.standard_normal((D, min(D, rank + OVERSAMPLING))))[0]
+    for _ in range(ITERATIONS):
         basis = np.linalg.qr(problem.hessian_product(w, basis, weights))[0]
     small = basis.T @ problem.hessian_product(w, basis, weights)
     eigenvalues, rotation = np.linalg.eigh((small + small.T) / 2)
@@ -155,31 +182,27 @@ def _example_factors(problem: Problem, w: Array) -> Array:
     """
     if problem.l2 == 0.0:
         raise ValueError('curvature="example" with l2=0: one example\'s Hessian has rank one; set l2 > 0')
-    design, scores = problem.design, problem.scores(w)
-    A = problem.loss.hessians(scores, problem.targets)
-    r = problem.loss.gradients(scores, problem.targets)
-    squares = design.multiply(design).sum(axis=1) if is_sparse(design) else np.square(design).sum(axis=1)
-    inner = np.asarray(squares).reshape(-1, 1, 1) * A + problem.l2 * np.eye(problem.loss.outputs)
-    right = r - np.einsum("nab,nb->na", A, scores)
-    return np.asarray(np.linalg.solve(inner, right[:, :, None])[:, :, 0])
+    scores = problem.scores(w)
+    hessians = problem.loss.hessians(scores, problem.targets)
+    lengths = squared_lengths(problem.design) + float(problem.intercept)
+    right = problem.loss.gradients(scores, problem.targets) - hessians.times(scores[:, :, None])[:, :, 0]
+    return hessians.solve(lengths, problem.l2, right)
 
 
 def _exact(problem: Problem, rows: Array, inverse: Inverse) -> Array:
     x = np.empty((problem.n, problem.parameters))
     for part in chunks(problem.n, problem.parameters):
-        piece = problem.design[part]
-        piece = piece.toarray() if is_sparse(piece) else piece
-        g = np.einsum("nk,np->nkp", rows[part], piece).reshape(len(piece), -1)
-        x[part] = inverse(g.T).T
+        g = rows[part, :, None] * problem.dense_rows(part)[:, None, :]
+        x[part] = inverse(g.reshape(len(g), -1).T).T
     return x
 
 
-def _projected(design: Any, rows: Array, M: Array) -> Array:
+def _projected(problem: Problem, rows: Array, M: Array) -> Array:
     """Return sum_k rows[i, k] M_k^T x_i, float64, shape (n, m), of M, shape (K * p, m)."""
-    p = design.shape[1]
-    x = np.zeros((design.shape[0], M.shape[1]))
-    for k in range(rows.shape[1]):
-        x += rows[:, k, None] * np.asarray(design @ M[k * p : (k + 1) * p])
+    x = np.zeros((problem.n, M.shape[1]))
+    for k, part in enumerate(np.split(M, problem.loss.outputs)):
+        body, last = (part[:-1], part[-1]) if problem.intercept else (part, 0.0)
+        x += rows[:, k, None] * (times(problem.design, body) + last)
     return x
 
 

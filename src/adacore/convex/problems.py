@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,9 +9,19 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from adacore.convex.losses import Array, Logistic, Loss, SmoothedHinge, Softmax, Squared
+from adacore.convex.rows import (
+    as_float64,
+    check_rows,
+    chunks,
+    gram,
+    is_sparse,
+    squares_transposed_times,
+    times,
+    transposed_times,
+)
 
-CHUNK_ELEMENTS = 2**22
-"""float64 elements of the temporaries that a chunk of rows may take: 32 MiB."""
+LOOKED_AT = 2**24
+"""Numbers of all examples' Hessians that are made at once, 128 MiB: for tests and for looking at them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,16 +30,18 @@ class Problem:
 
     The objective is the weighted mean, ``L(w) = sum_i gamma_i f_i(w) / sum_i gamma_i``; weights None are ones. A
     parameter vector w is W flattened, K rows of p numbers one after the other. An intercept is the last of the p
-    numbers, its column of the design all ones, and is not regularised. Gradients and Hessians are of the smooth part:
-    l1's subgradient is the same for every example, so that no difference between two of them knows of it.
+    numbers, and is not regularised. Gradients and Hessians are of the smooth part: l1's subgradient is the same for
+    every example, so that no difference between two of them knows of it.
+
+    Rows are held as they came, float32 ones too, and summed in float64.
 
     Attributes:
-        design: Rows x_i, float64, dense or CSR, shape (n, p).
+        design: Rows x_i, float32 or float64, dense or CSR, shape (n, d), without a column for the intercept.
         targets: y_i as the loss wants them, float64, shape (n,).
         loss: phi.
         l2: mu, >= 0.
         l1: >= 0.
-        intercept: Whether the last column of the design is the intercept's.
+        intercept: Whether there is one: p = d + 1, else p = d.
 
     Example:
         >>> problem = ridge(np.array([[1.0], [2.0]]), np.array([1.0, 2.0]), l2=0.0, intercept=False)
@@ -51,9 +62,14 @@ class Problem:
         return int(self.design.shape[0])
 
     @property
+    def width(self) -> int:
+        """p, the parameters of one output: the features, and the intercept if there is one."""
+        return int(self.design.shape[1]) + int(self.intercept)
+
+    @property
     def parameters(self) -> int:
         """Length of w, K * p."""
-        return self.loss.outputs * int(self.design.shape[1])
+        return self.loss.outputs * self.width
 
     def zero(self) -> Array:
         """Return w = 0, float64, shape (K * p,)."""
@@ -65,14 +81,14 @@ class Problem:
 
     def penalty(self) -> Array:
         """Return the diagonal of the regulariser's Hessian: l2, and 0 for intercepts; float64, shape (K * p,)."""
-        diagonal = np.full((self.loss.outputs, self.design.shape[1]), self.l2)
+        diagonal = np.full((self.loss.outputs, self.width), self.l2)
         if self.intercept:
             diagonal[:, -1] = 0.0
         return diagonal.ravel()
 
     def scores(self, w: Array) -> Array:
         """Return z_i = W x_i, float64, shape (n, K)."""
-        return np.asarray(self.design @ w.reshape(self.loss.outputs, -1).T)
+        return self._forward(w.reshape(self.loss.outputs, self.width).T)
 
     def losses(self, w: Array) -> Array:
         """Return f_i(w), float64, shape (n,)."""
@@ -84,79 +100,118 @@ class Problem:
 
     def gradient(self, w: Array, weights: Array | None = None) -> Array:
         """Return the gradient of L, float64, shape (K * p,)."""
-        residuals = self.loss.gradients(self.scores(w), self.targets) * self._shares(weights)[:, None]
-        return np.asarray(self.design.T @ residuals).T.ravel() + self.penalty() * w
+        residuals = self.residuals(w) * self._shares(weights)[:, None]
+        return self._backward(residuals).T.ravel() + self.penalty() * w
+
+    def residuals(self, w: Array) -> Array:
+        """Return d phi / d z of all examples, float64, shape (n, K): times x_i, plus l2 w, they are f_i's gradients."""
+        return self.loss.gradients(self.scores(w), self.targets)
 
     def gradients(self, w: Array) -> Array:
         """Return the gradients of all f_i, dense: float64, shape (n, K * p)."""
-        rows = np.asarray(self.design.toarray() if is_sparse(self.design) else self.design)
-        residuals = self.loss.gradients(self.scores(w), self.targets)
-        products = np.einsum("nk,np->nkp", residuals, rows).reshape(self.n, -1)
-        return np.asarray(products + self.penalty() * w)
+        found = np.empty((self.n, self.loss.outputs, self.width))
+        residuals = self.residuals(w)
+        for part in chunks(self.n, self.parameters):
+            found[part] = residuals[part, :, None] * self.dense_rows(part)[:, None, :]
+        return found.reshape(self.n, -1) + self.penalty() * w
+
+    def dense_rows(self, part: slice) -> Array:
+        """Return some rows, dense, with the intercept's 1 at their ends: float64, shape (m, p)."""
+        rows = self.design[part]
+        rows = as_float64(rows.toarray() if is_sparse(rows) else rows)
+        return np.hstack([rows, np.ones((len(rows), 1))]) if self.intercept else np.asarray(rows)
 
     def hessian(self, w: Array, weights: Array | None = None) -> Array:
         """Return the Hessian of L, dense: float64, shape (K * p, K * p)."""
-        K, p = self.loss.outputs, self.design.shape[1]
-        H = np.empty((K, p, K, p))
-        curvatures = self.loss.hessians(self.scores(w), self.targets) * self._shares(weights)[:, None, None]
+        K, p = self.loss.outputs, self.width
+        blocks = np.empty((K, p, K, p))
+        hessians = self.loss.hessians(self.scores(w), self.targets)
+        shares = self._shares(weights)
         for a in range(K):
             for b in range(a + 1):
-                H[a, :, b, :] = self._gram(curvatures[:, a, b])
-                H[b, :, a, :] = H[a, :, b, :].T
-        H = H.reshape(K * p, K * p)
+                blocks[a, :, b, :] = gram(self.design, hessians.entries(a, b) * shares, self.intercept)
+                blocks[b, :, a, :] = blocks[a, :, b, :].T
+        H = blocks.reshape(K * p, K * p)
         H[np.diag_indices(K * p)] += self.penalty()
         return H
 
     def hessians(self, w: Array) -> Array:
-        """Return the Hessians of all f_i, dense: float64, shape (n, K * p, K * p). For small problems."""
-        rows = np.asarray(self.design.toarray() if is_sparse(self.design) else self.design)
-        curvatures = self.loss.hessians(self.scores(w), self.targets)
-        blocks = np.einsum("nab,np,nq->napbq", curvatures, rows, rows)
+        """Return the Hessians of all f_i, dense, to look at: float64, shape (n, K * p, K * p). Nothing here needs them.
+
+        Raises:
+            ValueError: If they would hold more than 2^24 numbers.
+        """
+        if self.n * self.parameters**2 > LOOKED_AT:
+            raise ValueError(
+                f"{self.n} Hessians of {self.parameters} x {self.parameters} numbers: take fewer rows, or use "
+                "hessian_product"
+            )
+        A, rows = self.loss.hessians(self.scores(w), self.targets).dense(), self.dense_rows(slice(0, self.n))
+        blocks = np.einsum("nab,np,nq->napbq", A, rows, rows)
         return np.asarray(blocks.reshape(self.n, self.parameters, self.parameters) + np.diag(self.penalty()))
 
     def hessian_diagonal(self, w: Array, weights: Array | None = None) -> Array:
         """Return the diagonal of the Hessian of L, eq. (34): float64, shape (K * p,)."""
-        curvatures = np.einsum("nkk->nk", self.loss.hessians(self.scores(w), self.targets))
-        squares = self.design.multiply(self.design) if is_sparse(self.design) else np.square(self.design)
-        diagonal = np.asarray(squares.T @ (curvatures * self._shares(weights)[:, None])).T.ravel()
-        return diagonal + self.penalty()
+        curvatures = self.loss.hessians(self.scores(w), self.targets).diagonals() * self._shares(weights)[:, None]
+        squares = squares_transposed_times(self.design, curvatures)
+        if self.intercept:
+            squares = np.vstack([squares, curvatures.sum(axis=0)])
+        return squares.T.ravel() + self.penalty()
 
     def hessian_product(self, w: Array, directions: Array, weights: Array | None = None) -> Array:
-        """Return the Hessian of L times directions, float64, both of shape (K * p, m)."""
-        K, m = self.loss.outputs, directions.shape[1]
-        curvatures = self.loss.hessians(self.scores(w), self.targets) * self._shares(weights)[:, None, None]
-        products = np.empty_like(directions)
-        for part in chunks(m, self.n * K):
-            thin = directions[:, part].reshape(K, -1, part.stop - part.start)
-            moved = np.stack([np.asarray(self.design @ thin[k]) for k in range(K)], axis=1)
-            bent = np.einsum("nab,nbm->nam", curvatures, moved)
-            back = np.stack([np.asarray(self.design.T @ bent[:, k]) for k in range(K)])
-            products[:, part] = back.reshape(self.parameters, -1)
-        return products + self.penalty()[:, None] * directions
+        """Return the Hessian of L times directions, float64, both of shape (K * p, m).
+
+        Rows are taken in chunks: a chunk's scores along all directions, K * m numbers a row, are all that is held.
+        """
+        K, p, m = self.loss.outputs, self.width, directions.shape[1]
+        hessians = self.loss.hessians(self.scores(w), self.targets)
+        shares = self._shares(weights)
+        # One product for all outputs: column (k, j) of the table is direction j's part for output k.
+        table = directions.reshape(K, p, m).transpose(1, 0, 2).reshape(p, K * m)
+        total = np.zeros((p, K * m))
+        for part in chunks(self.n, K * m):
+            rows = replace(self, design=self.design[part])
+            moved = rows._forward(table).reshape(-1, K, m)
+            bent = hessians.part(part).times(moved) * shares[part, None, None]
+            total += rows._backward(bent.reshape(-1, K * m))
+        product = total.reshape(p, K, m).transpose(1, 0, 2).reshape(K * p, m)
+        return np.asarray(product + self.penalty()[:, None] * directions)
+
+    def gradient_noise(self, w: Array) -> float:
+        """Return what rounding alone may leave of the gradient's norm at an exact optimum.
+
+        A score of p products is off by at most about eps sum_j |W_kj x_ij| per rounding, and the residual by that times
+        the loss's largest curvature; a sum of n terms of either sign adds eps times the terms' sizes. A factor of
+        sqrt(n + p) stands for the random walk of as many roundings, and 8 for luck.
+        """
+        eps = np.finfo(np.float64).eps
+        size = replace(self, design=abs(self.design))
+        scores = size._forward(np.abs(w).reshape(self.loss.outputs, self.width).T)
+        errors = np.abs(self.residuals(w)) + self.loss.curvature_bound * (scores + np.abs(self.targets)[:, None])
+        terms = size._backward(errors / self.n).T.ravel() + self.penalty() * np.abs(w)
+        return float(8.0 * eps * np.sqrt(self.n + self.width) * np.linalg.norm(terms))
+
+    def _forward(self, M: Array) -> Array:
+        """Return the rows, with the intercept's 1, times M, shape (p, m)."""
+        if not self.intercept:
+            return times(self.design, M)
+        product = times(self.design, M[:-1])
+        product += M[-1]
+        return product
+
+    def _backward(self, M: Array) -> Array:
+        """Return the transposed rows, with the intercept's 1, times M, shape (n, m)."""
+        product = transposed_times(self.design, M)
+        return np.vstack([product, M.sum(axis=0)]) if self.intercept else product
 
     def _regulariser(self, w: Array) -> float:
-        free = w.reshape(self.loss.outputs, -1)[:, : self.design.shape[1] - int(self.intercept)]
+        free = w.reshape(self.loss.outputs, -1)[:, : self.design.shape[1]]
         return float(0.5 * self.l2 * np.sum(np.square(free)) + self.l1 * np.sum(np.abs(free)))
 
     def _shares(self, weights: Array | None) -> Array:
         if weights is None:
             return np.full(self.n, 1.0 / self.n)
         return np.asarray(weights, dtype=np.float64) / np.sum(weights)
-
-    def _gram(self, curvatures: Array) -> Array:
-        if is_sparse(self.design):
-            return np.asarray((self.design.T @ self.design.multiply(curvatures[:, None]).tocsr()).toarray())
-        gram = np.zeros((self.design.shape[1],) * 2)
-        for rows in chunks(self.n, self.design.shape[1]):
-            gram += self.design[rows].T @ (self.design[rows] * curvatures[rows, None])
-        return gram
-
-
-def chunks(n: int, width: int) -> Iterator[slice]:
-    """Cut n rows into slices of at most ``CHUNK_ELEMENTS`` elements of the given width."""
-    step = max(1, CHUNK_ELEMENTS // max(1, width))
-    for start in range(0, n, step):
-        yield slice(start, min(n, start + step))
 
 
 def logistic(X: Any, y: ArrayLike, *, l2: float = 1e-5, intercept: bool = True) -> Problem:
@@ -263,37 +318,12 @@ def elastic_net(X: Any, y: ArrayLike, *, l1: float, l2: float = 0.0, intercept: 
     return _make(X, np.asarray(y, dtype=np.float64), Squared(), l2, l1, intercept)
 
 
-def _make(X: Any, targets: Array, loss: Loss, l2: float, l1: float, intercept: bool) -> Problem:
+def _make(X: Any, targets: ArrayLike, loss: Loss, l2: float, l1: float, intercept: bool) -> Problem:
     for name, value in (("l2", l2), ("l1", l1)):
         if not (np.isfinite(value) and value >= 0):
             raise ValueError(f"{name}={value} is no strength of a regulariser: expected a finite number >= 0")
-    if not is_sparse(X):
-        X = np.asarray(X, dtype=np.float64)
-    if X.ndim != 2 or targets.shape != (X.shape[0],):
-        raise ValueError(f"X has shape {X.shape}, y {targets.shape}: expected (n, d) and (n,)")
-    if X.shape[0] == 0:
-        raise ValueError("X has no rows: pass at least one example")
-    values = X.data if is_sparse(X) else X
-    if not (np.isfinite(values).all() and np.isfinite(targets).all()):
-        raise ValueError("X or y contains nan or infinity: impute or drop those rows first")
-    return Problem(_with_ones(X) if intercept else _as_rows(X), targets, loss, float(l2), float(l1), intercept)
-
-
-def _with_ones(X: Any) -> Any:
-    ones = np.ones((X.shape[0], 1))
-    if is_sparse(X):
-        from scipy import sparse
-
-        return sparse.csr_array(sparse.hstack([sparse.csr_array(X, dtype=np.float64), ones], format="csr"))
-    return np.hstack([X, ones])
-
-
-def _as_rows(X: Any) -> Any:
-    if is_sparse(X):
-        from scipy import sparse
-
-        return sparse.csr_array(X, dtype=np.float64)
-    return X
+    rows, targets = check_rows(X, targets)
+    return Problem(rows, np.asarray(targets, dtype=np.float64), loss, float(l2), float(l1), intercept)
 
 
 def _signs(y: ArrayLike, what: str) -> Array:
@@ -301,10 +331,3 @@ def _signs(y: ArrayLike, what: str) -> Array:
     if len(classes) != 2:
         raise ValueError(f"y has {len(classes)} classes: the {what} loss takes two; for more, use multinomial")
     return 2.0 * codes.astype(np.float64) - 1.0
-
-
-def is_sparse(X: Any) -> bool:
-    """Return whether X is a SciPy sparse matrix or array."""
-    from scipy import sparse
-
-    return bool(sparse.issparse(X))

@@ -1,9 +1,9 @@
-"""Solvers on weighted subsets that record the loss on the full data after each pass."""
+"""Solvers on weighted subsets that record the loss on the full data after each pass, and say how they ended."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,8 +13,26 @@ from adacore.convex.problems import Problem
 from adacore.coreset import Coreset
 
 ARMIJO = 1e-4
+"""Share of the decrease that the slope promises which a step has to reach (Nocedal and Wright, Section 3.1)."""
+
 HALVINGS = 50
+"""2^-50 is near float64's rounding: a smaller step would not change w."""
+
 NEWTON_PARAMETERS = 5_000
+"""A Hessian of 5,000 parameters takes 200 MB, its factorisation some 4e10 operations a step."""
+
+OPTIMUM_STEPS = 200
+"""Newton's method doubles its digits near the optimum; the smoothed hinge, whose curvature jumps, needs some dozens."""
+
+FTOL = 0.0
+"""L-BFGS may not stop because the loss falls slowly: along a valley it does, far from the optimum."""
+
+JITTERS = (0.0, 1e-12, 1e-10, 1e-8, 1e-6)
+"""Multiples of the mean diagonal that are tried: from just above float64's rounding of a sum of thousands of terms to
+what moves a step by a millionth."""
+
+FLAT_PIVOT = 1e-14
+"""Of the mean diagonal: float64's eps, 2e-16, times the few dozen terms that a pivot is the difference of."""
 
 
 @dataclass(eq=False)
@@ -22,46 +40,73 @@ class Trace:
     """What a solver did: entry 0 is the start, entry t the state after pass t.
 
     Attributes:
+        w: The last parameters, float64, shape (K * p,).
         losses: L(w) on the full data.
         seconds: Of training so far; evaluating L is not counted.
-        gradient_evaluations: Gradients of single examples computed so far.
-        w: The last parameters, float64, shape (K * p,).
+        gradient_evaluations: Gradients of single examples computed so far. What selecting took is in the coreset's
+            ``statistics``, and is part of the cost.
+        converged: Whether the solver reached its tolerance. A solver of a fixed number of passes (SGD, AdaHessian) has
+            none, and never says so.
+        exhausted: Whether it ended because it had made all its passes.
+        message: How it ended, for people.
     """
 
     w: Array
     losses: list[float] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
     gradient_evaluations: list[int] = field(default_factory=list)
+    converged: bool = False
+    exhausted: bool = False
+    message: str = ""
 
     def residuals(self, optimum: float) -> Array:
         """Return L(w) - L*, float64, one for each entry."""
         return np.asarray(self.losses) - optimum
 
 
+@dataclass(frozen=True)
+class Ending:
+    """How a solver ended; see ``Trace``."""
+
+    converged: bool
+    exhausted: bool
+    message: str
+
+
 Step = tuple[Array, int]
+Passes = Generator[Step, None, Ending]
 
 
-def run(problem: Problem, start: Array, steps: Iterator[Step]) -> Trace:
+def run(problem: Problem, start: Array, passes: Passes) -> Trace:
     """Run the passes of a solver and record each.
 
     Args:
         problem: The full data, on which L is evaluated.
         start: w_0, float64, shape (K * p,).
-        steps: Yields, after each pass, w and the gradients of single examples that the pass took.
+        passes: Yields, after each pass, w and the gradients of single examples that it took; returns how it ended.
 
     Returns:
         The trace.
     """
     trace = Trace(start, [problem.value(start)], [0.0], [0])
-    clock = time.perf_counter()
-    for w, evaluations in steps:
+    while True:
+        clock = time.perf_counter()
+        try:
+            w, evaluations = next(passes)
+        except StopIteration as stop:
+            ending: Ending = stop.value
+            trace.converged, trace.exhausted, trace.message = ending.converged, ending.exhausted, ending.message
+            return trace
         spent = time.perf_counter() - clock
         trace.w = w
         trace.losses.append(problem.value(w))
         trace.seconds.append(trace.seconds[-1] + spent)
         trace.gradient_evaluations.append(trace.gradient_evaluations[-1] + evaluations)
-        clock = time.perf_counter()
-    return trace
+
+
+def all_passes(passes: int) -> Ending:
+    """Return the ending of a solver that has made all its passes and knows no tolerance."""
+    return Ending(False, True, f"made all of its {passes} passes")
 
 
 def restrict(problem: Problem, coreset: Coreset | None) -> tuple[Problem, Array]:
@@ -113,31 +158,29 @@ def newton(
         raise ValueError(f"{problem.parameters} parameters are too many for Newton's method: use lbfgs")
     subset, weights = restrict(problem, coreset)
     start = problem.zero() if start is None else start
-    return run(problem, start, _newton_steps(subset, weights, start, rate, decay, passes, tolerance, damped))
+    eta = rate * decay ** np.arange(passes, dtype=np.float64)
+    return run(problem, start, _newton_steps(subset, weights, start, eta, tolerance, damped))
 
 
-def _newton_steps(
-    subset: Problem,
-    weights: Array,
-    w: Array,
-    rate: float,
-    decay: float,
-    passes: int,
-    tolerance: float,
-    damped: bool,
-) -> Iterator[Step]:
-    for t in range(passes):
+def _newton_steps(subset: Problem, weights: Array, w: Array, rates: Array, tolerance: float, damped: bool) -> Passes:
+    for rate in [*rates, None]:
         gradient = subset.gradient(w, weights)
-        if np.linalg.norm(gradient) <= tolerance:
-            return
+        norm = float(np.linalg.norm(gradient))
+        if norm <= tolerance:
+            return Ending(True, False, f"the gradient's norm, {norm:.3g}, is within the tolerance")
+        if rate is None:
+            break
         direction = solve_regularised(subset.hessian(w, weights), gradient)
-        eta = rate * decay**t
-        if damped:
-            eta = _backtrack(subset, weights, w, direction, float(gradient @ direction), eta)
-            if eta == 0.0:
-                return
+        eta = _backtrack(subset, weights, w, direction, float(gradient @ direction), rate) if damped else rate
+        if eta == 0.0:
+            # Rounding of the loss, eps L, hides a decrease of about half the gradient's square over the curvature: the
+            # gradient stops short of a tolerance that rounding does not reach.
+            noise = subset.gradient_noise(w)
+            at_rounding = f"no step lowers the loss any more; the gradient's norm is {norm:.3g}"
+            return Ending(norm <= noise, False, f"{at_rounding}, rounding alone may leave {noise:.3g}")
         w = w - eta * direction
         yield w, subset.n
+    return Ending(False, True, f"made all of its {len(rates)} passes; the gradient's norm is {norm:.3g}")
 
 
 def _backtrack(subset: Problem, weights: Array, w: Array, direction: Array, slope: float, eta: float) -> float:
@@ -182,13 +225,13 @@ def cholesky(H: Array) -> Array:
     from scipy.linalg import cholesky as factorise
 
     mean = float(np.trace(H)) / len(H) or 1.0
-    for jitter in (0.0, 1e-12, 1e-10, 1e-8, 1e-6):
+    for jitter in JITTERS:
         try:
             factor = np.asarray(factorise(H + jitter * mean * np.eye(len(H)) if jitter else H, lower=True))
         except LinAlgError:
             continue
         # A pivot at rounding level is a direction without curvature that happened to factorise.
-        if np.square(np.diag(factor)).min() > 1e-14 * mean:
+        if np.square(np.diag(factor)).min() > FLAT_PIVOT * mean:
             return factor
     raise ValueError("the Hessian is not positive semi-definite: raise l2, or scale the features")
 
@@ -212,6 +255,7 @@ def lbfgs(
 
     Returns:
         The trace; a pass is one iteration, and costs the subset's gradients as often as its line search asked for them.
+        ``converged`` where the gradient is within the tolerance, or within what rounding leaves of it; look at it.
 
     Raises:
         ValueError: If there is an l1 penalty.
@@ -232,16 +276,30 @@ def lbfgs(
         visited.append((w.copy(), counted[0] - sum(evaluations for _, evaluations in visited)))
 
     begin = time.perf_counter()
-    minimize(
+    found = minimize(
         objective,
         start,
         jac=True,
         method="L-BFGS-B",
         callback=remember,
-        options={"maxiter": passes, "gtol": tolerance, "ftol": 1e-15, "maxfun": 20 * passes},
+        options={"maxiter": passes, "gtol": tolerance, "ftol": FTOL, "maxfun": 20 * passes},
     )
     seconds = time.perf_counter() - begin
-    trace = run(problem, start, iter(visited))
+    largest = float(np.abs(subset.gradient(found.x, weights)).max())
+    noise = subset.gradient_noise(found.x)
+    # SciPy counts a stalled line search and a flat loss as ends of their own: what says that w is an optimum is its
+    # gradient alone.
+    ending = Ending(
+        converged=largest <= max(tolerance, noise),
+        exhausted=found.status == 1,
+        message=f"{found.message}; the gradient's largest entry is {largest:.3g}, asked for was {tolerance:.3g}",
+    )
+
+    def replay() -> Passes:
+        yield from visited
+        return ending
+
+    trace = run(problem, start, replay())
     # The iterates come all at once: spread the time over them as the gradients were.
     total = max(1, trace.gradient_evaluations[-1])
     trace.seconds = [seconds * evaluations / total for evaluations in trace.gradient_evaluations]
@@ -255,14 +313,30 @@ def check_smooth(problem: Problem) -> None:
 
 
 def optimum(problem: Problem, *, tolerance: float = 1e-10) -> tuple[Array, float]:
-    """Find w* and L* by Newton's method on everything, until the gradient's norm is at most ``tolerance``.
+    """Find w* and L* by Newton's method on the full data, until the gradient's norm is at most ``tolerance``.
 
     Args:
         problem: A smooth problem of at most 5,000 parameters.
-        tolerance: Of the norm of the gradient.
+        tolerance: Of the norm of the gradient; or what rounding leaves of it, if that is more.
 
     Returns:
         w*, float64, shape (K * p,), and L(w*).
+
+    Raises:
+        RuntimeError: If the gradient did not get there: the parameters would be no optimum.
+        ValueError: If there are more than 5,000 parameters, or an l1 penalty.
+
+    Example:
+        >>> from adacore.convex.problems import ridge
+        >>> w, lowest = optimum(ridge(np.array([[1.0], [2.0]]), np.array([1.0, 2.0]), l2=0.0, intercept=False))
+        >>> w, round(lowest, 12)
+        (array([1.]), 0.0)
     """
-    trace = newton(problem, passes=100, tolerance=tolerance)
+    trace = newton(problem, passes=OPTIMUM_STEPS, tolerance=tolerance)
+    norm, noise = float(np.linalg.norm(problem.gradient(trace.w))), problem.gradient_noise(trace.w)
+    if not norm <= max(tolerance, noise):
+        raise RuntimeError(
+            f"Newton's method found no optimum: {trace.message}; asked for was {tolerance:.3g}. Raise l2, scale the "
+            "features, or raise tolerance"
+        )
     return trace.w, trace.losses[-1]

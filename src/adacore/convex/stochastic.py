@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -10,10 +9,9 @@ from numpy.typing import NDArray
 
 from adacore.convex.losses import Array
 from adacore.convex.problems import Problem
-from adacore.convex.solvers import Step, Trace, check_smooth, restrict, run
+from adacore.convex.rows import is_sparse
+from adacore.convex.solvers import Passes, Trace, all_passes, check_smooth, restrict, run
 from adacore.coreset import Coreset
-
-LOSS_CODES = {"logistic": 0, "multinomial": 1, "squared": 2, "hinge": 3}
 
 
 def sgd(
@@ -88,30 +86,28 @@ def _sgd_passes(
     batch_size: int,
     records: int,
     seed: int,
-) -> Iterator[Step]:
+) -> Passes:
+    # Loaded here: it takes numba, and compiles in the first process that runs it.
     from adacore.convex.kernels import sgd_pass
 
     values, columns, bounds = _as_csr(subset.design)
     gammas = weights / weights.mean()
     W = start.reshape(subset.loss.outputs, -1).copy()
     velocity = np.zeros_like(W)
-    free = W.shape[1] - int(subset.intercept)
     generator = np.random.default_rng(seed)
-    code = LOSS_CODES[subset.loss.name]
     for rate in rates:
+        settings = (subset.loss.code, float(rate), momentum, batch_size, subset.l2, subset.intercept)
         for order in np.array_split(generator.permutation(subset.n), records):
-            sgd_pass(
-                values, columns, bounds, subset.targets, gammas, order, W, velocity, code, rate, momentum, batch_size,
-                subset.l2, free,
-            )  # fmt: skip
+            sgd_pass(values, columns, bounds, subset.targets, gammas, order, W, velocity, settings)
             yield W.ravel().copy(), len(order)
+    return all_passes(len(rates))
 
 
-def _as_csr(design: Any) -> tuple[Array, NDArray[np.int64], NDArray[np.int64]]:
-    if isinstance(design, np.ndarray):
-        n, p = design.shape
-        return design.ravel(), np.tile(np.arange(p), n), np.arange(n + 1) * p
-    return design.data, design.indices.astype(np.int64), design.indptr.astype(np.int64)
+def _as_csr(design: Any) -> tuple[NDArray[Any], NDArray[np.int64], NDArray[np.int64]]:
+    """Return values, columns and bounds; no columns where the rows are dense."""
+    if is_sparse(design):
+        return design.data, design.indices.astype(np.int64), design.indptr.astype(np.int64)
+    return np.ascontiguousarray(design).ravel(), np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
 
 
 def adahessian(
@@ -157,7 +153,7 @@ def adahessian(
     subset, weights = restrict(problem, coreset)
     start = problem.zero() if start is None else start
 
-    def steps() -> Iterator[Step]:
+    def steps() -> Passes:
         generator = np.random.default_rng(seed)
         w, m, v, t = start.copy(), np.zeros_like(start), np.zeros_like(start), 0
         share = weights / weights.mean()
@@ -173,5 +169,6 @@ def adahessian(
                 diagonal = np.sqrt(v / (1.0 - beta2**t)) ** power
                 w = w - rate * decay**epoch * (m / (1.0 - beta1**t)) / (diagonal + 1e-8)
             yield w, subset.n
+        return all_passes(passes)
 
     return run(problem, start, steps())

@@ -1,19 +1,27 @@
-"""scikit-learn: estimators and a resampler that choose a coreset and fit on it with its weights."""
+"""scikit-learn: estimators, a resampler and a search that choose a coreset and fit on it with its weights."""
 
 from adacore.errors import require_extra
 
 require_extra("sklearn", "adacore.sklearn")  # before the imports below, which would fail without a hint
 
-from adacore.sklearn.accounts import FitLedger
+from adacore.sklearn.accounts import FitLedger, SlowSelectionWarning
 from adacore.sklearn.estimators import CoresetClassifier, CoresetRegressor
-from adacore.sklearn.resampler import CoresetResampler, WeightsDroppedWarning
+from adacore.sklearn.features import selection_features
+from adacore.sklearn.resampler import CoresetResampler, TargetKindWarning, WeightsDroppedWarning
+from adacore.sklearn.search import CoresetSearch
 from adacore.sklearn.selection import UnscaledFeaturesWarning
+from adacore.sklearn.weighting import HeavyExampleWarning
 
 __all__ = [
     "CoresetClassifier",
     "CoresetRegressor",
     "CoresetResampler",
+    "CoresetSearch",
     "FitLedger",
+    "HeavyExampleWarning",
+    "SlowSelectionWarning",
+    "TargetKindWarning",
     "UnscaledFeaturesWarning",
     "WeightsDroppedWarning",
+    "selection_features",
 ]

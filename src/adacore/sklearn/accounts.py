@@ -3,7 +3,18 @@
 from __future__ import annotations
 
 import math
+import time
+import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
+
+NOTICED_SECONDS = 0.5
+"""A selection below this is not worth a warning, nor the pilot that a warning is based on."""
+
+
+class SlowSelectionWarning(UserWarning):
+    """Selecting took longer than fitting on all examples would have."""
 
 
 @dataclass(frozen=True)
@@ -13,9 +24,10 @@ class FitLedger:
     Attributes:
         population: n, examples that were chosen from.
         size: k, examples chosen.
-        selecting_seconds: What the selection took when it was computed.
+        selecting_seconds: What the selection took when it was computed, libraries and kernels being loaded before.
         fitting_seconds: What fitting on the coreset took.
         selection_reused: Whether the selection came from the cache, so that this fit did not pay for it.
+        largest_share: Of all weight, the share that the heaviest example carries.
 
     Example:
         >>> ledger = FitLedger(1000, 100, selecting_seconds=3.0, fitting_seconds=0.5, selection_reused=False)
@@ -28,22 +40,23 @@ class FitLedger:
     selecting_seconds: float
     fitting_seconds: float
     selection_reused: bool
+    largest_share: float = 0.0
 
     @property
     def estimated_fits_until_paid(self) -> int | None:
-        """As ``fits_until_paid``, if a fit costs as much an example on everything as it did on the coreset.
+        """As ``fits_until_paid``, if a fit costs as much an example on all data as it did on the coreset.
 
         Where fitting grows faster than the number of examples, as with kernels, it pays sooner.
         """
         return self.fits_until_paid(self.fitting_seconds * self.population / max(1, self.size))
 
     def fits_until_paid(self, full_fit_seconds: float) -> int | None:
-        """Return the least number of fits after which selecting once was cheaper than fitting on everything.
+        """Return the least number of fits after which selecting once was cheaper than fitting on all data.
 
         ``ceil(selecting / (full fit - coreset fit))``.
 
         Args:
-            full_fit_seconds: What one fit on everything takes, as measured.
+            full_fit_seconds: What one fit on all data takes, as measured.
 
         Returns:
             At least 1; None if a fit on the coreset saves nothing.
@@ -55,3 +68,39 @@ class FitLedger:
             raise ValueError(f"full_fit_seconds={full_fit_seconds}: expected seconds, finite and >= 0")
         saved = full_fit_seconds - self.fitting_seconds
         return max(1, math.ceil(self.selecting_seconds / saved)) if saved > 0 else None
+
+
+def warn_if_slow(ledger: FitLedger, fit_half: Callable[[], Any]) -> None:
+    """Warn if selecting took longer than fitting on all examples would have.
+
+    A fit on half of the coreset is timed as a pilot: with the fit on all of it, it says how fitting grows, as a power p
+    of the number of examples between 1 and 3, and ``fitting seconds (n / k)^p`` is what all examples would take. The
+    pilot runs only where even p = 1 says that selecting was slower, so that it costs a small share of the selection.
+
+    Args:
+        ledger: Of the fit.
+        fit_half: Fits a clone of the estimator on half of the coreset.
+    """
+    ratio = ledger.population / ledger.size
+    if (
+        ledger.selection_reused
+        or ledger.size < 4
+        or ledger.selecting_seconds < max(NOTICED_SECONDS, ledger.fitting_seconds * ratio)
+    ):
+        return
+    begin = time.perf_counter()
+    try:
+        fit_half()
+    except ValueError:  # half a coreset may lack a class; then nothing is known, and nothing said
+        return
+    half = max(time.perf_counter() - begin, 1e-6)
+    power = min(3.0, max(1.0, math.log2(max(ledger.fitting_seconds, 1e-6) / half)))
+    full = ledger.fitting_seconds * ratio**power
+    if ledger.selecting_seconds > full:
+        warnings.warn(
+            f"selecting took {ledger.selecting_seconds:.2g} s, fitting on all {ledger.population} examples would take "
+            f"about {full:.2g} s: fit the estimator on all, pass memory= if it is fitted many times, or "
+            "method='random'",
+            SlowSelectionWarning,
+            stacklevel=3,
+        )

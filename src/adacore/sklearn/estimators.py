@@ -8,21 +8,26 @@ from typing import Any, Self
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, RegressorMixin, clone
 from sklearn.linear_model import LogisticRegression, Ridge
-from sklearn.pipeline import Pipeline
-from sklearn.utils import _safe_indexing, check_random_state, get_tags
+from sklearn.utils import _safe_indexing, get_tags
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import (
     _check_method_params,
     _check_sample_weight,
+    _check_y,
+    check_consistent_length,
     check_is_fitted,
-    has_fit_parameter,
+    column_or_1d,
     validate_data,
 )
 
-from adacore.sklearn.accounts import FitLedger
-from adacore.sklearn.selection import Settings, cached, warn_if_unscaled
+from adacore.sklearn.accounts import FitLedger, warn_if_slow
+from adacore.sklearn.defaults import weights_for
+from adacore.sklearn.features import is_frame
+from adacore.sklearn.parameters import allows_missing, check_rows, settings_of
+from adacore.sklearn.selection import Settings, cached
+from adacore.sklearn.weighting import scaled_weights, warn_if_heavy, weight_parameter
 
 
 def _has(name: str) -> Any:
@@ -42,14 +47,16 @@ class _CoresetEstimator(MetaEstimatorMixin, BaseEstimator):  # type: ignore[misc
         self,
         estimator: Any = None,
         *,
-        method: str = "adacore",
+        method: str = "auto",
         fraction: float = 0.1,
         budget: int | None = None,
+        quotas: Any = "proportional",
+        weights: str = "auto",
+        features: Any = "auto",
         at: Any = "pilot",
         problem: str = "auto",
         l2: float = 1e-5,
         curvature: str = "auto",
-        scale: bool = False,
         pilot_size: int = 2_500,
         memory: Any = None,
         random_state: Any = 0,
@@ -58,11 +65,13 @@ class _CoresetEstimator(MetaEstimatorMixin, BaseEstimator):  # type: ignore[misc
         self.method = method
         self.fraction = fraction
         self.budget = budget
+        self.quotas = quotas
+        self.weights = weights
+        self.features = features
         self.at = at
         self.problem = problem
         self.l2 = l2
         self.curvature = curvature
-        self.scale = scale
         self.pilot_size = pilot_size
         self.memory = memory
         self.random_state = random_state
@@ -71,9 +80,10 @@ class _CoresetEstimator(MetaEstimatorMixin, BaseEstimator):  # type: ignore[misc
         """Choose a coreset and fit the estimator on it with its weights.
 
         Args:
-            X: Features, numeric: array, CSR or data frame, shape (n, d).
+            X: Rows of any kind that the estimator takes: array, CSR or data frame, shape (n, d). The estimator gets
+                those of the coreset as they are.
             y: Targets, shape (n,).
-            sample_weight: What each example counts, >= 0, shape (n,); the coreset stands for the data so weighted.
+            sample_weight: Of each example, >= 0, shape (n,); the coreset stands for the data so weighted.
             **fit_params: Passed on to the estimator's ``fit`` (by its requests where metadata routing is on); what has
                 one entry for each example is cut down to the coreset.
 
@@ -82,31 +92,49 @@ class _CoresetEstimator(MetaEstimatorMixin, BaseEstimator):  # type: ignore[misc
 
         Raises:
             ValueError: If data or a parameter is wrong.
-            TypeError: If the estimator's ``fit`` takes no sample_weight.
+            TypeError: If the estimator's ``fit`` takes no sample_weight, and ``weights`` is not ``"none"``.
         """
         estimator = clone(self._wrapped())
-        weight_name = _weight_name(estimator)
-        rows, targets = self._validate(X, y)
-        masses = None
+        meaning = self.weights
+        if meaning == "auto":
+            # Weights that the caller has given are there to be used, whatever the estimator does best without.
+            meaning = weights_for(estimator) if sample_weight is None else "mean_one"
+        # Of a forest too, whose default is to do without: whoever wraps a nearest neighbour has to say that they know.
+        weight_name = None if self.weights == "none" else weight_parameter(estimator)
+        if y is None:
+            raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None")
+        rows = check_rows(self, X, estimator)
+        targets = self._check_targets(y)
+        check_consistent_length(rows, targets)
+        given = None
         if sample_weight is not None:
-            masses = _check_sample_weight(sample_weight, rows, dtype=np.float64, ensure_non_negative=True)
-        settings = self._settings(self._codes(targets, masses))
-        warn_if_unscaled(rows, settings)
-        (coreset, selecting_seconds), reused = cached(self.memory)(rows, self._codes(targets, masses), masses, settings)
-        own = X if hasattr(X, "iloc") else rows
+            given = _check_sample_weight(sample_weight, targets, dtype=np.float64, ensure_non_negative=True)
+        codes, settings = self._coded(targets, given)
+        (coreset, selecting_seconds), reused = cached(self.memory)(rows, codes, given, settings)
+        own = X if is_frame(X) else rows
+        weights = scaled_weights(coreset.weights, meaning)
         extra = self._extra(X, coreset.indices, fit_params)
+        if weight_name is not None and meaning != "none":
+            extra[weight_name] = weights
+            warn_if_heavy(weights)
+        chosen, chosen_targets = _safe_indexing(own, coreset.indices), targets[coreset.indices]
         begin = time.perf_counter()
-        estimator.fit(
-            _safe_indexing(own, coreset.indices),
-            targets[coreset.indices],
-            **{**extra, weight_name: coreset.weights},
-        )
+        estimator.fit(chosen, chosen_targets, **extra)
         fitting_seconds = time.perf_counter() - begin
         self.estimator_ = estimator
         self.coreset_ = coreset
         self.sample_indices_ = coreset.indices
         self.sample_weight_ = coreset.weights
-        self.ledger_ = FitLedger(coreset.population, len(coreset), selecting_seconds, fitting_seconds, reused)
+        self.weights_ = meaning
+        share = float(weights.max() / weights.sum())
+        self.ledger_ = FitLedger(coreset.population, len(coreset), selecting_seconds, fitting_seconds, reused, share)
+        # Every other example: with strata one after the other, the first half would be of some classes alone.
+        half = np.arange(0, len(coreset), 2)
+        parts = _check_method_params(chosen, extra, indices=half)
+        warn_if_slow(
+            self.ledger_,
+            lambda: clone(self._wrapped()).fit(_safe_indexing(chosen, half), chosen_targets[half], **parts),
+        )
         return self
 
     def predict(self, X: Any) -> Any:
@@ -123,35 +151,22 @@ class _CoresetEstimator(MetaEstimatorMixin, BaseEstimator):  # type: ignore[misc
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = get_tags(self._wrapped()).input_tags.sparse
+        inner = get_tags(self._wrapped()).input_tags
+        tags.input_tags.sparse = inner.sparse
+        tags.input_tags.categorical = inner.categorical
+        tags.input_tags.string = inner.string
+        tags.input_tags.allow_nan = allows_missing(self._wrapped())
         return tags
 
     def _wrapped(self) -> Any:
         raise NotImplementedError
 
-    def _auto_problem(self, codes: Any) -> str:
+    def _check_targets(self, y: Any) -> Any:
         raise NotImplementedError
 
-    def _validate(self, X: Any, y: Any) -> tuple[Any, Any]:
+    def _coded(self, targets: Any, given: Any) -> tuple[Any, Settings]:
+        """Return the targets as the selection takes them, and its settings."""
         raise NotImplementedError
-
-    def _codes(self, targets: Any, masses: Any) -> Any:
-        raise NotImplementedError
-
-    def _settings(self, codes: Any) -> Settings:
-        return Settings(
-            method=self.method,
-            fraction=self.fraction,
-            budget=self.budget,
-            at=self.at,
-            problem=self._auto_problem(codes) if self.problem == "auto" else self.problem,
-            l2=self.l2,
-            curvature=self.curvature,
-            scale=self.scale,
-            pilot_size=self.pilot_size,
-            bins=getattr(self, "bins", None),
-            seed=_seed(self.random_state),
-        )
 
     def _extra(self, X: Any, indices: Any, fit_params: dict[str, Any]) -> dict[str, Any]:
         from sklearn import get_config
@@ -162,48 +177,60 @@ class _CoresetEstimator(MetaEstimatorMixin, BaseEstimator):  # type: ignore[misc
 
     def _checked(self, X: Any) -> Any:
         check_is_fitted(self, "estimator_")
-        validate_data(self, X, reset=False, accept_sparse=True, dtype=None)
+        if is_frame(X):
+            validate_data(self, X, reset=False, skip_check_array=True)
+        else:
+            validate_data(self, X, reset=False, accept_sparse=True, dtype=None, ensure_all_finite=False)
         return self.estimator_
 
 
 class CoresetClassifier(ClassifierMixin, _CoresetEstimator):  # type: ignore[misc]
     """Fit a classifier on a weighted coreset of its training data.
 
-    The coreset is chosen once a fit, by class, for a logistic regression (multinomial with more than two classes): see
-    ``adacore.convex.select``. Its weights sum to n (to the sum of ``sample_weight``), so that ``C`` of
-    LogisticRegression or SVC, which weighs the sum of losses against the regulariser, means what it means on all data.
+    The coreset is chosen once a fit, within each class.
 
     Args:
         estimator: Any classifier whose ``fit`` takes sample_weight; None for LogisticRegression.
-        method: ``"adacore"``, ``"craig"``, ``"random"`` or ``"full"``.
+        method: ``"auto"`` (what docs/sklearn.md found best: medoids of the features), ``"craig"`` (those medoids:
+            facility location on the features), ``"adacore"`` (on preconditioned gradients of ``problem``), ``"random"``
+            (which looks at no features), or ``"full"``.
         fraction: Share of the examples to choose, in (0, 1]; at least one of each class is chosen.
         budget: How many to choose, instead of ``fraction``.
-        at: ``"pilot"``, ``"zero"``, or parameters (those of ``problem``, K * (d + 1) numbers): where gradients and
-            Hessian are taken.
-        problem: ``"auto"``, ``"logistic"``, ``"multinomial"`` or ``"hinge"``: whose gradients they are.
+        quotas: How the classes share what is chosen: ``"proportional"`` to their sizes, ``"equal"``, or
+            {label: number}, which replaces ``fraction``.
+        weights: What the coreset's weights are to the estimator: ``"sum_to_n"`` (its loss is that of all data),
+            ``"mean_one"`` (that of k examples, so that C and alpha regularise as they would on k), ``"none"``, or
+            ``"auto"``, the best of them by kind of estimator: ``"sum_to_n"`` for SVC and SVR, ``"none"`` for forests,
+            ``"mean_one"`` for the rest.
+        features: What selection compares: ``"auto"`` (numbers standardised, categories one-hot, missing values
+            imputed), a transformer of your own, or None for the rows as they are. The estimator never sees it.
+        at: Of AdaCore, where gradients and Hessian are taken: ``"pilot"``, ``"zero"``, or parameters (those of
+            ``problem``, K * (d + 1) numbers).
+        problem: Of AdaCore, whose gradients they are: ``"auto"``, ``"logistic"``, ``"multinomial"`` or ``"hinge"``.
         l2: mu of that problem.
-        curvature: ``"auto"``, ``"full"``, ``"diagonal"``, ``"low_rank"`` or ``"example"``.
-        scale: Whether to select on scaled features; the estimator gets them as they are.
-        pilot_size: Examples that the pilot is fitted on.
-        memory: A folder or ``joblib.Memory`` that keeps selections: a search over the estimator's parameters then
-            selects once for each fold, not once for each candidate.
+        curvature: Of AdaCore: ``"auto"``, ``"full"``, ``"diagonal"``, ``"low_rank"`` or ``"example"``.
+        pilot_size: Examples that AdaCore's pilot is fitted on.
+        memory: A folder or ``joblib.Memory`` that keeps selections, for one version of this library.
         random_state: Of all that is drawn.
 
     Attributes:
         estimator_: The fitted estimator.
         coreset_: The ``adacore.Coreset``.
         sample_indices_: Its positions, int64, shape (k,).
-        sample_weight_: Its weights, float64, shape (k,).
-        ledger_: What selecting and fitting took, and after how many fits the selection has paid: ``FitLedger``.
+        sample_weight_: Its weights, summing to n (to the sum of ``sample_weight``), float64, shape (k,).
+        weights_: What they were scaled to for the estimator: ``"sum_to_n"``, ``"mean_one"`` or ``"none"``.
+        ledger_: What selecting and fitting took, after how many fits the selection has paid, and the largest share of
+            weight: ``FitLedger``.
         classes_: The labels.
         n_features_in_: d.
 
     Example:
         >>> from sklearn.datasets import load_breast_cancer
-        >>> from sklearn.preprocessing import scale
+        >>> from sklearn.pipeline import make_pipeline
+        >>> from sklearn.preprocessing import StandardScaler
         >>> X, y = load_breast_cancer(return_X_y=True)
-        >>> model = CoresetClassifier(LogisticRegression(), fraction=0.2).fit(scale(X), y)
-        >>> len(model.sample_indices_), bool(model.score(scale(X), y) > 0.95)
+        >>> model = CoresetClassifier(make_pipeline(StandardScaler(), LogisticRegression()), fraction=0.2).fit(X, y)
+        >>> len(model.sample_indices_), bool(model.score(X, y) > 0.95)
         (114, True)
     """
 
@@ -231,48 +258,56 @@ class CoresetClassifier(ClassifierMixin, _CoresetEstimator):  # type: ignore[mis
     def _wrapped(self) -> Any:
         return LogisticRegression() if self.estimator is None else self.estimator
 
-    def _validate(self, X: Any, y: Any) -> tuple[Any, Any]:
-        rows, targets = validate_data(self, X, y, accept_sparse="csr", dtype=np.float64)
-        check_classification_targets(targets)
-        return rows, targets
+    def _check_targets(self, y: Any) -> Any:
+        check_classification_targets(y)
+        return column_or_1d(y, warn=True)
 
-    def _codes(self, targets: Any, masses: Any) -> Any:
-        counted = targets if masses is None else targets[masses > 0]
+    def _coded(self, targets: Any, given: Any) -> tuple[Any, Settings]:
+        counted = targets if given is None else targets[given > 0]
         classes = np.unique(counted)
         if len(classes) < 2:
             raise ValueError(f"y has {len(classes)} class among examples that count: a classifier needs at least two")
-        return np.minimum(np.searchsorted(classes, targets), len(classes) - 1)
-
-    def _auto_problem(self, codes: Any) -> str:
-        return "logistic" if codes.max() < 2 else "multinomial"
+        codes = np.minimum(np.searchsorted(classes, targets), len(classes) - 1)
+        return codes, settings_of(self, "classification", classes=classes)
 
 
 class CoresetRegressor(RegressorMixin, _CoresetEstimator):  # type: ignore[misc]
     """Fit a regressor on a weighted coreset of its training data.
 
-    The coreset is chosen once a fit, for ridge regression (whose Hessian LASSO and elastic net share), within quantile
-    bins of the targets: see ``adacore.convex.select``. Its weights sum to n (to the sum of ``sample_weight``).
+    The coreset is chosen once a fit, the target being one more column of what selection compares: medoids of the
+    features alone are the wrong ones wherever y depends on little of them.
 
     Args:
         estimator: Any regressor whose ``fit`` takes sample_weight; None for Ridge.
-        method: ``"adacore"``, ``"craig"``, ``"random"`` or ``"full"``.
+        method: ``"auto"`` (what docs/sklearn.md found best: medoids of the features), ``"craig"`` (those medoids:
+            facility location on the features), ``"adacore"`` (on preconditioned gradients of ``problem``), ``"random"``
+            (which looks at no features), or ``"full"``.
         fraction: Share of the examples to choose, in (0, 1].
         budget: How many to choose, instead of ``fraction``.
-        at: ``"pilot"``, ``"zero"``, or d + 1 parameters: where gradients are taken.
-        problem: ``"auto"`` or ``"ridge"``.
+        quotas: How the bins of ``target="bins"`` share what is chosen: ``"proportional"`` or ``"equal"``.
+        weights: What the coreset's weights are to the estimator: ``"sum_to_n"`` (its loss is that of all data),
+            ``"mean_one"`` (that of k examples, so that C and alpha regularise as they would on k), ``"none"``, or
+            ``"auto"``, the best of them by kind of estimator: ``"sum_to_n"`` for SVC and SVR, ``"none"`` for forests,
+            ``"mean_one"`` for the rest.
+        features: What selection compares: ``"auto"`` (numbers standardised, categories one-hot, missing values
+            imputed), a transformer of your own, or None for the rows as they are. The estimator never sees it.
+        target: How y takes part: ``"column"`` (one more column, standardised; for ``"craig"``), ``"bins"`` (selecting
+            within quantile bins of it), ``"none"``, or ``"auto"``: a column where there are columns, else bins.
+        bins: How many quantile bins; None for one.
+        at: Of AdaCore, where gradients are taken: ``"pilot"``, ``"zero"``, or d + 1 parameters.
+        problem: Of AdaCore: ``"auto"`` or ``"ridge"``.
         l2: mu of that problem.
         curvature: As for ``CoresetClassifier``.
-        scale: Whether to select on scaled features; the estimator gets them as they are.
-        pilot_size: Examples that the pilot is fitted on.
-        bins: Quantile bins of the targets to select within; None for none.
-        memory: As for ``CoresetClassifier``.
+        pilot_size: Examples that AdaCore's pilot is fitted on.
+        memory: A folder or ``joblib.Memory`` that keeps selections, for one version of this library.
         random_state: Of all that is drawn.
 
     Attributes:
         estimator_: The fitted estimator.
         coreset_: The ``adacore.Coreset``.
         sample_indices_: Its positions, int64, shape (k,).
-        sample_weight_: Its weights, float64, shape (k,).
+        sample_weight_: Its weights, summing to n (to the sum of ``sample_weight``), float64, shape (k,).
+        weights_: What they were scaled to for the estimator: ``"sum_to_n"``, ``"mean_one"`` or ``"none"``.
         ledger_: What selecting and fitting took: ``FitLedger``.
         n_features_in_: d.
 
@@ -288,16 +323,19 @@ class CoresetRegressor(RegressorMixin, _CoresetEstimator):  # type: ignore[misc]
         self,
         estimator: Any = None,
         *,
-        method: str = "adacore",
+        method: str = "auto",
         fraction: float = 0.1,
         budget: int | None = None,
+        quotas: Any = "proportional",
+        weights: str = "auto",
+        features: Any = "auto",
+        target: str = "auto",
+        bins: int | None = 10,
         at: Any = "pilot",
         problem: str = "auto",
         l2: float = 1e-5,
         curvature: str = "auto",
-        scale: bool = False,
         pilot_size: int = 2_500,
-        bins: int | None = 10,
         memory: Any = None,
         random_state: Any = 0,
     ) -> None:
@@ -306,47 +344,25 @@ class CoresetRegressor(RegressorMixin, _CoresetEstimator):  # type: ignore[misc]
             method=method,
             fraction=fraction,
             budget=budget,
+            quotas=quotas,
+            weights=weights,
+            features=features,
             at=at,
             problem=problem,
             l2=l2,
             curvature=curvature,
-            scale=scale,
             pilot_size=pilot_size,
             memory=memory,
             random_state=random_state,
         )
+        self.target = target
         self.bins = bins
 
     def _wrapped(self) -> Any:
         return Ridge() if self.estimator is None else self.estimator
 
-    def _validate(self, X: Any, y: Any) -> tuple[Any, Any]:
-        rows, targets = validate_data(self, X, y, accept_sparse="csr", dtype=np.float64, y_numeric=True)
-        return rows, targets
+    def _check_targets(self, y: Any) -> Any:
+        return _check_y(y, y_numeric=True)
 
-    def _codes(self, targets: Any, masses: Any) -> Any:
-        return targets.astype(np.float64)
-
-    def _auto_problem(self, codes: Any) -> str:
-        return "ridge"
-
-
-def _weight_name(estimator: Any) -> str:
-    """Return the name under which the estimator's fit takes weights."""
-    from sklearn import get_config
-
-    final = estimator.steps[-1][1] if isinstance(estimator, Pipeline) else estimator
-    if not has_fit_parameter(final, "sample_weight"):
-        raise TypeError(
-            f"{type(final).__name__}.fit takes no sample_weight, without which a coreset misrepresents the data: wrap "
-            "an estimator that does"
-        )
-    if isinstance(estimator, Pipeline) and not get_config()["enable_metadata_routing"]:
-        return f"{estimator.steps[-1][0]}__sample_weight"
-    return "sample_weight"
-
-
-def _seed(random_state: Any) -> int:
-    if isinstance(random_state, int | np.integer) and not isinstance(random_state, bool):
-        return int(random_state)
-    return int(check_random_state(random_state).randint(2**31))
+    def _coded(self, targets: Any, given: Any) -> tuple[Any, Settings]:
+        return targets.astype(np.float64), settings_of(self, "regression")

@@ -10,12 +10,19 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils import _safe_indexing
 from sklearn.utils.multiclass import type_of_target
-from sklearn.utils.validation import _check_sample_weight, validate_data
+from sklearn.utils.validation import _check_sample_weight, check_consistent_length, column_or_1d
 
-from adacore.errors import unknown_name
 from adacore.sklearn.accounts import FitLedger
-from adacore.sklearn.estimators import _seed
-from adacore.sklearn.selection import PROBLEMS, Settings, cached, warn_if_unscaled
+from adacore.sklearn.parameters import check_rows, settings_of
+from adacore.sklearn.selection import Settings, cached
+
+UNLIKE_CLASSES = ((20, 5), (100, 20))
+"""More distinct whole numbers than the first, with fewer rows each than the second, are no classes: 214 of 442 rows are
+the diabetes scores, 2,000 with ten rows each are prices. A hundred classes with twenty rows each are classes."""
+
+
+class TargetKindWarning(UserWarning):
+    """Whole numbers were taken for the targets of a regression."""
 
 
 class WeightsDroppedWarning(UserWarning):
@@ -30,16 +37,21 @@ class CoresetResampler(BaseEstimator):  # type: ignore[misc]
     ``WeightsDroppedWarning`` is given; a ``CoresetClassifier`` as the last step does without a resampler.
 
     Args:
-        method: ``"adacore"``, ``"craig"``, ``"random"`` or ``"full"``.
+        method: ``"auto"`` or ``"craig"`` (medoids of the features), ``"adacore"``, ``"random"`` (looks at no features)
+            or ``"full"``.
         fraction: Share of the examples to choose, in (0, 1]; at least one of each class is chosen.
         budget: How many to choose, instead of ``fraction``.
-        at: As for ``CoresetClassifier``.
-        problem: ``"auto"`` (logistic, multinomial, or, for real targets, ridge), or one of them, or ``"hinge"``.
+        quotas: As for ``CoresetClassifier``.
+        features: What selection compares, as for ``CoresetClassifier``; the rows are returned as they are.
+        target: How real targets take part, as for ``CoresetRegressor``.
+        bins: For real targets: quantile bins to select within; None for one.
+        at: Of AdaCore, as for ``CoresetClassifier``.
+        problem: ``"auto"``: ``"ridge"`` where the targets are real numbers, and whole ones too of which there are so
+            many that they can't be classes (then there is a ``TargetKindWarning``); ``"logistic"`` or ``"multinomial"``
+            for classes; or one of these, or ``"hinge"``.
         l2: mu of that problem.
         curvature: As for ``CoresetClassifier``.
-        scale: Whether to select on scaled features; the rows are returned as they are.
-        pilot_size: Examples that the pilot is fitted on.
-        bins: For real targets: quantile bins to select within; None for none.
+        pilot_size: Examples that AdaCore's pilot is fitted on.
         memory: As for ``CoresetClassifier``.
         random_state: Of all that is drawn.
 
@@ -64,54 +76,60 @@ class CoresetResampler(BaseEstimator):  # type: ignore[misc]
     def __init__(
         self,
         *,
-        method: str = "adacore",
+        method: str = "auto",
         fraction: float = 0.1,
         budget: int | None = None,
+        quotas: Any = "proportional",
+        features: Any = "auto",
+        target: str = "auto",
+        bins: int | None = 10,
         at: Any = "pilot",
         problem: str = "auto",
         l2: float = 1e-5,
         curvature: str = "auto",
-        scale: bool = False,
         pilot_size: int = 2_500,
-        bins: int | None = 10,
         memory: Any = None,
         random_state: Any = 0,
     ) -> None:
         self.method = method
         self.fraction = fraction
         self.budget = budget
+        self.quotas = quotas
+        self.features = features
+        self.target = target
+        self.bins = bins
         self.at = at
         self.problem = problem
         self.l2 = l2
         self.curvature = curvature
-        self.scale = scale
         self.pilot_size = pilot_size
-        self.bins = bins
         self.memory = memory
         self.random_state = random_state
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Choose the coreset; see ``fit_resample``."""
-        rows, targets = validate_data(self, X, y, accept_sparse="csr", dtype=np.float64)
-        masses = None
+        if y is None:
+            raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None")
+        rows = check_rows(self, X, None)
+        targets = column_or_1d(y, warn=True)
+        check_consistent_length(rows, targets)
+        given = None
         if sample_weight is not None:
-            masses = _check_sample_weight(sample_weight, rows, dtype=np.float64, ensure_non_negative=True)
-        problem = self._problem(targets)
-        codes = targets.astype(np.float64) if problem == "ridge" else np.unique(targets, return_inverse=True)[1]
-        settings = self._settings(problem)
-        warn_if_unscaled(rows, settings)
-        (coreset, seconds), reused = cached(self.memory)(rows, codes, masses, settings)
+            given = _check_sample_weight(sample_weight, targets, dtype=np.float64, ensure_non_negative=True)
+        codes, settings = self._coded(targets)
+        (coreset, seconds), reused = cached(self.memory)(rows, codes, given, settings)
         self.coreset_ = coreset
         self.sample_indices_ = coreset.indices
         self.sample_weight_ = coreset.weights
-        self.ledger_ = FitLedger(coreset.population, len(coreset), seconds, 0.0, reused)
+        share = float(coreset.weights.max() / coreset.weights.sum())
+        self.ledger_ = FitLedger(coreset.population, len(coreset), seconds, 0.0, reused, share)
         return self
 
     def fit_resample(self, X: Any, y: Any, sample_weight: Any = None) -> tuple[Any, Any]:
         """Choose a coreset and return its rows.
 
         Args:
-            X: Features, numeric: array, CSR or data frame, shape (n, d).
+            X: Rows: array, CSR or data frame, shape (n, d).
             y: Targets, shape (n,).
             sample_weight: What each example counts, >= 0, shape (n,).
 
@@ -138,34 +156,38 @@ class CoresetResampler(BaseEstimator):  # type: ignore[misc]
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
+        tags.input_tags.allow_nan = True
+        tags.input_tags.categorical = True
+        tags.input_tags.string = True
         tags.target_tags.required = True
         return tags
 
-    def _problem(self, targets: Any) -> str:
-        if self.problem != "auto":
-            if self.problem not in PROBLEMS:
-                raise unknown_name("problem", self.problem, ["auto", *PROBLEMS])
-            return self.problem
-        kind = type_of_target(targets, input_name="y", raise_unknown=True)
-        known = {"binary": "logistic", "multiclass": "multinomial", "continuous": "ridge"}
-        if kind not in known:
-            raise ValueError(f"y is {kind}: expected a column of labels or of real numbers")
-        return known[kind]
+    def _coded(self, targets: Any) -> tuple[Any, Settings]:
+        """Return the targets as the selection takes them, and its settings."""
+        regression = self.problem == "ridge" or (self.problem == "auto" and _are_real(targets))
+        if regression:
+            return targets.astype(np.float64), settings_of(self, "regression")
+        classes, codes = np.unique(targets, return_inverse=True)
+        return codes, settings_of(self, "classification", classes=classes)
 
-    def _settings(self, problem: str) -> Settings:
-        return Settings(
-            method=self.method,
-            fraction=self.fraction,
-            budget=self.budget,
-            at=self.at,
-            problem=problem,
-            l2=self.l2,
-            curvature=self.curvature,
-            scale=self.scale,
-            pilot_size=self.pilot_size,
-            bins=self.bins,
-            seed=_seed(self.random_state),
-        )
+
+def _are_real(targets: Any) -> bool:
+    """Decide whether targets are real numbers, not classes, and say so where they look like either."""
+    kind = type_of_target(targets, input_name="y", raise_unknown=True)
+    if kind not in {"binary", "multiclass", "continuous"}:
+        raise ValueError(f"y is {kind}: expected a column of labels or of real numbers")
+    if kind == "continuous" or targets.dtype.kind not in "iuf":
+        return bool(kind == "continuous")
+    distinct, n = len(np.unique(targets)), len(targets)
+    if not any(distinct > most and n < rows * distinct for most, rows in UNLIKE_CLASSES):
+        return False
+    warnings.warn(
+        f"y holds {distinct} distinct whole numbers in {n} examples: taken for the targets of a regression; pass "
+        "problem='multinomial' if they are classes, problem='ridge' to say that they are not",
+        TargetKindWarning,
+        stacklevel=4,
+    )
+    return True
 
 
 def _inside_pipeline() -> bool:

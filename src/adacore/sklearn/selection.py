@@ -1,23 +1,36 @@
-"""From a table and its targets to a coreset: what the estimators and the resampler share."""
+"""From a table and its targets to a coreset: what the estimators, the resampler and the search share."""
 
 from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
+import adacore
 from adacore.budget import resolve_budget
-from adacore.convex.problems import Problem, is_sparse, logistic, multinomial, ridge, smoothed_hinge
-from adacore.convex.selection import group, select
+from adacore.convex.embedding import coordinates
+from adacore.convex.problems import Problem, logistic, multinomial, ridge, smoothed_hinge
+from adacore.convex.selection import medoids, select
+from adacore.convex.strata import Quotas, draw, quantile_bins
 from adacore.coreset import Coreset
 from adacore.errors import unknown_name
+from adacore.sklearn.features import as_numbers
+
+METHODS = ("adacore", "craig", "full", "random")
 
 UNEQUAL_SCALES = 1e3
+"""Ratio of the largest to the smallest standard deviation from which there is a warning: a feature a thousand times as
+large adds a million times as much to squared distances, and the small one is not looked at."""
+
+TARGET_SHARE = 0.5
+"""The target's standard deviation as a column, in units of the root of the number of features, which is about half the
+mean distance of two rows: measured against 1 / sqrt(d) and 1, it was between the two or better on nine sets."""
 
 PROBLEMS: dict[str, Callable[..., Problem]] = {
     "logistic": logistic,
@@ -33,50 +46,59 @@ class UnscaledFeaturesWarning(UserWarning):
 
 @dataclass(frozen=True)
 class Settings:
-    """How to select; the fields are parameters of the estimators, which document them."""
+    """How to select; the fields are parameters of the estimators, which document them.
+
+    Attributes:
+        task: ``"classification"`` (classes are the strata), ``"regression"``, or ``"none"``.
+        target: Of a regression: ``"bins"`` (quantile bins of it are the strata), ``"column"`` (it is one more column of
+            the features) or ``"none"``.
+        version: Of the library: a cache must not serve what another version selected.
+    """
 
     method: str
     fraction: float | None
     budget: int | None
+    quotas: Quotas
+    features: Any
+    task: str
+    target: str
     at: Any
     problem: str
     l2: float
     curvature: str
-    scale: bool
     pilot_size: int
     bins: int | None
     seed: int
+    version: str = ""
 
 
-def choose(X: Any, y: NDArray[Any], masses: NDArray[np.float64] | None, settings: Settings) -> tuple[Coreset, float]:
+def choose(X: Any, y: Any, weights: NDArray[np.float64] | None, settings: Settings) -> tuple[Coreset, float]:
     """Select a coreset of a table: a pure function, so that its answer can be cached.
 
     Args:
-        X: Features, float, dense or CSR, shape (n, d).
-        y: Class codes or real targets, shape (n,).
-        masses: Of the examples, >= 0, float64, shape (n,); None for ones.
+        X: Rows as the estimator gets them: array, CSR or data frame, shape (n, d). Not looked at by ``"random"`` and
+            ``"full"``.
+        y: Class codes or real targets, shape (n,); anything of length n, or None, where the task is ``"none"``.
+        weights: Of the examples, >= 0, float64, shape (n,); None for ones. Those of weight 0 are not there.
         settings: How.
 
     Returns:
-        The coreset of the n examples, and the seconds that it took.
+        The coreset of the n examples, its weights summing to n (to the sum of ``weights``), and the seconds it took.
+
+    Raises:
+        ValueError: If a setting is wrong.
     """
+    if settings.method not in METHODS:
+        raise unknown_name("method", settings.method, ["auto", *METHODS])
+    _load(settings.method)
     begin = time.perf_counter()
-    rows = np.arange(len(y)) if masses is None else np.flatnonzero(masses > 0)
-    whole = len(rows) == len(y)
-    problem = _problem(_scaled(X, settings.scale)[rows], y[rows], settings)
-    size = _size(problem, settings)
-    found = select(
-        problem,
-        method=cast("Any", settings.method),
-        budget=size,
-        at=settings.at,
-        curvature=cast("Any", settings.curvature),
-        weights=None if masses is None else masses[rows],
-        pilot_size=settings.pilot_size,
-        bins=settings.bins,
-        seed=settings.seed,
-    )
-    coreset = found if whole else Coreset(rows[found.indices], found.weights, len(y), statistics=found.statistics)
+    n = int(X.shape[0])
+    rows = np.arange(n) if weights is None else np.flatnonzero(weights > 0)
+    inside = np.ones(len(rows)) if weights is None else weights[rows]
+    strata = _strata(None if y is None else y[rows], len(rows), settings)
+    size = _size(strata, settings)
+    found = _select(X, y, rows, inside if weights is not None else None, strata, size, settings)
+    coreset = found if len(rows) == n else replace(found, indices=rows[found.indices], population=n)
     return coreset, time.perf_counter() - begin
 
 
@@ -88,55 +110,116 @@ def cached(memory: Any) -> Callable[..., tuple[tuple[Coreset, float], bool]]:
     """
     from sklearn.utils.validation import check_memory
 
+    def versioned(settings: Settings) -> Settings:
+        # joblib looks at the source of ``choose`` alone; what that calls changes with the library.
+        return replace(settings, version=adacore.__version__)
+
     if memory is None:
-        return lambda *arguments: (choose(*arguments), False)
+        return lambda X, y, weights, settings: (choose(X, y, weights, settings), False)
     function = check_memory(memory).cache(choose)
 
-    def look_up(*arguments: Any) -> tuple[tuple[Coreset, float], bool]:
+    def look_up(X: Any, y: Any, weights: Any, settings: Settings) -> tuple[tuple[Coreset, float], bool]:
+        arguments = (X, y, weights, versioned(settings))
         known = bool(getattr(function, "check_call_in_cache", lambda *_: False)(*arguments))
         return function(*arguments), known
 
     return look_up
 
 
-def warn_if_unscaled(X: Any, settings: Settings) -> None:
-    """Warn if distances between examples depend on a few large features, and say what to do.
+def _load(method: str) -> None:
+    """Load and compile what selects, before the clock starts: it is paid once a process, not once a selection."""
+    if method in {"adacore", "craig"}:
+        import scipy.linalg  # noqa: F401
 
-    Args:
-        X: Features, dense or CSR, shape (n, d).
-        settings: Nothing is said where they scale, or choose without distances.
-    """
-    if settings.scale or settings.method not in {"adacore", "craig"}:
-        return
-    sizes = np.asarray(abs(X).max(axis=0).toarray() if is_sparse(X) else np.std(X, axis=0)).ravel()
+        from adacore.facility import prepare_kernels
+
+        prepare_kernels()
+
+
+def _strata(y: Any, n: int, settings: Settings) -> NDArray[np.int64]:
+    if settings.task == "classification":
+        return np.unique(y, return_inverse=True)[1].astype(np.int64)
+    if settings.task == "regression" and settings.target == "bins":
+        size = n if isinstance(settings.quotas, Mapping) else resolve_budget(n, **_given(settings))
+        bins = quantile_bins(y, settings.bins)
+        # More bins than picks would ask for more picks than there may be.
+        return bins if settings.bins is None or settings.bins <= size else quantile_bins(y, size)
+    return np.zeros(n, dtype=np.int64)
+
+
+def _given(settings: Settings) -> dict[str, Any]:
+    return {"budget": settings.budget} if settings.budget is not None else {"fraction": settings.fraction}
+
+
+def _size(strata: NDArray[np.int64], settings: Settings) -> int:
+    """A budget is an order; numbers for each class add up to one; a fraction leaves one of every class at least."""
+    n, classes = len(strata), int(strata.max()) + 1
+    if isinstance(settings.quotas, Mapping):
+        return resolve_budget(n, budget=int(sum(settings.quotas.values())))
+    size = resolve_budget(n, **_given(settings))
+    return size if settings.budget is not None else max(classes, size)
+
+
+def _select(
+    X: Any, y: Any, rows: NDArray[np.int64], weights: Any, strata: NDArray[np.int64], size: int, settings: Settings
+) -> Coreset:
+    """Select among the rows that are there; indices are positions in ``rows``."""
+    from sklearn.utils import _safe_indexing
+
+    ones = np.ones(len(rows))
+    if settings.method == "full":
+        return Coreset(np.arange(len(rows)), ones if weights is None else weights, len(rows))
+    if settings.method == "random":
+        return draw(strata, size, ones if weights is None else weights, [settings.seed, 2], settings.quotas)
+    every = len(rows) == X.shape[0]
+    inside, targets = (X if every else _safe_indexing(X, rows)), (y if every or y is None else y[rows])
+    x = as_numbers(inside, targets, weights, settings.features)
+    if settings.features is None:
+        _warn_if_unscaled(x)
+    if settings.method == "craig":
+        if settings.task == "regression" and settings.target == "column":
+            x = _with_target(x, targets, weights)
+        return medoids(coordinates(x, seed=settings.seed), strata, size, weights, settings.quotas)
+    problem = _problem(x, targets, settings)
+    return select(
+        problem,
+        budget=size,
+        quotas=settings.quotas,
+        at=settings.at,
+        curvature=cast("Any", settings.curvature),
+        weights=weights,
+        pilot_size=settings.pilot_size,
+        bins=settings.bins,
+        seed=settings.seed,
+    )
+
+
+def _with_target(x: Any, y: NDArray[np.float64], weights: Any) -> Any:
+    """Put the standardised target beside the features, so that rows of unlike targets do not stand for each other."""
+    mean = np.average(y, weights=weights)
+    deviation = np.sqrt(np.average(np.square(y - mean), weights=weights))
+    column = (y - mean) / (deviation if deviation > 0 else 1.0) * (TARGET_SHARE * np.sqrt(x.shape[1]))
+    if sparse.issparse(x):
+        return sparse.csr_array(sparse.hstack([x, column[:, None]], format="csr"))
+    return np.column_stack([x, column.astype(x.dtype)])
+
+
+def _problem(x: Any, y: Any, settings: Settings) -> Problem:
+    if settings.task == "none":
+        raise ValueError("method='adacore' needs targets of one column: pass method='craig', which compares features")
+    if settings.problem not in PROBLEMS:
+        raise unknown_name("problem", settings.problem, ["auto", *PROBLEMS])
+    return PROBLEMS[settings.problem](x, y, l2=settings.l2)
+
+
+def _warn_if_unscaled(x: Any) -> None:
+    sizes = np.asarray(abs(x).max(axis=0).toarray() if sparse.issparse(x) else np.std(x, axis=0)).ravel()
     sizes = sizes[sizes > 0]
     if len(sizes) and sizes.max() > UNEQUAL_SCALES * sizes.min():
         warnings.warn(
             f"features differ in scale by a factor of {sizes.max() / sizes.min():.0e}: the largest decide which "
-            "examples look alike; pass scale=True to select on scaled features (the estimator gets them as they are), "
-            "or put a StandardScaler before",
+            "examples look alike; pass features='auto' to select on scaled features (the estimator gets them as they "
+            "are)",
             UnscaledFeaturesWarning,
-            stacklevel=3,
+            stacklevel=6,
         )
-
-
-def _problem(X: Any, y: NDArray[Any], settings: Settings) -> Problem:
-    if settings.problem not in PROBLEMS:
-        raise unknown_name("problem", settings.problem, ["auto", *PROBLEMS])
-    return PROBLEMS[settings.problem](X, y, l2=settings.l2)
-
-
-def _size(problem: Problem, settings: Settings) -> int:
-    """A budget is taken at its word; a fraction of few examples still leaves one of every class."""
-    if settings.budget is not None:
-        return resolve_budget(problem.n, budget=settings.budget)
-    classes = 1 if problem.loss.name == "squared" else int(group(problem, None).max()) + 1
-    return max(classes, resolve_budget(problem.n, fraction=settings.fraction))
-
-
-def _scaled(X: Any, scale: bool) -> Any:
-    if not scale:
-        return X
-    from sklearn.preprocessing import MaxAbsScaler, StandardScaler
-
-    return (MaxAbsScaler() if is_sparse(X) else StandardScaler()).fit_transform(X)
