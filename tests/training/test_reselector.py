@@ -81,7 +81,7 @@ def test_regression_chooses_among_all(model, data):
 
 def test_reselecting_every_r_epochs(model, data):
     reselector = Reselector(model, data, Largest(), budget=4, schedule=Schedule(every=2))
-    coresets = [reselector.coreset_for(epoch) for epoch in (0, 0, 1, 2, 3, 4)]
+    coresets = [reselector.selection_for(epoch) for epoch in (0, 0, 1, 2, 3, 4)]
     assert coresets[0] is coresets[1] is coresets[2]
     assert coresets[3] is coresets[4]
     assert reselector.reselections == 3
@@ -93,7 +93,7 @@ def test_random_draws_a_fresh_subset_at_each_reselection_and_never_runs_the_mode
         raise AssertionError
 
     reselector = Reselector(nn.Linear(1, 1), data, Random(), budget=8, probe=Probe(forward=explode))
-    first, second = reselector.coreset_for(0), reselector.coreset_for(1)
+    first, second = reselector.selection_for(0), reselector.selection_for(1)
     assert set(first.indices) != set(second.indices)
     np.testing.assert_array_equal(np.bincount(first.indices % CLASSES), [2, 2, 2, 2])
     assert reselector.ledger.probed_examples == 0
@@ -103,7 +103,7 @@ def test_random_draws_a_fresh_subset_at_each_reselection_and_never_runs_the_mode
 def test_a_warm_start_does_without_the_selector(model, data, on):
     selector = Largest()
     reselector = Reselector(model, data, selector, budget=4, schedule=Schedule(2, 2, on))
-    sizes = [len(reselector.coreset_for(epoch)) for epoch in range(3)]
+    sizes = [len(reselector.selection_for(epoch)) for epoch in range(3)]
     assert sizes == ([N, N, 4] if on == "full" else [4, 4, 4])
     assert len(selector.seen) == 1
     assert reselector.reselections == (2 if on == "full" else 3)
@@ -115,7 +115,7 @@ def test_selectors_are_shown_the_averages(model, data):
     g = []
     for epoch in range(2):
         g.append(Probe().measure(model, data, needs).proxies)
-        reselector.coreset_for(epoch)
+        reselector.selection_for(epoch)
         nn.init.normal_(model.weight)
     np.testing.assert_allclose(reselector.selector.seen[1].proxies, (0.5 * g[0] + g[1]) / 1.5, rtol=1e-5, atol=1e-7)
 
@@ -124,7 +124,7 @@ def test_blocks_differ_between_reselections(model, data):
     needs = Requirements("logits", Curvature(block_size=8))
     reselector = Reselector(model, data, Largest(needs), budget=4)
     for epoch in range(2):
-        reselector.coreset_for(epoch)
+        reselector.selection_for(epoch)
     first, second = reselector.selector.seen
     assert not np.array_equal(first.curvature, second.curvature)
 
@@ -136,13 +136,13 @@ def test_a_restored_reselector_goes_on_as_if_nothing_had_happened(model, data, t
         return Reselector(model, data, Largest(needs), budget=4, schedule=Schedule(every=2), seed=3)
 
     one = make()
-    one.coreset_for(0)
+    one.selection_for(0)
     torch.save(one.state_dict(), tmp_path / "state.pt")
     other = make()
     other.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
     assert not other.is_due(1)
     np.testing.assert_array_equal(other.coreset.indices, one.coreset.indices)
-    np.testing.assert_array_equal(other.coreset_for(2).indices, one.coreset_for(2).indices)
+    np.testing.assert_array_equal(other.selection_for(2).indices, one.selection_for(2).indices)
     np.testing.assert_array_equal(other.selector.seen[-1].curvature, one.selector.seen[-1].curvature)
     with pytest.raises(ValueError, match=r"budget=4, population=40.* this loader has .*population=3"):
         Reselector(model, TensorDataset(torch.ones(3, 3)), Random(), budget=1).load_state_dict(one.state_dict())
@@ -164,7 +164,7 @@ def test_augmentation_is_warned_of_once(model, data):
     reselector = Reselector(model, Augmented(data), Largest(), budget=4)
     state = random.getstate()
     with pytest.warns(UserWarning, match="probe_dataset=") as caught:
-        [reselector.coreset_for(epoch) for epoch in range(3)]
+        [reselector.selection_for(epoch) for epoch in range(3)]
     assert len(caught) == 1
     assert random.getstate() == state
 
@@ -187,9 +187,9 @@ def test_validation_reaches_the_selector(model, data):
 def test_forgetting_events_reach_the_selector(model, data):
     selector = Largest(Requirements(forgetting=True))
     reselector = Reselector(model, data, selector, budget=4)
-    reselector.coreset_for(0)
+    reselector.selection_for(0)
     reselector.forgetting.events += np.arange(N)
-    reselector.coreset_for(1)
+    reselector.selection_for(1)
     np.testing.assert_array_equal(selector.seen[0].forgetting, np.zeros(N))
     np.testing.assert_array_equal(selector.seen[1].forgetting, np.arange(N))
 

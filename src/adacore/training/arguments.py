@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 from adacore.budget import resolve_budget
 from adacore.errors import unknown_name
 from adacore.probing.batches import length_of
-from adacore.selectors import Selector
+from adacore.selectors import HasStrata, Selector
 from adacore.training.plan import BATCHES, Batches
 
 _REFUSED = {
@@ -115,7 +115,7 @@ def budget_of(selector: Selector, n: int, *, budget: int | None, fraction: float
     """Turn what the user passed into a number of examples.
 
     Args:
-        selector: The method; for one that ignores budgets no size need be given.
+        selector: The method; one that ignores budgets, or orders examples, needs none and then takes all.
         n: Number of examples.
         budget: As passed.
         fraction: As passed.
@@ -127,7 +127,8 @@ def budget_of(selector: Selector, n: int, *, budget: int | None, fraction: float
         ValueError: If both, or neither, are given, or one is out of range.
         TypeError: If one is no number.
     """
-    if check_selector(selector).traits.ignores_budget and budget is None and fraction is None:
+    whole = check_selector(selector).traits.ignores_budget or isinstance(selector, HasStrata)
+    if whole and budget is None and fraction is None:
         return n
     return resolve_budget(n, budget=budget, fraction=fraction)
 

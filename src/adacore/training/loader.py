@@ -46,8 +46,8 @@ class CoresetLoader(DataLoader[Any]):
         dataset: A map-style data set of n examples, which is trained on.
         model: The model that is being trained; it is run over the data to select, and left untouched.
         selector: The method, such as ``adacore.AdaCore()``.
-        fraction: Share of the examples to select, in (0, 1]; this or ``budget``. Selectors that ignore it, such as
-            ``Full``, need neither.
+        fraction: Share of the examples to select, in (0, 1]; this or ``budget``. ``Full`` needs neither, nor does
+            ``Stratified``: it then draws each epoch's batches from all examples, each once.
         budget: How many to select, in [1, n].
         every: R, epochs between reselections; ``"auto"`` measures the first two and then chooses the smallest that
             keeps probing and selecting under a fifth of the time, so that it differs from machine to machine.
@@ -61,8 +61,9 @@ class CoresetLoader(DataLoader[Any]):
         weight_key: Name of the weights in batches that are dicts.
         warm_start: Epochs at the start that do without the selector.
         warm_start_on: ``"full"`` data, or a fresh ``"random"`` subset in each of them.
-        batches: How an epoch draws them: ``"weighted"``, each example of the coreset once, with its weight;
-            ``"proportional"``, each as often as its weight says, with a weight of one.
+        batches: How an epoch draws them from a coreset: ``"weighted"``, each example once, with its weight;
+            ``"proportional"``, each as often as its weight says, with a weight of one. ``Stratified`` has no coreset:
+            its batches are stratified samples of all examples, with weights of one.
         drop_last: Whether an incomplete last batch of an epoch is left out.
         **dataloader_settings: Any other setting of ``torch.utils.data.DataLoader``.
 
@@ -156,7 +157,7 @@ class CoresetLoader(DataLoader[Any]):
 
     @property
     def coreset(self) -> Coreset | None:
-        """The current coreset, or None before the first selection."""
+        """The current coreset, or None before the first selection, and where the selector has strata instead."""
         return self.reselector.coreset
 
     @property

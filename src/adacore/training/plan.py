@@ -1,4 +1,4 @@
-"""The plan of an epoch: which examples form its batches, and with what weights, as a pure function of a coreset."""
+"""The plan of an epoch: the examples and weights of its batches, as a pure function of a coreset or of strata."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from adacore.coreset import Coreset
+from adacore.selectors.strata import Strata
 
 Batches = Literal["weighted", "proportional"]
 BATCHES: tuple[Batches, ...] = ("weighted", "proportional")
@@ -114,29 +115,33 @@ def mean_one(weights: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def plan_epoch(
-    coreset: Coreset,
+    selection: Coreset | Strata,
     epoch: int,
     *,
     batch_size: int,
     seed: int,
+    size: int | None = None,
     drop_last: bool = False,
     batches: Batches = "weighted",
     start: int = 0,
 ) -> EpochPlan:
-    """Lay out an epoch over a coreset: a function of its arguments alone.
+    """Lay out an epoch over a coreset, or along strata: a function of its arguments alone.
 
     ``"weighted"``: every example of the coreset once, in random order, with its weight. ``"proportional"``: as many
-    examples as the coreset has, each on average as often as its weight says, all with a weight of one. In both,
-    ``sum_j w_j g_j`` over an epoch estimates the full gradient; a mini-batch has less variance where weights differ
-    little in the first, and where they differ much in the second.
+    examples as the coreset has, each on average as often as its weight says, all with a weight of one. In both, the
+    mean of ``w_j g_j`` over a mini-batch is on average that over the coreset. Its variance is less in the first where
+    weights differ little, and in the second where they differ much.
+
+    Along strata every mini-batch is a stratified sample of all examples, with weights of one: see ``Strata.batches``.
 
     Args:
-        coreset: What to train on.
+        selection: What to train on.
         epoch: From 0; decides the order together with the seed.
         batch_size: Examples in a batch.
         seed: Of the order.
+        size: Examples in the epoch, where they are drawn along strata.
         drop_last: Whether an incomplete last batch is left out.
-        batches: How they are drawn.
+        batches: How they are drawn from a coreset.
         start: Number of the batch to begin with.
 
     Returns:
@@ -150,25 +155,29 @@ def plan_epoch(
         >>> [len(batch) for batch in plan_epoch(coreset, 0, batch_size=2, seed=0).batches]
         [2, 1]
     """
-    size = len(coreset)
-    count = count_batches(size, batch_size, drop_last=drop_last)
+    examples = len(selection) if isinstance(selection, Coreset) else size or selection.population
+    count = count_batches(examples, batch_size, drop_last=drop_last)
     if not count:
         raise ValueError(
-            f"the coreset of epoch {epoch} has {size} examples, which is no whole batch of {batch_size}, and "
+            f"the coreset of epoch {epoch} has {examples} examples, which is no whole batch of {batch_size}, and "
             "drop_last=True leaves out incomplete ones: lower batch_size=, raise budget=, or pass drop_last=False"
         )
     # 0x5A tells this stream from the others that are derived from the same seed.
     generator = np.random.default_rng([seed, epoch, 0x5A])
-    if batches == "proportional":
-        chosen = _in_proportion(coreset.weights, batch_size, generator)
-        weights = np.ones(len(chosen), dtype=np.float32)
+    weights = np.ones(examples, dtype=np.float32)
+    if isinstance(selection, Strata):
+        chosen = np.concatenate(selection.batches(examples, batch_size, generator=generator))
+    elif batches == "proportional":
+        chosen = selection.indices[_in_proportion(selection.weights, batch_size, generator)]
     else:
-        chosen = generator.permutation(size)
-        weights = mean_one(coreset.weights).astype(np.float32)[chosen]
-    kept = min(size, count * batch_size)
+        order = generator.permutation(examples)
+        chosen = selection.indices[order]
+        weights = mean_one(selection.weights).astype(np.float32)[order]
+    kept = min(examples, count * batch_size)
+    # One array in pieces: making a tensor of each batch would take as long as drawing them.
     return EpochPlan(
         epoch,
-        torch.split(torch.from_numpy(coreset.indices[chosen[:kept]]), batch_size),
+        torch.split(torch.from_numpy(chosen[:kept]), batch_size),
         torch.split(torch.from_numpy(weights[:kept]), batch_size),
         start,
     )

@@ -19,6 +19,7 @@ from adacore.probing.labels import check_labels, labels_of
 from adacore.probing.probe import Probe
 from adacore.probing.snapshot import Snapshot
 from adacore.selectors import Full, HasStrata, Random, Selector, partitioned
+from adacore.selectors.strata import Strata
 from adacore.training.advisor import Advisor
 from adacore.training.arguments import budget_of, check_seed, check_selector, probed
 from adacore.training.fingerprint import check_fingerprint, written
@@ -41,10 +42,11 @@ class Reselector:
         validation: A held-out data set, for selectors that require one.
         seed: Of every random draw; reselection t draws from ``default_rng([seed, t])``.
         ledger: Where to account for seconds and probed examples.
+        order: Whether a selector that can order the examples is asked for the order, and not for a coreset.
 
     Attributes:
-        coreset: The current coreset, or None before the first selection.
-        phase: What the coreset came from, and the epoch in which it was selected.
+        selection: The current coreset or strata, or None before the first selection.
+        phase: What it came from, and the epoch in which it was selected.
         reselections: How many selections there were.
         advisor: What reselections cost, and R once ``every="auto"`` has settled on one.
         forgetting: Forgetting events, for selectors that require them.
@@ -69,16 +71,17 @@ class Reselector:
         validation: Dataset[Any] | None = None,
         seed: int = 0,
         ledger: Ledger | None = None,
+        order: bool = True,
     ) -> None:
         self.model, self.dataset, self.selector, self.seed = model, dataset, selector, check_seed(seed)
         self.population = length_of(dataset)
         self.budget = resolve_budget(self.population, budget=budget)
         self.schedule = Schedule() if schedule is None else schedule
         self.probe = Probe() if probe is None else probe
-        self.validation = validation
+        self.validation, self.order = validation, order
         self.ledger = Ledger(self.population) if ledger is None else ledger
         self.requirements = check_selector(selector).requirements()
-        self.coreset: Coreset | None = None
+        self.selection: Coreset | Strata | None = None
         self.phase: Phase | None = None
         self.reselections = 0
         self.advisor = Advisor(self.schedule, self.ledger, self.budget)
@@ -97,16 +100,21 @@ class Reselector:
                 )
             length_of(validation, "validation")
 
+    @property
+    def coreset(self) -> Coreset | None:
+        """The current coreset, or None before the first selection, and where the selector orders examples instead."""
+        return self.selection if isinstance(self.selection, Coreset) else None
+
     def is_due(self, epoch: int) -> bool:
-        """Tell whether an epoch needs a new coreset.
+        """Tell whether an epoch needs a new selection.
 
         Args:
             epoch: From 0.
 
         Returns:
-            Whether ``coreset_for(epoch)`` would select.
+            Whether ``selection_for(epoch)`` would select.
         """
-        return self.coreset is None or self.phase != self.phase_of(epoch)
+        return self.selection is None or self.phase != self.phase_of(epoch)
 
     def phase_of(self, epoch: int) -> Phase:
         """Tell what an epoch trains on, and since when.
@@ -119,38 +127,43 @@ class Reselector:
         """
         return self.schedule.phase(epoch, self.advisor.choice(epoch, self.phase))
 
-    def coreset_for(self, epoch: int) -> Coreset:
-        """Return the coreset of an epoch, selecting if it is due.
+    def selection_for(self, epoch: int) -> Coreset | Strata:
+        """Return the coreset, or the strata, of an epoch; select if it is due.
 
         Args:
             epoch: From 0.
 
         Returns:
-            The coreset; asking again in the same epoch costs nothing.
+            The selection; asking again in the same epoch costs nothing.
         """
         self.advisor.settle(epoch, self.phase)
-        if self.coreset is None or self.is_due(epoch):
+        if self.selection is None or self.is_due(epoch):
             phase = self.phase_of(epoch)
             with self.advisor.measure():
-                self.coreset = self._select(phase)
+                self.selection = self._select(phase)
             self.phase = phase
             self.reselections += 1
-        return self.coreset
+        return self.selection
 
-    def _select(self, phase: Phase) -> Coreset:
+    def _select(self, phase: Phase) -> Coreset | Strata:
         generator = np.random.default_rng([self.seed, self.reselections])
         with self.ledger.measure("probing"):
             snapshot, averages = self._snapshot(phase)
         with self.ledger.measure("selecting"):
             warm: dict[str, Selector] = {"full": Full(), "random": Random()}
-            method = partitioned(warm.get(phase.source, self.selector), labelled=snapshot.strata is not None)
-            coreset = method.select(snapshot, self.budget, generator=generator)
-        if not len(coreset):
-            raise ValueError(f"{self.selector.name} selected nothing: raise the budget or use another selector")
-        if phase.source == "selector":
-            self._warn_of_few(len(coreset))
+            selector = warm.get(phase.source, self.selector)
+            if self.order and isinstance(selector, HasStrata):
+                selection: Coreset | Strata = selector.strata(snapshot, generator=generator)
+            else:
+                method = partitioned(selector, labelled=snapshot.strata is not None)
+                selection = method.select(snapshot, self.budget, generator=generator)
+        if isinstance(selection, Coreset):
+            if not len(selection):
+                raise ValueError(f"{self.selector.name} selected nothing: raise the budget or use another selector")
+            if phase.source == "selector":
+                self._warn_of_few(len(selection))
         self.averages = averages
-        return coreset
+        return selection
 
     def _warn_of_few(self, selected: int) -> None:
         if 2 * selected < self.budget and not self.selector.traits.ignores_budget:
@@ -225,7 +238,8 @@ class Reselector:
             "reselections": self.reselections,
             "phase": None if self.phase is None else list(self.phase),
             "advisor": self.advisor.state_dict(),
-            "coreset": None if self.coreset is None else self.coreset.state_dict(),
+            "coreset": self.selection.state_dict() if isinstance(self.selection, Coreset) else None,
+            "strata": self.selection.state_dict() if isinstance(self.selection, Strata) else None,
             "averages": self.averages.state_dict(),
             "ledger": self.ledger.state_dict(),
             "forgetting": self.forgetting.state_dict(),
@@ -257,7 +271,10 @@ class Reselector:
         self.reselections = state["reselections"]
         self.phase = None if state["phase"] is None else Phase(*state["phase"])
         self.advisor.load_state_dict(state["advisor"])
-        self.coreset = None if state["coreset"] is None else Coreset.from_state_dict(state["coreset"])
+        coreset, strata = state["coreset"], state["strata"]
+        self.selection = None if coreset is None else Coreset.from_state_dict(coreset)
+        if strata is not None:
+            self.selection = Strata.from_state_dict(strata)
         self.averages = RunningAverages.from_state_dict(state["averages"])
         self.ledger.load_state_dict(state["ledger"])
         self.forgetting.load_state_dict(state["forgetting"])
@@ -315,5 +332,8 @@ def select(
         labels=labels,
         validation=validation,
         seed=seed,
+        order=False,
     )
-    return reselector.coreset_for(0)
+    reselector.selection_for(0)
+    assert reselector.coreset is not None
+    return reselector.coreset

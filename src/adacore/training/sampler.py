@@ -103,12 +103,12 @@ class CoresetBatchSampler(Sampler[list[Key]]):
         """
         check_one_process()
         self._leave()
-        coreset = self.reselector.coreset_for(self.epoch)
         self.plan = plan_epoch(
-            coreset,
+            self.reselector.selection_for(self.epoch),
             self.epoch,
             batch_size=self.batch_size,
             seed=self.reselector.seed,
+            size=self.reselector.budget,
             drop_last=self.drop_last,
             batches=self.batches,
             start=self._start,
