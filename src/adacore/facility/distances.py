@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from adacore.facility.compiled import Array, kernel
+from adacore.facility.compiled import Array, inlined, kernel
 from adacore.facility.tree import Tree
 
 UNDERFLOWING = 2.0**-960
@@ -25,6 +25,16 @@ def point(rows: Array, tree: Tree, position: int, out: Array) -> None:
 
 
 @kernel
+def small_distance(rows: Array, row: int, factor: float, x: Array) -> Any:
+    """Compute ||x - y|| where squares underflow; apart from ``distance_to``, for that is pasted."""
+    s = 0.0
+    for k in range(x.size):
+        y = (rows[row, k] * factor - x[k]) * UP
+        s += y * y
+    return np.sqrt(s) * DOWN
+
+
+@inlined
 def distance_to(rows: Array, tree: Tree, x: Array, position: int) -> Any:
     """Compute ||x - y|| dimension after dimension, y being the row at a position."""
     row, factor = tree.order[position], tree.factors[position]
@@ -32,10 +42,4 @@ def distance_to(rows: Array, tree: Tree, x: Array, position: int) -> Any:
     for k in range(x.size):
         y = rows[row, k] * factor - x[k]
         s += y * y
-    if s < UNDERFLOWING:
-        s = 0.0
-        for k in range(x.size):
-            y = (rows[row, k] * factor - x[k]) * UP
-            s += y * y
-        return np.sqrt(s) * DOWN
-    return np.sqrt(s)
+    return np.sqrt(s) if s >= UNDERFLOWING else small_distance(rows, row, factor, x)

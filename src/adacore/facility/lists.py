@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from adacore.facility.compiled import Array, bounding_kernel, kernel
+from adacore.facility.compiled import Array, kernel
 from adacore.facility.distances import distance_to, point
 from adacore.facility.gains import GROUP, center_distances, mark_leaves, sum_lanes
 from adacore.facility.heap import pop, push
@@ -34,7 +34,7 @@ class Lists(NamedTuple):
     distances: NDArray[np.float64]
 
 
-@bounding_kernel
+@kernel
 def list_served(
     rows: Array,
     tree: Tree,
