@@ -10,7 +10,16 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset
+from torch.utils.data import (
+    DataLoader,
+    Dataset,
+    IterableDataset,
+    RandomSampler,
+    Subset,
+    SubsetRandomSampler,
+    TensorDataset,
+    WeightedRandomSampler,
+)
 
 import adacore
 from adacore import CoresetLoader, Full, Random
@@ -467,3 +476,53 @@ def test_batches_in_proportion_have_weights_of_one():
     assert (np.abs(counts - expected) <= 4 * np.sqrt(60) * 0.5).all()  # by epoch off by less than one
     with pytest.raises(ValueError, match="did you mean 'proportional'"):
         make_loader(batches="proportionl")
+
+
+def collate_pairs(examples):
+    return torch.stack([x for x, _ in examples]), torch.stack([y for _, y in examples])
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"batch_size": 4, "shuffle": True},
+        {"batch_size": 4},
+        {"batch_size": 4, "collate_fn": collate_pairs, "drop_last": True},
+        {"batch_size": 4, "num_workers": 1, "persistent_workers": True, "prefetch_factor": 3, "timeout": 30},
+        {"batch_size": 4, "num_workers": 1, "multiprocessing_context": "fork", "worker_init_fn": hash},
+    ],
+)
+def test_a_loader_can_be_made_of_one_that_exists(settings):
+    plain = DataLoader(Plain(), **settings)
+    torch.manual_seed(0)
+    loader = CoresetLoader.from_data_loader(plain, nn.Linear(2, CLASSES), Surest(), budget=21)
+    settings = {name: value for name, value in settings.items() if name != "shuffle"}
+    assert_same(epoch_of(loader), epoch_of(make_loader(Plain(), **settings)))
+    for name in ("num_workers", "persistent_workers", "prefetch_factor", "timeout", "worker_init_fn"):
+        assert getattr(loader, name) == getattr(plain, name)
+    other = CoresetLoader.from_data_loader(plain, nn.Linear(2, CLASSES), Surest(), budget=20, batch_size=5, seed=3)
+    assert [len(x) for x, *_ in epoch_of(other)] == [5, 5, 5, 5]
+
+
+@pytest.mark.parametrize(
+    ("plain", "error", "message"),
+    [
+        (lambda: DataLoader(Plain(), sampler=WeightedRandomSampler([1.0] * N, N)), ValueError, "WeightedRandomSampler"),
+        (lambda: DataLoader(Plain(), sampler=SubsetRandomSampler(range(5))), ValueError, "Subset where only some"),
+        (lambda: DataLoader(Plain(), sampler=RandomSampler(Plain(), replacement=True)), ValueError, "RandomSampler"),
+        (lambda: DataLoader(Plain(), sampler=RandomSampler(Plain(), num_samples=7)), ValueError, "RandomSampler"),
+        (lambda: DataLoader(Plain(), batch_sampler=[[0, 1]]), ValueError, "a batch_sampler"),
+        (lambda: DataLoader(Plain(), batch_size=None), ValueError, "batch_size=None"),
+        (lambda: Plain(), TypeError, "is a Plain"),
+        (lambda: make_loader(), TypeError, "is a CoresetLoader"),
+        (lambda: DataLoader(Streamed(), batch_size=2), TypeError, "map-style"),
+    ],
+)
+def test_loaders_that_choose_examples_themselves_are_refused(plain, error, message):
+    with pytest.raises(error, match=message):
+        CoresetLoader.from_data_loader(plain(), nn.Linear(2, CLASSES), Surest(), budget=21)
+
+
+class Streamed(IterableDataset):
+    def __iter__(self):
+        yield X[0], Y[0]

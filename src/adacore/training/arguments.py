@@ -9,13 +9,21 @@ from typing import Any
 import numpy as np
 import torch.distributed as dist
 from torch import nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import (
+    DataLoader,
+    Dataset,
+    DistributedSampler,
+    RandomSampler,
+    SequentialSampler,
+    default_collate,
+)
 
 from adacore.budget import resolve_budget
 from adacore.errors import unknown_name
 from adacore.probing.batches import length_of
 from adacore.selectors import HasStrata, Selector
 from adacore.training.plan import BATCHES, Batches
+from adacore.training.weighted import WeightedDataset
 
 _REFUSED = {
     "shuffle": "the coreset is shuffled anew in every epoch, by seed and epoch",
@@ -43,6 +51,45 @@ def check_settings(settings: Mapping[str, Any]) -> None:
         raise ValueError(
             "in_order=False is not taken by CoresetLoader: its state counts batches in order; leave it out"
         )
+
+
+def settings_of(loader: Any) -> dict[str, Any]:
+    """Read off a ``DataLoader`` what a ``CoresetLoader`` over the same data set is made with.
+
+    Args:
+        loader: What the user passed.
+
+    Returns:
+        Arguments by name, batch size and ``drop_last`` among them.
+
+    Raises:
+        ValueError: If it has a sampler that chooses among the examples, or makes no batches.
+        TypeError: If it is no ``DataLoader``, or is a ``CoresetLoader`` itself.
+    """
+    if not isinstance(loader, DataLoader) or isinstance(getattr(loader, "dataset", None), WeightedDataset):
+        raise TypeError(f"loader is a {type(loader).__name__}: pass the torch.utils.data.DataLoader of the full data")
+    length_of(loader.dataset, "loader.dataset")
+    if loader.batch_size is None:
+        given = "a batch_sampler" if loader.batch_sampler is not None else "batch_size=None"
+        raise ValueError(f"the loader has {given}: pass one with a batch_size, for batches of the coreset")
+    sampler = loader.sampler
+    whole = type(sampler) in {SequentialSampler, DistributedSampler} or (
+        type(sampler) is RandomSampler and not sampler.replacement and sampler.num_samples == len(sampler.data_source)
+    )
+    if not whole:
+        raise ValueError(
+            f"the loader has a {type(sampler).__name__}, which chooses among the examples as the coreset does: pass a "
+            "loader without sampler=, and torch.utils.data.Subset where only some examples are to be trained on"
+        )
+    names = set(inspect.signature(DataLoader.__init__).parameters) - {"self", "dataset", *_REFUSED}
+    # pin_memory_device is deprecated: that it is passed at all is warned of.
+    taken = {name: getattr(loader, name) for name in names if getattr(loader, name, None)}
+    if taken.get("collate_fn") is default_collate:
+        del taken["collate_fn"]
+    if not loader.num_workers:
+        # Outside of workers these are refused by torch, or without meaning.
+        taken = {name: value for name, value in taken.items() if name not in {"prefetch_factor", "persistent_workers"}}
+    return taken
 
 
 def check_batch_size(batch_size: Any) -> int:

@@ -18,7 +18,7 @@ from adacore.probing.batches import length_of
 from adacore.probing.probe import Probe
 from adacore.probing.reading import reading_settings
 from adacore.selectors import Selector
-from adacore.training.arguments import budget_of, check_seed, check_settings, probed, swallows
+from adacore.training.arguments import budget_of, check_seed, check_settings, probed, settings_of, swallows
 from adacore.training.forgetting import ForgettingCounts
 from adacore.training.ledger import Ledger
 from adacore.training.plan import Batches, EpochPlan, Key
@@ -149,6 +149,35 @@ class CoresetLoader(DataLoader[Any]):
         self._reader: DataLoader[Any] | None = None
         if self.num_workers or self.pin_memory:
             self._reader = DataLoader(weighted, batch_sampler=self._planned, collate_fn=unpack, **dataloader_settings)
+
+    @classmethod
+    def from_data_loader(
+        cls, loader: DataLoader[Any], model: nn.Module, selector: Selector, **settings: Any
+    ) -> CoresetLoader:
+        """Make a loader of coresets of a ``DataLoader`` that exists already.
+
+        Args:
+            loader: Its data set, batch size, ``drop_last``, ``collate_fn`` and settings of workers are taken over.
+            model: The model that is being trained.
+            selector: The method.
+            **settings: Any other argument of ``CoresetLoader``; they win over those of the loader.
+
+        Returns:
+            A loader of its own; nothing is shared but the data set.
+
+        Raises:
+            ValueError: If the loader has a sampler that chooses among the examples, or makes no batches.
+            TypeError: If it is no ``DataLoader``, or its data set is no map-style one.
+
+        Example:
+            >>> data = torch.utils.data.TensorDataset(torch.randn(20, 3), torch.arange(20) % 2)
+            >>> plain = DataLoader(data, batch_size=4, shuffle=True)
+            >>> from adacore.selectors import Random
+            >>> len(CoresetLoader.from_data_loader(plain, nn.Linear(3, 2), Random(), fraction=0.4))
+            2
+        """
+        taken = settings_of(loader)
+        return cls(loader.dataset, model, selector, **{**taken, **settings})
 
     @property
     def epoch(self) -> int:
