@@ -309,7 +309,7 @@ def test_a_pipe_gets_one_plain_line_for_each_epoch(tmp_path, capsys):
     assert main(["train", *QUICK, "--out", str(tmp_path / "run")]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split(":")[0] for line in lines[1:3]] == ["epoch 1/2", "epoch 2/2"]
-    assert "touched" in lines[1]
+    assert "seen" in lines[1]
     assert str(tmp_path / "run") in lines[-1]
 
 

@@ -127,13 +127,14 @@ def _run_folder(given: Mapping[str, Any]) -> Path:
 def _train(given: dict[str, Any]) -> int:
     from rich.console import Console
 
+    from adacore.experiments.runs.experiment import MOVABLE
     from adacore.experiments.runs.progress import Lines, Live
-    from adacore.experiments.runs.resumable_run import MOVABLE, resume, train
+    from adacore.experiments.runs.resumable_run import resume, train
     from adacore.experiments.runs.settings import TrainConfig
 
     console, folder = Console(), _run_folder(given)
     live = Live(console) if console.is_terminal else None
-    watcher = Lines(console) if live is None else live
+    watcher = Lines(console) if live is None else live.watch_run()
     with live or contextlib.nullcontext():
         if given.get("resume"):
             wrong = sorted(given.keys() - {"resume", *MOVABLE})

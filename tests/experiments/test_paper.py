@@ -210,7 +210,7 @@ def method(
         "accuracy": {"mean": float(np.mean(accuracies)), "low": None, "high": None, "n": len(accuracies)},
         "accuracies": {str(seed): accuracy for seed, accuracy in enumerate(accuracies)},
         "seconds": seconds,
-        "fraction_touched": touched,
+        "fraction_seen": touched,
         "against_random": None,
         "settings": {},
         **more,

@@ -33,25 +33,14 @@ def test_pairs_seeds_that_both_ran() -> None:
     interval = paired_interval({0: 0.9, 1: 0.8, 7: 0.1}, {1: 0.7, 0: 0.8, 3: 0.99})
     assert interval.count == 2
     assert interval.mean == pytest.approx(0.1)
-    assert interval.verdict == "better"
 
 
 def test_pairing_sees_what_means_hide() -> None:
     seeds = np.random.default_rng(1).normal(0.5, 0.1, 6)
     ours = {seed: value + 0.01 + 0.001 * (-1) ** seed for seed, value in enumerate(seeds)}
     theirs = dict(enumerate(seeds))
-    assert paired_interval(ours, theirs).verdict == "better"
+    assert paired_interval(ours, theirs).low > 0
     assert mean_interval(list(ours.values())).low < mean_interval(list(theirs.values())).high
-
-
-def test_lower_is_better_for_losses() -> None:
-    assert paired_interval({0: 1.0, 1: 1.1}, {0: 2.0, 1: 2.1}, higher_is_better=False).verdict == "better"
-
-
-def test_verdicts() -> None:
-    assert paired_interval({0: 1.0, 1: 2.0}, {0: 2.0, 1: 1.0}).verdict == "no different"
-    assert paired_interval({0: 1.0, 1: 2.0}, {0: 2.0, 1: 3.01}).verdict == "worse"
-    assert paired_interval({0: 1.0}, {0: 2.0}).verdict == "unknown"
 
 
 def test_refuses_a_level_out_of_range() -> None:

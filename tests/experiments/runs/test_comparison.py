@@ -9,8 +9,11 @@ import torch
 from rich.console import Console
 
 from adacore.coreset import Coreset
+from adacore.experiments.evidence.outcomes import Outcome
+from adacore.experiments.evidence.sentences import sentence, warnings
 from adacore.experiments.evidence.summaries import speedup, summarise, to_json
 from adacore.experiments.runs.comparison import compare, method_folder
+from adacore.experiments.runs.folder_lock import locked
 from adacore.experiments.runs.run_folder import RunFolder
 from adacore.experiments.runs.settings import CompareConfig
 
@@ -28,15 +31,20 @@ def rows(accuracies, *, step_seconds=1.0, step_gradients=10):
             "evaluating_seconds": 100.0,
             "gradient_evaluations": step_gradients * epoch,
             "probed_examples": 5 * epoch,
-            "fraction_touched": 0.1 * epoch,
+            "fraction_seen": min(1.0, 0.1 * epoch),
         }
         for epoch, accuracy in enumerate(accuracies, 1)
     ]
 
 
+def outcomes(accuracies):
+    """Finished runs of one epoch by seed."""
+    return {seed: Outcome.finished(rows([accuracy])) for seed, accuracy in enumerate(accuracies)}
+
+
 def test_the_interval_is_students_t_over_the_seeds():
     values = [0.90, 0.92, 0.97]
-    (summary,) = summarise({"random": {seed: rows([value]) for seed, value in enumerate(values)}})
+    (summary,) = summarise({"random": outcomes(values)})
     half = 4.302652729911275 * np.std(values, ddof=1) / math.sqrt(3)  # t_{0.975, 2}
     assert summary.accuracy.mean == pytest.approx(np.mean(values))
     assert summary.accuracy.half_width == pytest.approx(half)
@@ -45,45 +53,60 @@ def test_the_interval_is_students_t_over_the_seeds():
 @pytest.mark.parametrize(
     ("differences", "words"),
     [
-        ((0.02, 0.021, 0.022), "better than Random: +2.1 points"),
-        ((-0.02, -0.021, -0.022), "worse than Random: -2.1 points"),
-        ((0.02, -0.021, 0.002), "no different from Random: +0.0 points"),
+        ((0.02, 0.021, 0.022), "is 2.1 points better than Random"),
+        ((-0.02, -0.021, -0.022), "is 2.1 points worse than Random"),
+        ((0.02, -0.021, 0.002), "is not distinguishable from Random"),
+        ((0.001, 0.0, 0.0005), "is equivalent to Random, within 1 point"),
     ],
 )
 def test_a_method_is_judged_by_the_paired_differences(differences, words):
-    random = {seed: rows([0.5 + seed / 10]) for seed in range(3)}  # seeds differ far more than methods
-    ours = {seed: rows([0.5 + seed / 10 + difference]) for seed, difference in enumerate(differences)}
-    assert words in summarise({"random": random, "ours": ours})[1].sentence
+    random = [0.5 + seed / 10 for seed in range(3)]  # seeds differ far more than methods
+    ours = [accuracy + difference for accuracy, difference in zip(random, differences, strict=True)]
+    assert words in sentence(summarise({"random": outcomes(random), "ours": outcomes(ours)})[1])
 
 
-def test_one_seed_or_no_random_gives_no_verdict():
-    one = {0: rows([0.9])}
-    assert "from one seed" in summarise({"random": one, "ours": one})[1].sentence
-    assert "add random" in summarise({"ours": one})[0].sentence
+def test_too_few_seeds_or_no_random_gives_no_verdict():
+    for seeds in (1, 2):
+        better = summarise({"random": outcomes([0.5, 0.6][:seeds]), "ours": outcomes([0.9, 0.999][:seeds])})[1]
+        assert better.against_random.verdict == "not distinguishable"
+        assert "run at least 3" in sentence(better)
+    assert "add random" in sentence(summarise({"ours": outcomes([0.9] * 3)})[0])
 
 
-def test_the_speedup_is_taken_where_each_first_reaches_the_full_runs_accuracy_less_a_point():
-    full = {0: rows([0.5, 0.895, 0.9], step_seconds=10, step_gradients=100)}  # reaches 0.89 after 20 s, 200 gradients
-    ours = {0: rows([0.2, 0.4, None, 0.89, 0.3], step_seconds=1, step_gradients=10)}  # after 4 s, 40 gradients
+def run_of(accuracies, **costs):
+    return {0: Outcome.finished(rows(accuracies, **costs))}
+
+
+def test_the_speedup_is_taken_where_each_first_reaches_the_full_datas_accuracy_less_a_point():
+    full = run_of([0.5, 0.895, 0.9], step_seconds=10, step_gradients=100)  # reaches 0.89 after 20 s
+    ours = run_of([0.2, 0.4, None, 0.89, 0.3], step_seconds=1, step_gradients=10)  # after 4 s
     fast = speedup(ours, full)
-    assert (fast.seconds, fast.gradient_evaluations) == (pytest.approx(5), pytest.approx(5))
+    assert fast.seconds == pytest.approx(5)
+    assert fast.gradient_evaluations == pytest.approx((200 + 10) / (40 + 20))  # probed examples are counted
     assert speedup(full, full).seconds == pytest.approx(1)
 
 
 def test_a_speedup_that_not_every_seed_reaches_is_none():
-    full = {seed: rows([0.9]) for seed in (0, 1)}
-    fast = speedup({0: rows([0.9]), 1: rows([0.8])}, full)
+    fast = speedup(outcomes([0.9, 0.8]), outcomes([0.9, 0.9]))
     assert (fast.reached, fast.seeds, fast.seconds) == (1, 2, None)
 
 
+def test_forty_steps_in_all_are_said_to_be_no_training():
+    summaries = summarise({"random": outcomes([0.1] * 3)})
+    assert "Nothing was trained yet" in " ".join(warnings(summaries, batch_size=1))
+    many = {seed: Outcome.finished(rows([0.9], step_gradients=1000)) for seed in range(3)}
+    assert warnings(summarise({"random": many}), batch_size=10) == []
+
+
 def test_seconds_are_those_of_probing_selecting_and_training():
-    (summary,) = summarise({"random": {0: rows([0.9, 0.9])}})
-    assert summary.total_seconds == pytest.approx(2)
-    assert summary.seconds == {"probing": 0.5, "selecting": 0.5, "training": 1.0, "evaluating": 100.0}
+    (summary,) = summarise({"random": run_of([0.9, 0.9])})
+    assert summary.cost.total_seconds == pytest.approx(2)
+    assert summary.cost.seconds == {"probing": 0.5, "selecting": 0.5, "training": 1.0}
+    assert summary.cost.gradient_evaluations == 20 + 10
 
 
 def test_what_is_not_known_is_null_in_json():
-    text = json.dumps(to_json(summarise({"random": {0: rows([0.9])}})[0]), allow_nan=False)
+    text = json.dumps(to_json(summarise({"random": run_of([0.9])})[0]), allow_nan=False)
     assert json.loads(text)["accuracy"] == {"mean": 0.9, "low": None, "high": None, "n": 1}
 
 
@@ -105,8 +128,8 @@ def test_a_comparison_trains_all_and_says_what_came_of_it(tmp_path):
     written = json.loads((tmp_path / "out" / "comparison.json").read_text())
     assert [method["method"] for method in written["methods"]] == ["random", "full"]
     assert written["config"]["seeds"] == 2
-    assert summaries[1].sentence in printed
-    assert "touched" in printed
+    assert sentence(summaries[1]) in printed
+    assert "seen" in printed
     for method in ("random", "full"):
         for seed in (0, 1):
             assert len(RunFolder(tmp_path / "out" / method / f"seed-{seed}").rows()) == 3
@@ -123,7 +146,7 @@ def test_methods_are_paired_by_seed(tmp_path):
 def test_a_comparison_goes_on_where_it_was_stopped(tmp_path, monkeypatch):
     config = CompareConfig(**QUICK, methods=("random", "full"), seeds=2)
     compare(config, tmp_path / "whole")
-    import adacore.experiments.runs.comparison as module
+    import adacore.experiments.runs.worker_processes as module
 
     started = []
 
@@ -192,3 +215,44 @@ def test_what_is_compiled_is_charged_to_no_run(monkeypatch, tmp_path):
     compare(replace(config, methods=("craig",)), tmp_path / "two", console=Console(file=text))
     assert prepared == ["now"]
     assert "Compiled what selects in 4 s" in text.getvalue()
+
+
+def test_runs_side_by_side_are_those_one_after_another(tmp_path):
+    """Two spawned processes, cores shared out: same weights, same rows but for the seconds."""
+    config = CompareConfig(**QUICK, methods=("random", "craig"), seeds=2, threads=1)
+    compare(config, tmp_path / "one")
+    summaries = compare(replace(config, jobs=2), tmp_path / "two")
+    assert [summary.accuracies.keys() for summary in summaries] == [{0, 1}, {0, 1}]
+    for method in config.methods:
+        for seed in (0, 1):
+            one, other = states(tmp_path / "one", method, seed), states(tmp_path / "two", method, seed)
+            assert all(torch.equal(one[name], other[name]) for name in one)
+    assert "jobs 2" in RunFolder(tmp_path / "two" / "random" / "seed-0").made_with()
+
+
+def test_a_worker_that_is_refused_ends_the_comparison_with_its_reason(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "broken.py").write_text("def make(): raise ValueError('no such camera')\n")
+    config = CompareConfig(**QUICK, data="broken:make", methods=("random", "full"), seeds=1, jobs=2)
+    with pytest.raises(ValueError, match="no such camera"):
+        compare(config, tmp_path / "out")
+
+
+def test_a_method_that_diverges_counts_as_what_it_had_reached_and_the_others_go_on(tmp_path):
+    config = CompareConfig(
+        methods=("full", "random"), seeds=3, epochs=30, model="logistic", learning_rate=1e37, momentum=0.0,
+        weight_decay=0.1, tensorboard=False,
+    )  # fmt: skip
+    summaries = compare(config, tmp_path)
+    assert summaries[0].diverged == (0, 1, 2)
+    assert len(summaries[0].accuracies) == 3
+    assert all(math.isfinite(accuracy) for accuracy in summaries[0].accuracies.values())
+    before = (tmp_path / "full" / "seed-0" / "diverged.json").stat().st_mtime_ns
+    compare(config, tmp_path)  # it is not tried again
+    assert (tmp_path / "full" / "seed-0" / "diverged.json").stat().st_mtime_ns == before
+
+
+def test_a_folder_in_use_by_another_process_is_refused(tmp_path):
+    config = CompareConfig(**QUICK, methods=("random",), seeds=1)
+    with locked(tmp_path), pytest.raises(BlockingIOError, match="in use by this process"):
+        compare(config, tmp_path)

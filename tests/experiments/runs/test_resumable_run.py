@@ -69,7 +69,7 @@ def test_a_run_leaves_the_folder_that_the_design_promises(tmp_path):
     assert all(row["coreset_size"] == 144 for row in rows)
     assert [row["gradient_evaluations"] for row in rows] == [144, 288, 432, 576]
     chosen = {index for coreset in coresets(folder.path).values() for index in coreset.indices.tolist()}
-    assert rows[-1]["fraction_touched"] == pytest.approx(len(chosen) / 1437)
+    assert rows[-1]["fraction_seen"] == pytest.approx(len(chosen) / 1437)
     assert torch.load(folder.checkpoint_file, weights_only=True)["epoch"] == 4
 
 

@@ -23,6 +23,7 @@ class ArrayDataset(Dataset[tuple[Tensor, Tensor]]):
     Attributes:
         collates: True: ``__getitems__`` returns a collated batch.
         known_targets: The targets, exactly as items carry them.
+        targets: The same, int64, on the CPU, shape (n,).
 
     Raises:
         ValueError: If there is not one target for each input, or none at all.
@@ -42,11 +43,27 @@ class ArrayDataset(Dataset[tuple[Tensor, Tensor]]):
                 f"inputs of shape {tuple(inputs.shape)} and targets of shape {tuple(targets.shape)}: expected one "
                 "target for each input, and at least one"
             )
-        self.inputs, self.targets = inputs, targets.to(torch.int64)
         self._bytes = inputs.dtype == torch.uint8
+        self._set(inputs, None, targets.to("cpu", torch.int64))
+
+    def _set(self, store: Tensor, rows: Tensor | None, targets: Tensor) -> None:
+        """Refer to ``rows`` of an array that others may share; None for all of it."""
+        self._store, self._rows, self.targets = store, rows, targets
+        # Whoever draws or counts classes looks them up on the CPU; batches need them beside the inputs.
+        self._targets = targets.to(store.device)
 
     def __len__(self) -> int:
-        return len(self.inputs)
+        return len(self.targets)
+
+    @property
+    def inputs(self) -> Tensor:
+        """All inputs, as given, shape (n, ...); a copy where these examples are a part of a larger array."""
+        return self._store if self._rows is None else self._store[self._rows.to(self._store.device)]
+
+    @property
+    def store(self) -> Tensor:
+        """The array that the examples lie in, which may hold more than these."""
+        return self._store
 
     @property
     def known_targets(self) -> Tensor:
@@ -54,8 +71,8 @@ class ArrayDataset(Dataset[tuple[Tensor, Tensor]]):
         return self.targets
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        inputs = self.inputs[index]
-        return (inputs.to(torch.float32).div_(255) if self._bytes else inputs), self.targets[index]
+        inputs = self._store[index if self._rows is None else int(self._rows[index])]
+        return (inputs.to(torch.float32).div_(255) if self._bytes else inputs), self._targets[index]
 
     def __getitems__(self, indices: Indices) -> tuple[Tensor, Tensor]:
         """Fetch a batch.
@@ -67,13 +84,14 @@ class ArrayDataset(Dataset[tuple[Tensor, Tensor]]):
             Inputs, float, shape (batch, ...), and classes, int64, shape (batch,).
         """
         positions = indices if isinstance(indices, Tensor) else torch.as_tensor(indices, dtype=torch.int64)
-        inputs = self.inputs.index_select(0, positions)
+        rows, device = (positions if self._rows is None else self._rows[positions]), self._store.device
+        inputs = self._store.index_select(0, rows.to(device, non_blocking=True))
         if self._bytes:
             inputs = inputs.to(torch.float32).div_(255)
-        return inputs, self.targets.index_select(0, positions)
+        return inputs, self._targets.index_select(0, positions.to(device, non_blocking=True))
 
     def take(self, rows: Indices) -> ArrayDataset:
-        """Copy some of the examples into a data set of their own.
+        """View some of the examples as a data set of their own; inputs are not copied.
 
         Args:
             rows: Positions, int64.
@@ -82,7 +100,24 @@ class ArrayDataset(Dataset[tuple[Tensor, Tensor]]):
             Those examples in that order.
         """
         positions = torch.as_tensor(rows, dtype=torch.int64)
-        return ArrayDataset(self.inputs[positions], self.targets[positions])
+        return self._like(self._store, positions if self._rows is None else self._rows[positions], positions)
+
+    def moved(self, store: Tensor) -> ArrayDataset:
+        """Refer to a copy of the array, on another device say.
+
+        Args:
+            store: A copy of ``self.store``.
+
+        Returns:
+            The same examples in it; batches are then made on its device.
+        """
+        return self._like(store, self._rows, torch.arange(len(self)))
+
+    def _like(self, store: Tensor, rows: Tensor | None, kept: Tensor) -> ArrayDataset:
+        other = ArrayDataset.__new__(ArrayDataset)
+        other._bytes = self._bytes
+        other._set(store, rows, self.targets[kept])
+        return other
 
 
 @dataclass(frozen=True, eq=False)

@@ -55,6 +55,7 @@ def _draw(groups: NDArray[np.int64], size: int, generator: np.random.Generator) 
 
 
 def _rows(dataset: Dataset[Any], rows: NDArray[np.int64]) -> Dataset[Any]:
+    """View some examples of a data set: nothing is copied, so that every seed of a comparison can hold out others."""
     return dataset.take(torch.from_numpy(rows)) if isinstance(dataset, ArrayDataset) else Subset(dataset, rows.tolist())
 
 

@@ -1,15 +1,12 @@
-"""Means over seeds with t intervals, and what paired seeds say about two methods: the one place for both."""
+"""Means over seeds with Student's t intervals, alone and paired by seed."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
-
-Verdict = Literal["better", "no different", "worse", "unknown"]
 
 
 @dataclass(frozen=True)
@@ -33,17 +30,8 @@ class Interval:
         """Distance from the mean to either end; nan for fewer than two values."""
         return (self.high - self.low) / 2
 
-    @property
-    def verdict(self) -> Verdict:
-        """Where the interval of a difference lies: above 0, below 0, around it, or nowhere (fewer than two pairs)."""
-        if math.isnan(self.low):
-            return "unknown"
-        if self.low > 0:
-            return "better"
-        return "worse" if self.high < 0 else "no different"
 
-
-def mean_interval(values: Sequence[float], *, level: float = 0.95) -> Interval:
+def mean_interval(values: Sequence[float], *, level: float = 0.95, least_spread: float = 0.0) -> Interval:
     """Average values and give Student's t interval of the mean.
 
     ``mean +- t_{(1 + level) / 2, n - 1} s / sqrt(n)``, s the standard deviation of the sample.
@@ -51,6 +39,7 @@ def mean_interval(values: Sequence[float], *, level: float = 0.95) -> Interval:
     Args:
         values: One for each seed; values that are not finite are left out.
         level: Probability that such intervals hold the true mean, in (0, 1).
+        least_spread: s is taken as at least this; see ``adacore.experiments.evidence.verdicts.least_spread``.
 
     Returns:
         The interval; its ends are nan for fewer than two values.
@@ -71,31 +60,45 @@ def mean_interval(values: Sequence[float], *, level: float = 0.95) -> Interval:
     mean = float(finite.mean())
     if n == 1:
         return Interval(mean, math.nan, math.nan, 1)
-    from scipy.stats import t
+    from scipy.stats import t  # here, since importing it takes longer than most commands
 
-    half = float(t.ppf((1 + level) / 2, n - 1) * finite.std(ddof=1) / math.sqrt(n))
+    spread = max(float(finite.std(ddof=1)), least_spread)
+    half = float(t.ppf((1 + level) / 2, n - 1)) * spread / math.sqrt(n)
     return Interval(mean, mean - half, mean + half, int(n))
 
 
-def paired_interval(
-    ours: Mapping[int, float], theirs: Mapping[int, float], *, level: float = 0.95, higher_is_better: bool = True
-) -> Interval:
-    """Average the differences of two methods over the seeds that both ran, so that positive means "ours is better".
+def paired_differences(ours: Mapping[int, float], theirs: Mapping[int, float]) -> list[float]:
+    """Subtract the outcomes of two methods seed by seed, over the seeds that both ran.
+
+    Runs of one seed share initial weights and draws: what is common to a seed cancels in the difference.
 
     Args:
         ours: Outcome by seed.
-        theirs: Outcome by seed of the method to be compared with.
-        level: As in ``mean_interval``.
-        higher_is_better: True for accuracies, False for losses.
+        theirs: Outcome by seed of the method to compare with.
 
     Returns:
-        The interval of the mean difference; its ``verdict`` says on which side of 0 it lies.
+        ``ours - theirs`` by ascending seed.
 
     Example:
-        >>> paired_interval({0: 0.9, 1: 0.8, 2: 0.7}, {0: 0.8, 1: 0.71, 2: 0.59}).verdict
-        'better'
+        >>> paired_differences({0: 3.0, 1: 5.0, 9: 1.0}, {1: 4.0, 0: 1.0})
+        [2.0, 1.0]
     """
-    sign = 1 if higher_is_better else -1
-    return mean_interval(
-        [sign * (ours[seed] - theirs[seed]) for seed in sorted(ours.keys() & theirs.keys())], level=level
-    )
+    return [ours[seed] - theirs[seed] for seed in sorted(ours.keys() & theirs.keys())]
+
+
+def paired_interval(ours: Mapping[int, float], theirs: Mapping[int, float], *, level: float = 0.95) -> Interval:
+    """Average the differences of two methods over the seeds that both ran.
+
+    Args:
+        ours: Outcome by seed.
+        theirs: Outcome by seed of the method to compare with.
+        level: As in ``mean_interval``.
+
+    Returns:
+        The interval of the mean difference.
+
+    Example:
+        >>> paired_interval({0: 0.9, 1: 0.8, 2: 0.7}, {0: 0.8, 1: 0.71, 2: 0.59}).low > 0
+        True
+    """
+    return mean_interval(paired_differences(ours, theirs), level=level)

@@ -1,34 +1,36 @@
-"""What runs of several methods with the same seeds say: a pure function of their metrics."""
+"""What runs of several methods with the same seeds say: a pure function of their outcomes."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from adacore.experiments.evidence.intervals import Interval, mean_interval, paired_interval
+from adacore.experiments.evidence.intervals import Interval, mean_interval
+from adacore.experiments.evidence.outcomes import Cost, Outcome, cost_of
+from adacore.experiments.evidence.verdicts import MARGIN, Judgement, judge_all
 from adacore.training.ledger import PARTS
 
-Rows = Sequence[Mapping[str, Any]]
-Runs = Mapping[int, Rows]
-"""Rows of metrics by seed."""
+Outcomes = Mapping[int, Outcome]
+"""Outcomes of one method by seed."""
 
-MARGIN = 0.01
-"""How far below the full run's accuracy the speed-up is taken: one point."""
+CONTROL = "random"
+"""What every method is judged against: fresh random subsets."""
 
 
 @dataclass(frozen=True)
 class Speedup:
-    """How much cheaper than full training a method reaches full training's final accuracy less one point.
+    """How much cheaper than training on the full data a method reaches the full data's final accuracy less one point.
 
-    Both costs are taken at the first evaluation that reaches it, seed by seed; the ratio is averaged geometrically.
+    Both costs, selection included, are taken at the first evaluation that reaches it, seed by seed; the ratio is
+    averaged geometrically.
 
     Attributes:
         reached: Number of seeds in which the method reached it.
         seeds: Number of seeds that both ran.
-        seconds: Seconds of full training / seconds of the method, probing and selecting included; None unless reached
-            in every seed.
+        seconds: Seconds on the full data / seconds of the method; None unless reached in every seed.
         gradient_evaluations: The same of gradient evaluations.
     """
 
@@ -40,157 +42,175 @@ class Speedup:
 
 @dataclass(frozen=True)
 class MethodSummary:
-    """One line of the table.
+    """What the runs of one method came to; means are over the seeds that count.
 
     Attributes:
         method: As on the command line.
         accuracy: Final test accuracy, in [0, 1]: mean over seeds and 95 % interval.
-        accuracies: Final test accuracy by seed.
-        seconds: Mean seconds by part: probing, selecting, training; evaluating beside them.
-        total_seconds: Mean of probing, selecting and training together.
-        gradient_evaluations: Mean number of examples stepped on.
-        probed_examples: Mean number of examples that the model was run on to select.
-        fraction_touched: Mean share of the training set that was stepped on at least once.
-        speedup: Against full training, if it is among the methods.
-        against_random: Interval of the paired difference in accuracy to Random; None for Random, or without it.
-        sentence: What that says, in plain words.
+        accuracies: The accuracy that each seed counts as.
+        cost: Mean cost of a whole run.
+        evaluating_seconds: Mean seconds of evaluating, which are no cost of training.
+        fraction_seen: Mean share of the training set that was stepped on at least once.
+        diverged: Seeds whose training diverged; they count as what they had reached.
+        unfinished: Seeds that are not finished; they don't count.
+        speedup: Against training on the full data, if it is among the methods.
+        against_random: How it stands to Random; None for Random itself, or without it.
     """
 
     method: str
     accuracy: Interval
     accuracies: Mapping[int, float]
-    seconds: Mapping[str, float]
-    total_seconds: float
-    gradient_evaluations: float
-    probed_examples: float
-    fraction_touched: float
+    cost: Cost
+    evaluating_seconds: float
+    fraction_seen: float
+    diverged: tuple[int, ...] = ()
+    unfinished: tuple[int, ...] = ()
     speedup: Speedup | None = None
-    against_random: Interval | None = None
-    sentence: str = field(default="")
+    against_random: Judgement | None = None
 
 
-def summarise(runs: Mapping[str, Runs]) -> list[MethodSummary]:
+def summarise(methods: Mapping[str, Outcomes], *, experiments: Mapping[str, str] | None = None) -> list[MethodSummary]:
     """Compare methods over their seeds.
 
     Args:
-        runs: By method, then by seed, the rows of metrics of a finished run.
+        methods: By method, then by seed, what each run came to.
+        experiments: What each method's runs are part of: only those of one experiment are compared with each other.
+            None if all are of one.
 
     Returns:
         A summary of each method, in the order given.
 
     Example:
-        >>> row = {"epoch": 1, "gradient_evaluations": 10, "probed_examples": 0, "fraction_touched": 0.1,
+        >>> row = {"epoch": 1, "gradient_evaluations": 10, "probed_examples": 0, "fraction_seen": 0.1,
         ...        "probing_seconds": 0.0, "selecting_seconds": 0.0, "training_seconds": 1.0, "evaluating_seconds": 0.0}
-        >>> runs = {"random": {s: [{**row, "test_accuracy": 0.8 + s / 100}] for s in (0, 1)},
-        ...         "craig": {s: [{**row, "test_accuracy": 0.7 + s / 100}] for s in (0, 1)}}
-        >>> print(summarise(runs)[1].sentence)
-        craig is worse than Random: -10.0 points of accuracy (95 % interval -10.0 to -10.0, 2 seeds).
+        >>> runs = {name: {seed: Outcome.finished([{**row, "test_accuracy": level + seed / 100}]) for seed in range(3)}
+        ...         for name, level in (("random", 0.8), ("craig", 0.7))}
+        >>> summarise(runs)[1].against_random.verdict
+        'worse'
     """
-    return [_summarise(method, seeds, runs.get("random"), runs.get("full")) for method, seeds in runs.items()]
+    belongs = dict.fromkeys(methods, "") if experiments is None else experiments
+    accuracies = {
+        name: {seed: outcome.accuracy for seed, outcome in outcomes.items() if outcome.counts}
+        for name, outcomes in methods.items()
+    }
+    controls = {belongs[name]: name for name in methods if base_name(name) == CONTROL and "(" not in name}
+    judged = judge_all(
+        {name: accuracies[name] for name in methods if name not in controls.values() and belongs[name] in controls},
+        {name: accuracies[controls[belongs[name]]] for name in methods if belongs[name] in controls},
+    )
+    full = {belongs[name]: outcomes for name, outcomes in methods.items() if base_name(name) == "full"}
+    return [
+        _summarise(name, outcomes, accuracies[name], full.get(belongs[name]), judged.get(name))
+        for name, outcomes in methods.items()
+    ]
 
 
-def _summarise(method: str, runs: Runs, random: Runs | None, full: Runs | None) -> MethodSummary:
-    last = [rows[-1] for rows in runs.values()]
-    seconds = {part: _mean(row[f"{part}_seconds"] for row in last) for part in (*PARTS, "evaluating")}
-    accuracies = final_accuracies(runs)
-    against = None if random is None or method == "random" else paired_interval(accuracies, final_accuracies(random))
+def base_name(method: str) -> str:
+    """Return a method's name without its settings.
+
+    Example:
+        >>> base_name("adacore(weighting=uniform)")
+        'adacore'
+    """
+    return re.split(r"[^\w-]", method, maxsplit=1)[0]
+
+
+def _summarise(
+    method: str,
+    outcomes: Outcomes,
+    accuracies: Mapping[int, float],
+    full: Outcomes | None,
+    judgement: Judgement | None,
+) -> MethodSummary:
+    last = [outcome.rows[-1] for outcome in outcomes.values() if outcome.counts and outcome.rows]
+    costs = [cost_of(row) for row in last]
     return MethodSummary(
         method=method,
         accuracy=mean_interval(list(accuracies.values())),
         accuracies=accuracies,
-        seconds=seconds,
-        total_seconds=sum(seconds[part] for part in PARTS),
-        gradient_evaluations=_mean(row["gradient_evaluations"] for row in last),
-        probed_examples=_mean(row["probed_examples"] for row in last),
-        fraction_touched=_mean(row["fraction_touched"] for row in last),
-        speedup=None if full is None else speedup(runs, full),
-        against_random=against,
-        sentence="" if method == "random" else _sentence(method, against),
+        cost=Cost(
+            {part: _mean(cost.seconds[part] for cost in costs) for part in PARTS},
+            _mean(cost.steps for cost in costs),
+            _mean(cost.probed for cost in costs),
+        ),
+        evaluating_seconds=_mean(float(row["evaluating_seconds"]) for row in last),
+        fraction_seen=_mean(float(row["fraction_seen"]) for row in last),
+        diverged=tuple(seed for seed, outcome in sorted(outcomes.items()) if outcome.end == "diverged"),
+        unfinished=tuple(seed for seed, outcome in sorted(outcomes.items()) if outcome.end == "unfinished"),
+        speedup=None if full is None else speedup(outcomes, full),
+        against_random=judgement,
     )
 
 
-def _mean(values: Any) -> float:
-    numbers = [float(value) for value in values]
-    return math.fsum(numbers) / len(numbers)
+def _mean(values: Iterable[float]) -> float:
+    numbers = list(values)
+    return math.fsum(numbers) / len(numbers) if numbers else 0.0
 
 
-def final_accuracies(runs: Runs) -> dict[int, float]:
-    """Return the test accuracy after the last epoch, by seed."""
-    return {seed: float(rows[-1]["test_accuracy"]) for seed, rows in runs.items()}
-
-
-def speedup(runs: Runs, full: Runs) -> Speedup:
-    """Measure how much cheaper a method is than full training; see ``Speedup``.
+def speedup(ours: Outcomes, full: Outcomes) -> Speedup | None:
+    """Measure how much cheaper a method is than training on the full data; see ``Speedup``.
 
     Args:
-        runs: Of the method.
-        full: Of training on everything.
+        ours: Of the method.
+        full: Of training on the full data.
 
     Returns:
-        Ratios above 1 where the method is cheaper.
+        Ratios above 1 where the method is cheaper; None if no seed of both counts.
     """
-    seeds = sorted(runs.keys() & full.keys())
+    seeds = [seed for seed in sorted(ours.keys() & full.keys()) if ours[seed].counts and full[seed].counts]
     ratios: list[tuple[float, float]] = []
     for seed in seeds:
-        target = float(full[seed][-1]["test_accuracy"]) - MARGIN
-        ours, theirs = _cost(runs[seed], target), _cost(full[seed], target)
-        if ours is not None and theirs is not None:
-            ratios.append((theirs[0] / ours[0], theirs[1] / ours[1]))
+        target = full[seed].accuracy - MARGIN
+        mine, theirs = ours[seed].cost_to_reach(target), full[seed].cost_to_reach(target)
+        if mine is not None and theirs is not None:
+            ratios.append(
+                (
+                    theirs.total_seconds / max(mine.total_seconds, 1e-9),
+                    theirs.gradient_evaluations / max(mine.gradient_evaluations, 1),
+                )
+            )
+    if not seeds:
+        return None
     if not ratios or len(ratios) < len(seeds):
         return Speedup(len(ratios), len(seeds), None, None)
-    by_seconds, by_gradients = (math.exp(_mean(math.log(ratio[k]) for ratio in ratios)) for k in (0, 1))
+    by_seconds, by_gradients = (math.exp(_mean(math.log(max(ratio[k], 1e-9)) for ratio in ratios)) for k in (0, 1))
     return Speedup(len(ratios), len(seeds), by_seconds, by_gradients)
 
 
-def _cost(rows: Rows, target: float) -> tuple[float, float] | None:
-    for row in rows:
-        if row["test_accuracy"] is not None and row["test_accuracy"] >= target:
-            return sum(row[f"{part}_seconds"] for part in PARTS), row["gradient_evaluations"]
-    return None
-
-
-_WORDS = {"better": "better than Random", "worse": "worse than Random", "no different": "no different from Random"}
-
-
-def _sentence(method: str, against: Interval | None) -> str:
-    if against is None:
-        return f"{method} cannot be judged: add random to the methods to compare with."
-    if against.verdict == "unknown":
-        return f"{method} cannot be judged against Random from one seed: run at least two."
-    mean, low, high = (100 * value for value in (against.mean, against.low, against.high))
-    return (
-        f"{method} is {_WORDS[against.verdict]}: {mean:+.1f} points of accuracy (95 % interval {low:+.1f} to "
-        f"{high:+.1f}, {against.count} seeds)."
-    )
-
-
 def to_json(summary: MethodSummary) -> dict[str, Any]:
-    """Turn a summary into plain values for ``comparison.json``; what is not known is None."""
+    """Turn a summary into plain values for ``comparison.json`` and for records; what is not known is None."""
+    from adacore.experiments.evidence.sentences import sentence  # sentences are made of summaries
 
-    def interval(value: Interval | None) -> dict[str, Any] | None:
-        if value is None:
-            return None
-        ends = {"low": value.low, "high": value.high}
-        return {"mean": value.mean, **{k: v if math.isfinite(v) else None for k, v in ends.items()}, "n": value.count}
-
-    fast = summary.speedup
+    fast, judgement = summary.speedup, summary.against_random
     return {
         "method": summary.method,
-        "accuracy": interval(summary.accuracy),
+        "accuracy": interval_to_json(summary.accuracy),
         "accuracies": {str(seed): accuracy for seed, accuracy in summary.accuracies.items()},
-        "seconds": {**summary.seconds, "total": summary.total_seconds},
-        "gradient_evaluations": summary.gradient_evaluations,
-        "probed_examples": summary.probed_examples,
-        "fraction_touched": summary.fraction_touched,
-        "speedup": None
-        if fast is None
-        else {
-            "reached": fast.reached,
-            "seeds": fast.seeds,
-            "seconds": fast.seconds,
-            "gradient_evaluations": fast.gradient_evaluations,
+        "diverged": list(summary.diverged),
+        "unfinished": list(summary.unfinished),
+        "seconds": {
+            **summary.cost.seconds,
+            "evaluating": summary.evaluating_seconds,
+            "total": summary.cost.total_seconds,
         },
-        "against_random": interval(summary.against_random),
-        "verdict": None if summary.against_random is None else summary.against_random.verdict,
-        "sentence": summary.sentence,
+        "gradient_evaluations": summary.cost.gradient_evaluations,
+        "steps": summary.cost.steps,
+        "probed_examples": summary.cost.probed,
+        "fraction_seen": summary.fraction_seen,
+        "speedup": None if fast is None else vars(fast),
+        "against_random": None
+        if judgement is None
+        else {
+            **interval_to_json(judgement.difference),
+            "level": judgement.level,
+            "verdict": judgement.verdict,
+            "seeds_needed": judgement.seeds_needed,
+        },
+        "sentence": sentence(summary),
     }
+
+
+def interval_to_json(interval: Interval) -> dict[str, Any]:
+    """Turn an interval into plain values; what is not finite is None."""
+    values = {"mean": interval.mean, "low": interval.low, "high": interval.high}
+    return {**{name: value if math.isfinite(value) else None for name, value in values.items()}, "n": interval.count}

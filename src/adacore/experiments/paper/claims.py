@@ -8,7 +8,7 @@ from typing import Any
 
 from adacore.errors import unknown_name
 from adacore.experiments.evidence.intervals import paired_interval
-from adacore.experiments.runs.recorded_runs import display_name
+from adacore.experiments.evidence.sentences import display_name
 
 Methods = Mapping[str, Mapping[str, Any]]
 """What a record tells of each method, by the method's name."""
@@ -62,7 +62,7 @@ def _cheaper(methods: Methods, ours: str, theirs: str, times: float) -> bool | N
 def _touches_less(methods: Methods, ours: str, theirs: str) -> bool | None:
     if ours not in methods or theirs not in methods:
         return None
-    return bool(methods[ours]["fraction_touched"] < methods[theirs]["fraction_touched"])
+    return bool(methods[ours]["fraction_seen"] < methods[theirs]["fraction_seen"])
 
 
 def _first_ranks_above(methods: Methods, ours: str, bound: float, score: str) -> bool | None:

@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 
 from adacore.experiments.evidence.summaries import summarise, to_json
-from adacore.experiments.runs.recorded_runs import Method, Run, read_methods
+from adacore.experiments.runs.durable_files import replace_file
+from adacore.experiments.runs.experiment import MOVABLE
+from adacore.experiments.runs.recorded_runs import Method, Run, experiments_of, read_methods
 
 POINTS = 50
 """Epochs of a curve that are kept at most."""
-_OWN = ("method", "seed", "data_root", "device", "num_workers", "tensorboard")
+_OWN = ("method", "seed", *MOVABLE)
 
 
 def make_record(folder: Path, name: str) -> dict[str, Any]:
@@ -31,8 +33,8 @@ def make_record(folder: Path, name: str) -> dict[str, Any]:
     Raises:
         ValueError: If the folder holds no run.
     """
-    methods = read_methods(folder)
-    summaries = summarise({method.label: method.rows for method in methods})
+    methods = read_methods(folder).methods
+    summaries = summarise({method.label: method.outcomes for method in methods}, experiments=experiments_of(methods))
     settings = [{k: v for k, v in method.runs[0].settings.items() if k not in _OWN} for method in methods]
     shared = {k: v for k, v in settings[0].items() if all(own.get(k) == v for own in settings)}
     return {
@@ -42,7 +44,6 @@ def make_record(folder: Path, name: str) -> dict[str, Any]:
         "methods": [
             {
                 **to_json(summary),
-                "finished": all(run.finished for run in method.runs),
                 "settings": {k: v for k, v in own.items() if k not in shared},
                 "first_ranks": _first_ranks(method),
                 "seen_classes_accuracies": _last(method, "seen_classes_accuracy"),
@@ -56,11 +57,13 @@ def make_record(folder: Path, name: str) -> dict[str, Any]:
 
 def _curve(run: Run) -> dict[str, list[float]]:
     known = np.flatnonzero(np.isfinite(run.column("test_accuracy")))
+    if not known.size:  # it diverged before it was ever evaluated
+        return {"epoch": [], "test_accuracy": [], "gradient_evaluations": [], "seconds": []}
     kept = np.unique(known[np.linspace(0, known.size - 1, min(POINTS, known.size)).round().astype(int)])
     return {
         "epoch": [int(value) for value in run.column("epoch")[kept]],
         "test_accuracy": [round(float(value), 5) for value in run.column("test_accuracy")[kept]],
-        "gradient_evaluations": [int(value) for value in run.column("gradient_evaluations")[kept]],
+        "gradient_evaluations": [int(value) for value in run.gradient_evaluations[kept]],
         "seconds": [round(float(value), 3) for value in run.seconds[kept]],
     }
 
@@ -81,7 +84,7 @@ def _first_ranks(method: Method) -> dict[str, float]:
 
 
 def _last(method: Method, key: str) -> dict[str, float]:
-    values = {str(run.seed): float(run.column(key)[-1]) for run in method.runs}
+    values = {str(run.seed): float(run.column(key)[-1]) for run in method.runs if run.finished}
     return {seed: value for seed, value in values.items() if math.isfinite(value)}
 
 
@@ -100,8 +103,7 @@ def write_record(record: dict[str, Any], folder: Path) -> Path:
     lines = [f"{json.dumps(name)}: {json.dumps(value, allow_nan=False)}" for name, value in head.items()]
     methods = ",\n".join(json.dumps(method, allow_nan=False) for method in record["methods"])
     path = folder / f"{record['name']}.json"
-    path.write_text("{" + ",\n".join([*lines, f'"methods": [\n{methods}\n]']) + "}\n", encoding="utf-8")
-    return path
+    return replace_file(path, "{" + ",\n".join([*lines, f'"methods": [\n{methods}\n]']) + "}\n")
 
 
 def read_records(folder: Path) -> dict[str, dict[str, Any]]:

@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from adacore.experiments.evidence.intervals import Interval, mean_interval
+from adacore.experiments.evidence.sentences import display_name, points, seconds, share, with_interval
 from adacore.experiments.paper.claims import accuracies, judge, state
 from adacore.experiments.paper.records import is_small, read_records
 from adacore.experiments.paper.set_ups import configure, group, parts_of
-from adacore.experiments.report.sentences import points, seconds, share, with_interval
-from adacore.experiments.runs.recorded_runs import display_name
 from adacore.experiments.runs.settings import to_mapping
 
 Record = Mapping[str, Any]
@@ -152,7 +151,7 @@ def _detail(entry: Entry, record: Record) -> str:
             points(_interval(method["against_random"])),
             str(len(method["accuracies"])),
             *(seconds(method["seconds"][part]) for part in ("probing", "selecting", "training")),
-            share(method["fraction_touched"]),
+            share(method["fraction_seen"]),
         ]
         lines.append(f"| {' | '.join(cells)} |")
     lines += [

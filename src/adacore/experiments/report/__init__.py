@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from adacore.experiments.report.page import render
+from adacore.experiments.runs.durable_files import replace_file
 from adacore.experiments.runs.recorded_runs import read_methods
 
 __all__ = ["write_report"]
@@ -22,11 +23,8 @@ def write_report(folder: str | Path, out: str | Path | None = None) -> Path:
 
     Raises:
         FileNotFoundError: If there is no such folder.
-        ValueError: If it holds no run with an evaluated epoch.
+        ValueError: If it holds no run with an evaluated epoch, or a damaged one.
     """
     folder = Path(folder)
     target = folder / "report.html" if out is None else Path(out)
-    page = render(read_methods(folder))
-    temporary = target.with_name(f"{target.name}.partial")
-    temporary.write_text(page, encoding="utf-8")
-    return temporary.replace(target)
+    return replace_file(target, render(read_methods(folder)))

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from adacore.experiments.analysis import overlaps, profile_by_rank, selection_counts
+from adacore.experiments.evidence.sentences import display_name, seconds
 from adacore.experiments.evidence.summaries import MethodSummary
 from adacore.experiments.report.charts import Array, Axes, Line, Style, across_seeds, bar_chart, line_chart
-from adacore.experiments.report.sentences import seconds
-from adacore.experiments.runs.recorded_runs import Method, Run, display_name
+from adacore.experiments.runs.recorded_runs import Method, Run
 from adacore.training.ledger import PARTS
 
 _WIDE = 4
@@ -42,13 +42,18 @@ def progress_figures(methods: Sequence[Method], styles: Mapping[str, Style]) -> 
     """Draw accuracy against what it cost: seconds, gradient evaluations and epochs."""
     costs: tuple[tuple[str, str, str, Callable[[Run], Array]], ...] = (
         ("seconds", "seconds", "Seconds: probing, selecting and training", lambda run: run.seconds),
-        ("gradients", "gradient evaluations", "Gradient evaluations", lambda run: run.column("gradient_evaluations")),
+        (
+            "gradients",
+            "gradient evaluations",
+            "Gradients, probing included",
+            lambda run: run.gradient_evaluations,
+        ),
         ("epochs", "epochs", "Epochs", lambda run: run.column("epoch")),
     )
     figures = []
     for name, words, x, cost in costs:
         measured: Measured = lambda run, cost=cost: (cost(run), 100 * run.column("test_accuracy"))  # type: ignore[misc]  # noqa: E731
-        ends = [cost(run)[-1] for method in methods for run in method.runs]
+        ends = [cost(run)[-1] for method in methods for run in method.runs if run.rows]
         axes = Axes(x, "Test accuracy (%)", x_log=max(ends) > _WIDE * min(ends) > 0, whole_x=name == "epochs")
         figure = _over_methods(methods, styles, measured, axes, (f"progress-{name}", f"Accuracy against {words}", ""))
         figures.extend([figure] if figure else [])
@@ -57,7 +62,7 @@ def progress_figures(methods: Sequence[Method], styles: Mapping[str, Style]) -> 
 
 def time_figure(summaries: Sequence[MethodSummary]) -> Figure:
     """Draw where the time went."""
-    rows = [(display_name(summary.method), [summary.seconds[part] for part in PARTS]) for summary in summaries]
+    rows = [(display_name(summary.method), [summary.cost.seconds[part] for part in PARTS]) for summary in summaries]
     svg = bar_chart(rows, unit="Seconds in all, mean over seeds", name="time", note=seconds)
     return Figure("time", "Seconds by part", "Evaluating on the test set is not counted.", svg)
 
@@ -68,7 +73,7 @@ def analysis_figures(methods: Sequence[Method], styles: Mapping[str, Style]) -> 
     drawn = [
         _over_methods(choosing, styles, measured, axes, words)
         for measured, axes, words in (
-            (_touched, Axes("Epochs", "Share of the data (%)", whole_x=True), _WORDS["touched"]),
+            (_seen, Axes("Epochs", "Share of the data (%)", whole_x=True), _WORDS["seen"]),
             (_counts, Axes("Times chosen", "Examples", y_log=True, steps=True, whole_x=True), _WORDS["counts"]),
             (
                 _overlaps,
@@ -96,7 +101,7 @@ def analysis_figures(methods: Sequence[Method], styles: Mapping[str, Style]) -> 
 
 
 _WORDS = {
-    "touched": ("touched", "How much of the data was seen", "Share trained on at least once so far."),
+    "seen": ("seen", "How much of the data was seen", "Share trained on at least once so far."),
     "counts": ("counts", "How often an example is chosen", "Number of examples by the coresets that they are in."),
     "overlaps": (
         "overlaps",
@@ -132,7 +137,7 @@ def _over_methods(
 ) -> Figure | None:
     lines: list[Line] = []
     for method in methods:
-        curves = [curve for run in method.runs if (curve := measured(run)) is not None]
+        curves = [curve for run in method.runs if run.rows and (curve := measured(run)) is not None]
         if curves:
             line = across_seeds(method.label, styles[method.label], [x for x, _ in curves], [y for _, y in curves])
             lines.extend([line] if line.x.size else [])
@@ -142,8 +147,8 @@ def _over_methods(
     return Figure(name, title, caption, line_chart(lines, axes, name=name))
 
 
-def _touched(run: Run) -> tuple[Array, Array] | None:
-    return run.column("epoch"), 100 * run.column("fraction_touched")
+def _seen(run: Run) -> tuple[Array, Array] | None:
+    return run.column("epoch"), 100 * run.column("fraction_seen")
 
 
 def _counts(run: Run) -> tuple[Array, Array] | None:

@@ -13,6 +13,12 @@ from numpy.typing import NDArray
 from adacore.experiments.analysis import most_chosen, never_chosen, selection_counts
 from adacore.experiments.runs.recorded_runs import Run
 
+_OUR_OWN = {
+    f"adacore.experiments.paper.small:{name}"
+    for name in ("mnist", "cifar10", "cifar10_imbalanced", "cifar100", "cifar100_imbalanced", "bdd100k")
+}
+"""Import paths that a report may follow: a folder's settings could name anything else, and have it executed."""
+
 SHOWN = 24
 """Images in a gallery."""
 _LARGEST = 64
@@ -68,13 +74,15 @@ def load_images(run: Run) -> Any | None:
 
     Raises:
         FileNotFoundError: If the data are not there.
-        ValueError: If they cannot be read.
+        ValueError: If they cannot be read, or code of the user's would have to be run.
     """
-    from adacore.experiments import data
+    settings, name = run.settings, str(run.settings["data"])
+    if ":" in name and name not in _OUR_OWN:
+        raise ValueError(f"{name} is code of your own, and a report runs none")
+    from adacore.experiments import data  # here, since only galleries load any
 
-    settings = run.settings
     splits = data.load(
-        str(settings["data"]),
+        name,
         data_root=settings.get("data_root"),
         validation=float(settings.get("validation") or 0.0),
         seed=run.seed,

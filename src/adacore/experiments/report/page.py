@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from adacore.experiments.evidence.summaries import summarise
-from adacore.experiments.report import sentences
+from adacore.experiments.evidence import sentences
+from adacore.experiments.evidence.summaries import MethodSummary, summarise
 from adacore.experiments.report.charts import Style, assign_styles, short_number
 from adacore.experiments.report.figures import analysis_figures, progress_figures, time_figure
 from adacore.experiments.report.gallery import Gallery, load_images, make_gallery
-from adacore.experiments.runs.recorded_runs import Method, Run, display_name
+from adacore.experiments.runs.recorded_runs import Method, Recorded, Run, experiments_of
 from adacore.training.advisor import Costs, advise
 
 _GALLERIES = 4
@@ -32,11 +32,11 @@ class Entry:
     style: Style
 
 
-def render(methods: Sequence[Method]) -> str:
+def render(recorded: Recorded) -> str:
     """Write the page.
 
     Args:
-        methods: With their runs, the one that the verdict is about first.
+        recorded: Methods with their runs, the one that the verdict is about first.
 
     Returns:
         HTML that needs nothing else.
@@ -59,30 +59,28 @@ def render(methods: Sequence[Method]) -> str:
         short=short_number,
         speed=sentences.speed,
     )
-    return environment.get_template("page.html.j2").render(_contents(methods))
+    return environment.get_template("page.html.j2").render(_contents(recorded))
 
 
-def _contents(methods: Sequence[Method]) -> dict[str, Any]:
+def _contents(recorded: Recorded) -> dict[str, Any]:
+    methods = recorded.methods
     styles = assign_styles([(method.label, method.base) for method in methods])
-    summaries = summarise({method.label: method.rows for method in methods})
+    summaries = summarise({method.label: method.outcomes for method in methods}, experiments=experiments_of(methods))
     galleries, without_galleries = _galleries(methods)
     settings = methods[0].runs[0].settings
     return {
         "title": _title(methods, settings),
         "verdict": sentences.verdict(summaries),
         "facts": _facts(methods, settings),
-        "unfinished": [
-            f"{method.name}, seed {run.seed}: {len(run.rows)} of {run.settings.get('epochs')} epochs"
-            for method in methods
-            for run in method.runs
-            if not run.finished
-        ],
+        "notices": _notices(recorded, summaries),
         "legend": [Entry(method.name, styles[method.label]) for method in methods],
         "several_seeds": any(len(method.runs) > 1 for method in methods),
         "progress": progress_figures(methods, styles),
         "time": time_figure(summaries),
         "advice": [line for method in methods if (line := _advice(method)) is not None],
-        "rows": [(summary, display_name(summary.method), sentences.standing(summary)) for summary in summaries],
+        "rows": [
+            (summary, sentences.display_name(summary.method), sentences.standing(summary)) for summary in summaries
+        ],
         "compared": len(summaries) > 1,
         "analysis": analysis_figures(methods, styles),
         "galleries": galleries,
@@ -90,6 +88,36 @@ def _contents(methods: Sequence[Method]) -> dict[str, Any]:
         "configurations": _configurations(methods),
         "made_with": methods[0].runs[0].made_with,
     }
+
+
+def _notices(recorded: Recorded, summaries: Sequence[MethodSummary]) -> list[str]:
+    """Say what a reader must know before any number is believed: what is unfinished, diverged, apart or left out."""
+    runs = [(method, run) for method in recorded.methods for run in method.runs]
+    unfinished = [
+        f"{method.name}, seed {run.seed}: {len(run.rows)} of {run.settings['epochs']} epochs"
+        for method, run in runs
+        if run.outcome.end == "unfinished"
+    ]
+    diverged = [
+        f"{method.name}, seed {run.seed}: {run.divergence.reason} in epoch {run.divergence.epoch}"
+        for method, run in runs
+        if run.divergence is not None
+    ]
+    told = []
+    if unfinished:
+        told.append(f"Not finished yet, and not counted: {'; '.join(unfinished)}.")
+    if diverged:
+        told.append(f"Diverged, and counted as what it had reached: {'; '.join(diverged)}.")
+    if len({method.experiment for method in recorded.methods}) > 1:
+        told.append("Not all runs have the same settings; only those with the same ones are judged against each other.")
+    told += [line for line in sentences.warnings(summaries, batch_size=_batch_size(recorded)) if "optimizer" in line]
+    told += [f"Left out: {reason}." for reason in recorded.left_out]
+    return told
+
+
+def _batch_size(recorded: Recorded) -> int:
+    """Take the largest batch size, with which a number of gradients makes the fewest steps."""
+    return max(int(run.settings.get("batch_size") or 1) for method in recorded.methods for run in method.runs)
 
 
 def _title(methods: Sequence[Method], settings: dict[str, Any]) -> str:
@@ -131,7 +159,7 @@ def _rhythm(every: Any) -> str | None:
 
 def _advice(method: Method) -> str | None:
     """Say what the measured costs mean for a method that probes."""
-    measured = [costs for run in method.runs if (costs := _costs(run)) is not None]
+    measured = [costs for run in method.runs if run.rows and (costs := _costs(run)) is not None]
     if not measured:
         return None
     run = method.runs[0]
@@ -142,7 +170,7 @@ def _advice(method: Method) -> str | None:
         return f"{method.name}: {advice.warning}."
     text = (
         f"{method.name}: probing and selecting take {sentences.share(advice.overhead_share)} of the time; as many "
-        f"epochs end {advice.speed_up:.1f} times sooner than on everything"
+        f"epochs end {advice.speed_up:.1f} times sooner than on the full data"
     )
     if advice.suggested_every > every:
         return f"{text}. Selecting every {advice.suggested_every} epochs would bring that share below 20 %."
@@ -190,6 +218,6 @@ def _configurations(methods: Sequence[Method]) -> list[tuple[str, str, str]]:
         head = {"methods": names, "seeds": len(seeds), "first_seed": seeds[0]}
         file = "again.yaml" if len(grouped) == 1 else f"again-{number}.yaml"
         command = f"adacore compare --config {file} --out runs/{Path(file).stem}"
-        title = ", ".join(display_name(name) for name in names)
+        title = ", ".join(sentences.display_name(name) for name in names)
         written.append((title, yaml.safe_dump(head, sort_keys=False) + text, command))
     return written

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
-from adacore.experiments import data
-from adacore.experiments.data.split import hold_out
-from adacore.experiments.evidence.intervals import Interval
-from adacore.experiments.evidence.summaries import MethodSummary, Speedup, summarise, to_json
-from adacore.experiments.runs.progress import Live, Silent, Watcher, describe
-from adacore.experiments.runs.resumable_run import MOVABLE, train
-from adacore.experiments.runs.run_folder import Row, RunFolder, read_yaml, versions, write_yaml
+from adacore.experiments.evidence.outcomes import Outcome
+from adacore.experiments.evidence.summaries import MethodSummary, summarise, to_json
+from adacore.experiments.runs.comparison_table import print_comparison
+from adacore.experiments.runs.durable_files import replace_file
+from adacore.experiments.runs.experiment import MOVABLE, experiment_of
+from adacore.experiments.runs.folder_lock import locked
+from adacore.experiments.runs.progress import Live, LiveRun, Silent, Watcher, describe, print_plain
+from adacore.experiments.runs.recorded_runs import read_run
+from adacore.experiments.runs.run_folder import RunFolder, read_yaml, versions, write_yaml
 from adacore.experiments.runs.settings import CompareConfig, TrainConfig, to_mapping
+from adacore.experiments.runs.worker_processes import LoadedData, run_side_by_side, train_one
 from adacore.facility import prepare_kernels
 from adacore.selectors import parse_selector
 
@@ -27,7 +29,7 @@ _FREE = {*MOVABLE, "methods", "seeds", "first_seed"}
 """Settings in which a comparison may differ from what its folder holds already."""
 
 WORTH_SAYING = 3.0
-"""Seconds of compiling from which it is mentioned."""
+"""Seconds of compiling from which it is mentioned: less is not noticed beside loading the data."""
 
 
 def method_folder(method: str) -> str:
@@ -43,7 +45,9 @@ def method_folder(method: str) -> str:
 def compare(config: CompareConfig, out: str | Path, *, console: Console | None = None) -> list[MethodSummary]:
     """Train every method with every seed, print the table, and write ``comparison.json``.
 
-    Runs of one seed share initial weights and all that is drawn. Interrupted, it goes on where it was stopped.
+    Runs of one seed share initial weights and all that is drawn. Interrupted, it goes on where it was stopped. A run
+    that diverges counts as what it had reached. With ``jobs`` above 1, runs are trained in spawned processes; a script
+    that calls this then needs the guard ``if __name__ == "__main__":``.
 
     Args:
         config: Settings.
@@ -56,37 +60,31 @@ def compare(config: CompareConfig, out: str | Path, *, console: Console | None =
     Raises:
         ValueError: If the folder holds a comparison with other settings.
         FileExistsError: If it holds a single run.
+        BlockingIOError: If another process works in the folder.
     """
     out = Path(out)
     console = Console(quiet=True) if console is None else console
-    _claim(config, out)
-    base: data.Splits | None = None
-    runs: dict[str, dict[int, list[Row]]] = {method: {} for method in config.methods}
-    trainings = config.runs()
-    folders = {run: out / method_folder(run.method) / f"seed-{run.seed}" for run in trainings}
-    _prepare(console, {run.method for run, folder in folders.items() if not _is_done(run, folder)})
-    with _watching(console, len(trainings)) as watcher:
-        for number, run in enumerate(trainings, 1):
-            folder = folders[run]
-            if base is None and not _is_done(run, folder):
-                base = data.load(config.data, data_root=config.data_root)
-            splits = None if base is None else hold_out(base, config.validation, seed=run.seed)
-            rows = runs[run.method][run.seed] = train(run, folder, splits=splits, resume=True, watcher=watcher)
-            if isinstance(watcher, Live):
-                watcher.run_done()
-            else:
-                _line(console, f"{number}/{len(trainings)} {run.method}, seed {run.seed}: {describe(rows[-1])}")
-    summaries = summarise(runs)
-    _write(config, out, summaries)
-    console.print(table(config, summaries))
-    for summary in summaries:
-        if summary.sentence:
-            _line(console, summary.sentence)
+    _check_claim(config, out)
+    out.mkdir(parents=True, exist_ok=True)
+    with locked(out):
+        _check_claim(config, out)  # again, now that nobody else can write here
+        write_yaml(out / "config.yaml", to_mapping(config))
+        trainings = config.runs()
+        folders = [out / method_folder(run.method) / f"seed-{run.seed}" for run in trainings]
+        todo = [(run, folder) for run, folder in zip(trainings, folders, strict=True) if not _is_over(run, folder)]
+        _prepare(console, {run.method for run, _ in todo})
+        _train_all(todo, config.jobs, console, done=len(trainings) - len(todo))
+        outcomes: dict[str, dict[int, Outcome]] = {method: {} for method in config.methods}
+        for run, folder in zip(trainings, folders, strict=True):
+            outcomes[run.method][run.seed] = read_run(folder).outcome
+        summaries = summarise(outcomes)
+        _write(config, out, summaries)
+    print_comparison(console, config, summaries)
     return summaries
 
 
-def _claim(config: CompareConfig, out: Path) -> None:
-    """Check that the folder is free, or holds this comparison, and write the settings into it."""
+def _check_claim(config: CompareConfig, out: Path) -> None:
+    """Check that the folder is free, or holds this comparison."""
     if out.exists() and not out.is_dir():
         raise FileExistsError(f"{out} is a file: pass a folder for the comparison")
     if RunFolder(out).holds_run():
@@ -95,20 +93,28 @@ def _claim(config: CompareConfig, out: Path) -> None:
     if len(set(labels)) < len(labels):
         raise ValueError(f"two of the methods share a folder, {labels}: name each method once")
     settings = out / "config.yaml"
-    if settings.exists():
-        saved = read_yaml(settings)
-        for name, value in to_mapping(config).items():
-            if name not in _FREE and saved.get(name, value) != value:
-                raise ValueError(
-                    f"{out} holds a comparison with {name}={saved[name]!r}, now it is {value!r}: put {name} back, or "
-                    "pass another folder"
-                )
-    out.mkdir(parents=True, exist_ok=True)
-    write_yaml(settings, to_mapping(config))
+    if not settings.exists():
+        return
+    saved = read_yaml(settings)
+    for name, value in to_mapping(config).items():
+        if name not in _FREE and saved.get(name, value) != value:
+            raise ValueError(
+                f"{out} holds a comparison with {name}={saved[name]!r}, now it is {value!r}: put {name} back, or "
+                "pass another folder"
+            )
 
 
-def _is_done(run: TrainConfig, folder: Path) -> bool:
-    return len(RunFolder(folder).rows()) >= run.epochs
+def _is_over(run: TrainConfig, folder: Path) -> bool:
+    """Tell whether a run has ended, by its last epoch or because it diverged, and check that it is this one."""
+    source = RunFolder(folder)
+    if not source.config_file.is_file():
+        return False
+    settings = source.settings()
+    if (settings["method"], settings["seed"]) != (run.method, run.seed) or (
+        experiment_of(settings) != experiment_of(to_mapping(run))
+    ):
+        raise ValueError(f"{folder} holds a run with other settings: move it away, or pass another folder")
+    return len(source.rows()) >= run.epochs or source.divergence() is not None
 
 
 def _prepare(console: Console, methods: set[str]) -> None:
@@ -118,20 +124,65 @@ def _prepare(console: Console, methods: set[str]) -> None:
     with console.status("Compiling what selects, if this machine has not done so yet"):
         seconds = prepare_kernels()
     if seconds >= WORTH_SAYING:
-        _line(console, f"Compiled what selects in {seconds:.0f} s: done once on this machine, charged to no run.")
+        print_plain(console, f"Compiled what selects in {seconds:.0f} s: done once on this machine, charged to no run.")
+
+
+def _train_all(todo: Sequence[tuple[TrainConfig, Path]], jobs: int, console: Console, *, done: int) -> None:
+    """Train what is left, one run after another or ``jobs`` at a time."""
+    with _display(console, len(todo) + done, done) as display:
+        if jobs > 1 and len(todo) > 1:
+            run_side_by_side(todo, jobs, notify=lambda i, kind, content: display.note(todo[i], i, kind, content))
+            return
+        loaded = LoadedData()
+        for position, task in enumerate(todo):
+            watcher = display.watcher(position)
+            message = train_one(*task, loaded, watcher)
+            display.note(task, position, "done" if message is None else "diverged", message)
+
+
+class _Display:
+    """What a person sees of all runs: bars on a terminal, a line for each run that has ended elsewhere."""
+
+    def __init__(self, console: Console, live: Live | None, total: int, ended: int) -> None:
+        self.console, self.live, self.total, self.ended = console, live, total, ended
+        self._bars: dict[int, LiveRun] = {}
+
+    def watcher(self, position: int) -> Watcher:
+        """Return what is told about the epochs of a run."""
+        if self.live is None:
+            return Silent()
+        return self._bars.setdefault(position, self.live.watch_run())
+
+    def note(self, task: tuple[TrainConfig, Path], position: int, kind: str, content: Any) -> None:
+        """Note what became of a run; see ``run_side_by_side``."""
+        if kind == "begin":
+            self.watcher(position).begin(*content)
+        elif kind == "epoch":
+            self.watcher(position).epoch(content)
+        else:
+            self._end(task, position, content)
+
+    def _end(self, task: tuple[TrainConfig, Path], position: int, message: str | None) -> None:
+        self.ended += 1
+        config, folder = task
+        if self.live is not None:
+            self.live.run_done()
+            if position in self._bars:
+                self._bars.pop(position).close()
+        if message is not None or self.live is None:
+            told = describe(RunFolder(folder).rows()[-1]) if message is None else message
+            print_plain(self.console, f"{self.ended}/{self.total} {config.method}, seed {config.seed}: {told}")
 
 
 @contextlib.contextmanager
-def _watching(console: Console, runs: int) -> Iterator[Watcher]:
+def _display(console: Console, total: int, done: int) -> Iterator[_Display]:
     if console.is_terminal:
-        with Live(console, runs) as live:
-            yield live
+        with Live(console, total) as live:
+            for _ in range(done):
+                live.run_done()
+            yield _Display(console, live, total, done)
     else:
-        yield Silent()
-
-
-def _line(console: Console, text: str) -> None:
-    console.print(text, highlight=False, markup=False, soft_wrap=True)
+        yield _Display(console, None, total, done)
 
 
 def _write(config: CompareConfig, out: Path, summaries: list[MethodSummary]) -> None:
@@ -140,53 +191,4 @@ def _write(config: CompareConfig, out: Path, summaries: list[MethodSummary]) -> 
         "made_with": versions(),
         "methods": [{**to_json(summary), "folder": method_folder(summary.method)} for summary in summaries],
     }
-    temporary = out / "comparison.partial"
-    temporary.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-    temporary.replace(out / "comparison.json")
-
-
-def table(config: CompareConfig, summaries: list[MethodSummary]) -> Table:
-    """Lay the summaries out for the terminal.
-
-    Args:
-        config: Settings of the comparison.
-        summaries: One for each method.
-
-    Returns:
-        A rich table.
-    """
-    size = f"{config.budget} examples" if config.budget is not None else f"{config.size['fraction']:.3g} of the data"
-    rhythm = "as often as costs allow" if config.every == "auto" else f"every {config.every} epochs"
-    laid = Table(
-        title=f"{config.data}, {config.model}, {size}, a new coreset {rhythm}, {config.epochs} "
-        f"epochs, {config.seeds} seed{'s' * (config.seeds > 1)}",
-        caption="Means over seeds; accuracy with its 95 % interval. Speed-up: to full training's accuracy less one "
-        "point, in seconds / gradient evaluations.",
-    )
-    laid.add_column("method", overflow="fold")
-    for heading in ("test accuracy", "seconds", "probing", "selecting", "training", "gradients", "touched", "speed-up"):
-        laid.add_column(heading, justify="right")
-    for summary in summaries:
-        laid.add_row(
-            summary.method.replace("[", r"\["),
-            _accuracy(summary.accuracy),
-            f"{summary.total_seconds:.2f}",
-            *(f"{summary.seconds[part]:.2f}" for part in ("probing", "selecting", "training")),
-            f"{summary.gradient_evaluations:,.0f}",
-            f"{summary.fraction_touched:.1%}",
-            _speedup(summary.speedup),
-        )
-    return laid
-
-
-def _accuracy(interval: Interval) -> str:
-    spread = "" if math.isnan(interval.low) else f" ± {100 * interval.half_width:.2f}"
-    return f"{100 * interval.mean:.2f}{spread} %"
-
-
-def _speedup(speedup: Speedup | None) -> str:
-    if speedup is None:
-        return "-"
-    if speedup.seconds is None or speedup.gradient_evaluations is None:
-        return f"reached {speedup.reached} of {speedup.seeds}"
-    return f"{speedup.seconds:.1f} / {speedup.gradient_evaluations:.1f}"
+    replace_file(out / "comparison.json", json.dumps(content, indent=2, allow_nan=False) + "\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -12,7 +13,7 @@ from torch.utils.data import Dataset
 from adacore.experiments.data import Splits
 from adacore.probing.batches import call, length_of
 from adacore.probing.preserving import preserving_state
-from adacore.probing.reading import in_order, read
+from adacore.probing.reading import batch_fetcher, in_order, read
 
 
 def check_fit(model: nn.Module, splits: Splits, name: str) -> None:
@@ -24,8 +25,15 @@ def check_fit(model: nn.Module, splits: Splits, name: str) -> None:
         name: The model's, for messages.
 
     Raises:
-        ValueError: If it cannot take them, or gives no logits for each class.
+        ValueError: If it cannot take them, or gives no logits for each class, or an input in memory is not finite.
     """
+    for part, dataset in (("training", splits.train), ("test", splits.test)):
+        # In memory this takes a moment; a data set on disk is looked through only once something has gone wrong.
+        broken = nonfinite_example(dataset) if batch_fetcher(dataset) is not None else None
+        if broken is not None:
+            raise ValueError(
+                f"{part} example {broken} of {splits.name} holds nan or infinite inputs: mend or leave out that example"
+            )
     n = length_of(splits.train)
     (batch,) = read(splits.train, [torch.arange(min(2, n))])
     inputs, targets = batch.inputs, batch.required_targets()
@@ -69,6 +77,39 @@ def evaluate(
     loader = {"num_workers": num_workers}
     for batch in read(dataset, in_order(n, 512), loader=loader, device=device, memory_format=memory_format):
         logits, targets = call(model, batch.inputs), batch.required_targets()
-        losses.append(functional.cross_entropy(logits.float(), targets, reduction="sum").double())
+        losses.append(functional.cross_entropy(logits.float(), targets, reduction="sum"))
         correct.append((logits.argmax(1) == targets).sum())
-    return float(torch.stack(losses).sum()) / n, int(torch.stack(correct).sum()) / n
+    # What is measured stays on the device until here, so that no batch waits; not every device has float64.
+    return float(torch.stack(losses).cpu().double().sum()) / n, int(torch.stack(correct).sum()) / n
+
+
+def nonfinite_example(dataset: Dataset[Any]) -> int | None:
+    """Find an example whose inputs hold nan or infinity.
+
+    Args:
+        dataset: Map-style, (inputs, class).
+
+    Returns:
+        The position of the first one, or None if all are finite.
+
+    Example:
+        >>> from torch.utils.data import TensorDataset
+        >>> nonfinite_example(TensorDataset(torch.tensor([[1.0], [float("nan")]]), torch.zeros(2)))
+        1
+    """
+    for batch in read(dataset, in_order(length_of(dataset), 512), targets="optional"):
+        for tensor in _tensors(batch.inputs):
+            # A sum is finite only if all terms are: one pass, and only what fails it is looked at closely.
+            if tensor.is_floating_point() and not tensor.sum().isfinite():
+                broken = (~tensor.isfinite()).reshape(len(tensor), -1).any(1).nonzero()
+                if len(broken):
+                    return int(batch.positions[int(broken[0])])
+    return None
+
+
+def _tensors(inputs: Any) -> Iterator[Tensor]:
+    if isinstance(inputs, Tensor):
+        yield inputs
+    elif isinstance(inputs, Mapping | tuple | list):
+        for part in inputs.values() if isinstance(inputs, Mapping) else inputs:
+            yield from _tensors(part)

@@ -33,7 +33,7 @@ class Silent:
 
 
 def describe(row: Mapping[str, Any]) -> str:
-    """Put a row of metrics into words: accuracy, data touched so far, and where the time went.
+    """Put a row of metrics into words: accuracy, data seen so far, and where the time went.
 
     Args:
         row: As in ``metrics.jsonl``.
@@ -44,7 +44,7 @@ def describe(row: Mapping[str, Any]) -> str:
     accuracy = row["test_accuracy"]
     return (
         f"{'accuracy' if accuracy is not None else 'train accuracy'} "
-        f"{(row['train_accuracy'] if accuracy is None else accuracy):6.2%}, touched {row['fraction_touched']:6.1%}, "
+        f"{(row['train_accuracy'] if accuracy is None else accuracy):6.2%}, seen {row['fraction_seen']:6.1%}, "
         f"probing {row['probing_seconds']:.1f} s, selecting {row['selecting_seconds']:.1f} s, "
         f"training {row['training_seconds']:.1f} s"
     )
@@ -70,11 +70,21 @@ class Lines:
         self._print(f"epoch {row['epoch']:>{len(str(self.epochs))}}/{self.epochs}: {describe(row)}")
 
     def _print(self, text: str) -> None:
-        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+        print_plain(self.console, text)
+
+
+def print_plain(console: Console, text: str) -> None:
+    """Print text as it is, on one line however long.
+
+    Args:
+        console: Where to.
+        text: What to print.
+    """
+    console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 class Live:
-    """A bar for the epochs of the present run, and one for all runs where there are several.
+    """A bar for each run that goes on just now, and one for all runs where there are several.
 
     Args:
         console: A terminal.
@@ -91,7 +101,6 @@ class Live:
             console=console,
         )
         self.all: TaskID | None = self.progress.add_task("all runs", total=runs, words="") if runs > 1 else None
-        self.task: TaskID | None = None
 
     def __enter__(self) -> Self:
         self.progress.start()
@@ -102,10 +111,29 @@ class Live:
     ) -> None:
         self.progress.stop()
 
+    def watch_run(self) -> LiveRun:
+        """Make the watcher of one more run."""
+        return LiveRun(self.progress)
+
+    def run_done(self) -> None:
+        """Note that a run has ended."""
+        if self.all is not None:
+            self.progress.advance(self.all)
+
+
+class LiveRun:
+    """A bar for the epochs of one run, which goes away when the run has ended.
+
+    Args:
+        progress: The display that it is part of.
+    """
+
+    def __init__(self, progress: Progress) -> None:
+        self.progress = progress
+        self.task: TaskID | None = None
+
     def begin(self, title: str, epochs: int, done: int) -> None:
         """See ``Watcher.begin``."""
-        if self.task is not None:
-            self.progress.remove_task(self.task)
         self.task = self.progress.add_task(title, total=epochs, completed=done, words="")
 
     def epoch(self, row: Mapping[str, Any]) -> None:
@@ -113,7 +141,8 @@ class Live:
         if self.task is not None:
             self.progress.update(self.task, completed=row["epoch"], words=describe(row))
 
-    def run_done(self) -> None:
-        """Note that a run has ended."""
-        if self.all is not None:
-            self.progress.advance(self.all)
+    def close(self) -> None:
+        """Take the bar away."""
+        if self.task is not None:
+            self.progress.remove_task(self.task)
+            self.task = None

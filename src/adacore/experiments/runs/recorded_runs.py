@@ -1,9 +1,8 @@
-"""Recorded runs, read back from their folders."""
+"""Recorded runs, read back from their folders: typed, checked, and nothing in them executed."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,18 +13,14 @@ from numpy.typing import NDArray
 
 from adacore.coreset import Coreset
 from adacore.experiments.analysis import Examples
-from adacore.experiments.runs.run_folder import Row, RunFolder, read_yaml
+from adacore.experiments.evidence.outcomes import Outcome
+from adacore.experiments.evidence.sentences import NAMES, display_name
+from adacore.experiments.evidence.summaries import base_name
+from adacore.experiments.runs.experiment import differing_settings, experiment_of
+from adacore.experiments.runs.metrics_rows import Row
+from adacore.experiments.runs.run_folder import Divergence, RunFolder
 from adacore.training.ledger import PARTS
 
-_NAMES = {
-    "adacore": "AdaCore",
-    "craig": "CRAIG",
-    "gradmatch": "GradMatch",
-    "glister": "GLISTER",
-    "el2n": "EL2N",
-    "k_center": "k-center",
-    "k_medoids": "k-medoids",
-}
 _LAST = ("random", "full")
 
 
@@ -35,52 +30,69 @@ class Run:
 
     Attributes:
         folder: Where it lies.
-        settings: Its configuration, by name.
+        settings: Its configuration, plain values by name.
         made_with: Versions and machine, in words; empty if not recorded.
-        rows: Metrics, one row for each epoch, at least one of them with a test accuracy.
+        rows: Metrics, one row for each epoch.
+        divergence: How it ended, if the training diverged.
     """
 
     folder: Path
     settings: dict[str, Any]
     made_with: str
     rows: tuple[Row, ...]
+    divergence: Divergence | None = None
 
     @property
     def method(self) -> str:
         """The method as on the command line."""
-        return str(self.settings.get("method", self.folder.parent.name))
+        return str(self.settings["method"])
 
     @property
     def seed(self) -> int:
         """The seed."""
-        return int(self.settings.get("seed", 0))
+        return int(self.settings["seed"])
+
+    @property
+    def experiment(self) -> str:
+        """What the run is part of; see ``experiment_of``."""
+        return experiment_of(self.settings)
 
     @property
     def finished(self) -> bool:
         """Whether all epochs were run."""
-        return bool(len(self.rows) >= int(self.settings.get("epochs", 0)))
+        return len(self.rows) >= int(self.settings["epochs"])
 
     @property
-    def evaluated(self) -> tuple[Row, ...]:
-        """The rows up to the last evaluation on the test set."""
-        last = max(position for position, row in enumerate(self.rows) if row.get("test_accuracy") is not None)
-        return self.rows[: last + 1]
+    def is_evaluated(self) -> bool:
+        """Whether there is a test accuracy."""
+        return any(row.get("test_accuracy") is not None for row in self.rows)
+
+    @property
+    def outcome(self) -> Outcome:
+        """What the run came to."""
+        if self.divergence is not None:
+            return Outcome(self.rows, "diverged", self.divergence.test_accuracy)
+        return Outcome.finished(self.rows) if self.finished else Outcome(self.rows, "unfinished", float("nan"))
 
     def column(self, name: str) -> NDArray[np.float64]:
-        """Return one metric of all epochs; nan where it was not recorded."""
+        """Return one metric of all epochs; nan where it was not measured."""
         values = [row.get(name) for row in self.rows]
         return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
 
     @property
     def seconds(self) -> NDArray[np.float64]:
         """Seconds of probing, selecting and training up to each epoch; evaluating is left out."""
-        return np.asarray(sum(np.nan_to_num(self.column(f"{part}_seconds")) for part in PARTS), dtype=np.float64)
+        return np.asarray(sum(self.column(f"{part}_seconds") for part in PARTS), dtype=np.float64)
+
+    @property
+    def gradient_evaluations(self) -> NDArray[np.float64]:
+        """Examples stepped on and probed up to each epoch."""
+        return self.column("gradient_evaluations") + self.column("probed_examples")
 
     @cached_property
     def coresets(self) -> tuple[tuple[int, Coreset], ...]:
         """Coresets with the epochs, from 1, that they were selected in."""
-        paths = sorted(RunFolder(self.folder).coresets.glob("epoch-*.npz"))
-        return tuple((int(path.stem.removeprefix("epoch-")), Coreset.load(path)) for path in paths)
+        return tuple((epoch, Coreset.load(path)) for epoch, path in RunFolder(self.folder).coreset_files())
 
     @cached_property
     def examples(self) -> Examples | None:
@@ -112,79 +124,118 @@ class Method:
         return base_name(self.label)
 
     @property
-    def rows(self) -> dict[int, tuple[Row, ...]]:
-        """Metrics by seed, up to the last evaluation."""
-        return {run.seed: run.evaluated for run in self.runs}
+    def outcomes(self) -> dict[int, Outcome]:
+        """What each run came to, by seed."""
+        return {run.seed: run.outcome for run in self.runs}
+
+    @property
+    def experiment(self) -> str:
+        """What all of its runs are part of."""
+        return self.runs[0].experiment
 
 
-def base_name(label: str) -> str:
-    """Return a method's name without its settings.
+@dataclass(frozen=True)
+class Recorded:
+    """All runs below a folder.
 
-    Example:
-        >>> base_name("adacore(weighting=uniform)")
-        'adacore'
+    Attributes:
+        methods: AdaCore first, Random and Full last.
+        left_out: What was found and can't be shown, with the reason, a sentence each.
     """
-    return re.split(r"[^\w-]", label, maxsplit=1)[0]
+
+    methods: tuple[Method, ...]
+    left_out: tuple[str, ...] = ()
 
 
-def display_name(label: str) -> str:
-    """Write a method's name as people do.
+def read_run(folder: Path) -> Run:
+    """Read one run.
 
-    Example:
-        >>> display_name("adacore(weighting=uniform)"), display_name("least_confidence")
-        ('AdaCore (weighting=uniform)', 'Least confidence')
+    Args:
+        folder: Of the run.
+
+    Returns:
+        The run, finished or not.
+
+    Raises:
+        FileNotFoundError: If there are no settings.
+        ValueError: If settings or rows are damaged; the message names file and line.
     """
-    base = base_name(label)
-    rest = label[len(base) :].strip()
-    name = _NAMES.get(base, base.replace("_", " ").capitalize())
-    return f"{name} {rest}" if rest else name
+    source = RunFolder(folder)
+    settings = source.settings()
+    return Run(folder, settings, source.made_with(), tuple(source.rows()), source.divergence())
 
 
-def read_methods(folder: Path) -> tuple[Method, ...]:
+def read_methods(folder: Path) -> Recorded:
     """Read all runs in a folder, or the run that the folder is.
+
+    Runs are one method's only if they are parts of one experiment: what was run with other settings is a method of its
+    own, whose label says what differs, or where it lies.
 
     Args:
         folder: Of one run, of a comparison, or of several.
 
     Returns:
-        Methods, AdaCore first, Random and Full last.
+        The methods, and what was left out.
 
     Raises:
         FileNotFoundError: If there is no such folder.
-        ValueError: If it holds no run with at least one finished epoch, or one that cannot be read.
+        ValueError: If it holds no run with at least one evaluated epoch, or one that is damaged.
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"no folder {folder}: pass the folder of a run or of a comparison")
-    runs = [run for path in sorted(folder.rglob("metrics.jsonl")) if (run := _read(path.parent)) is not None]
-    if not runs:
-        raise ValueError(f"{folder} holds no run with a finished epoch: pass what `adacore train` or `compare` wrote")
-    grouped: dict[str, list[Run]] = {}
-    several = _clash(runs)
+    runs, left_out = list[Run](), list[str]()
+    for path in sorted(folder.rglob("metrics.jsonl")):
+        where = path.parent
+        if not (where / "config.yaml").is_file():
+            left_out.append(f"{where} has no config.yaml, so that nobody knows what was run")
+            continue
+        run = read_run(where)
+        if run.is_evaluated or run.divergence is not None:
+            runs.append(run)
+        else:
+            left_out.append(f"{where} has no evaluated epoch yet")
+    if not any(run.is_evaluated for run in runs):
+        reasons = f" ({'; '.join(left_out)})" if left_out else ""
+        raise ValueError(
+            f"{folder} holds no run with a finished epoch{reasons}: pass what `adacore train` or `compare` wrote"
+        )
+    methods = [
+        Method(label, tuple(sorted(group, key=lambda run: run.seed))) for label, group in _grouped(runs, folder).items()
+    ]
+    return Recorded(tuple(sorted(methods, key=_order)), tuple(left_out))
+
+
+def _grouped(runs: Sequence[Run], folder: Path) -> dict[str, list[Run]]:
+    """Sort runs into methods, each of one experiment, with labels that tell them apart."""
+    parts: dict[tuple[str, str, str], list[Run]] = {}
     for run in runs:
-        where = run.folder.relative_to(folder).parts[0] if several else ""
-        grouped.setdefault(f"{run.method} {where}".strip(), []).append(run)
-    methods = [Method(label, tuple(sorted(group, key=lambda run: run.seed))) for label, group in grouped.items()]
-    return tuple(sorted(methods, key=_order))
+        place = run.folder.relative_to(folder).parts[0] if _occurs_twice(run, runs) else ""
+        parts.setdefault((run.method, run.experiment, place), []).append(run)
+    # Only a method that was run in several experiments needs more than its name.
+    experiments: dict[str, dict[str, str]] = {}
+    for method, experiment, place in parts:
+        experiments.setdefault(method, {})[f"{experiment} {place}"] = experiment
+    labelled = {}
+    for (method, experiment, place), group in parts.items():
+        differing = differing_settings(experiments[method])[f"{experiment} {place}"]
+        told = ", ".join(f"{name}={value}" for name, value in differing.items())
+        suffix = place or (f"[{told}]" if told else "")
+        labelled[f"{method} {suffix}".strip()] = group
+    return labelled
 
 
-def _read(folder: Path) -> Run | None:
-    source = RunFolder(folder)
-    rows = source.rows()
-    if not source.config_file.is_file() or all(row.get("test_accuracy") is None for row in rows):
-        return None
-    first = source.config_file.read_text(encoding="utf-8").partition("\n")[0]
-    made_with = first.removeprefix("# Made with").strip() if first.startswith("# Made with") else ""
-    return Run(folder, read_yaml(source.config_file), made_with, tuple(rows))
-
-
-def _clash(runs: Sequence[Run]) -> bool:
+def _occurs_twice(run: Run, runs: Sequence[Run]) -> bool:
     """Tell whether one method was run with one seed more than once, as in two set-ups side by side."""
-    keys = [(run.method, run.seed) for run in runs]
-    return len(set(keys)) < len(keys)
+    return sum((other.method, other.seed) == (run.method, run.seed) for other in runs) > 1
 
 
 def _order(method: Method) -> tuple[int, int]:
-    names = list(_NAMES)
+    names = list(NAMES)
     if method.base in _LAST:
         return 2, _LAST.index(method.base)
     return (0, names.index(method.base)) if method.base in names else (1, 0)
+
+
+def experiments_of(methods: Sequence[Method]) -> Mapping[str, str]:
+    """Name the experiment of each method by its label, for ``summarise``."""
+    return {method.label: method.experiment for method in methods}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,14 +12,15 @@ import torch
 
 from adacore.experiments import data
 from adacore.experiments.data import Splits
+from adacore.experiments.runs.devices import describe_device
+from adacore.experiments.runs.experiment import MOVABLE
+from adacore.experiments.runs.folder_lock import LOCK
+from adacore.experiments.runs.metrics_rows import Row
 from adacore.experiments.runs.progress import Silent, Watcher
-from adacore.experiments.runs.run_folder import Row, RunFolder
+from adacore.experiments.runs.run_folder import RunFolder
 from adacore.experiments.runs.settings import TrainConfig, from_mapping, to_mapping
-from adacore.experiments.runs.training_loop import TrainingLoop
+from adacore.experiments.runs.training_loop import DivergedError, TrainingLoop
 from adacore.probing.preserving import preserving_random_streams
-
-MOVABLE = ("data_root", "device", "num_workers", "tensorboard")
-"""Settings that a resumed run may change, since they change no result."""
 
 
 def train(
@@ -28,6 +30,7 @@ def train(
     splits: Splits | None = None,
     resume: bool = False,
     watcher: Watcher | None = None,
+    side_by_side: int = 1,
 ) -> list[Row]:
     """Train a model on coresets and keep the run in a folder.
 
@@ -39,19 +42,35 @@ def train(
         splits: The data set, if it is loaded already; None to load it.
         resume: Whether to go on with the run that the folder holds, if it holds one.
         watcher: Is told about every epoch.
+        side_by_side: How many runs share this machine, which is written down beside the seconds.
 
     Returns:
         The rows of metrics, one for each epoch.
 
     Raises:
-        ValueError: If settings, data, model and folder do not fit together, or the loss becomes nan.
-        FileExistsError: If the folder holds a run already.
+        ValueError: If settings, data, model and folder do not fit together, or the training diverges.
+        FileExistsError: If the folder holds a run already, or belongs to a comparison.
+        BlockingIOError: If another process works in the folder.
+        OSError: If the folder cannot be written, such as on a full disk.
     """
     folder = RunFolder(Path(out))
-    if folder.path.exists() and not folder.path.is_dir():
-        raise FileExistsError(f"{out} is a file: pass a folder for the run")
-    if not resume and folder.holds_run():
-        raise FileExistsError(f"{out} already holds a run: go on with it by --resume {out}, or pass another folder")
+    if not resume:
+        folder.check_free()
+    made = [path for path in (folder.path, *folder.path.parents) if not path.exists()]
+    try:
+        with folder.owned():
+            return _train(config, folder, splits, watcher or Silent(), resume=resume, side_by_side=side_by_side)
+    except BaseException:
+        if made and not folder.config_file.exists():  # refused before any work: leave no trace of the attempt
+            _remove_empty(made)
+        raise
+
+
+def _train(
+    config: TrainConfig, folder: RunFolder, splits: Splits | None, watcher: Watcher, *, resume: bool, side_by_side: int
+) -> list[Row]:
+    if not resume:
+        folder.check_free()  # again, now that nobody else can write here
     state = folder.load_checkpoint() if resume else None
     if state is not None:
         _check_same(config, state["config"], folder)
@@ -60,23 +79,34 @@ def train(
     if splits is None:
         splits = data.load(config.data, data_root=config.data_root, validation=config.validation, seed=config.seed)
     with preserving_random_streams(), _threads(config.threads):
-        trainer = TrainingLoop(config, splits)
+        loop = TrainingLoop(config, splits)
         if state is None:
-            folder.create(config)
+            folder.create(config, device=describe_device(loop.device), side_by_side=side_by_side)
         else:
-            trainer.load_state_dict(state, folder)
-        rows = folder.rewind(trainer.epoch)
-        watcher = Silent() if watcher is None else watcher
-        watcher.begin(f"{config.method} on {config.data}, seed {config.seed}", config.epochs, trainer.epoch)
-        with _events(config, folder, trainer.epoch) as write_events:
-            while trainer.epoch < config.epochs:
-                row = trainer.run_epoch(folder)
+            loop.load_state_dict(state, folder)
+        rows = folder.rewind(loop.epoch)
+        watcher.begin(f"{config.method} on {config.data}, seed {config.seed}", config.epochs, loop.epoch)
+        with _events(config, folder, rows) as write_events:
+            while loop.epoch < config.epochs:
+                try:
+                    row = loop.run_epoch(folder)
+                except DivergedError as error:
+                    folder.save_divergence(error.divergence)
+                    raise
                 folder.append(row)
-                folder.save_checkpoint(trainer.state_dict())
+                folder.save_checkpoint(loop.state_dict())
                 write_events(row)
                 rows.append(row)
                 watcher.epoch(row)
     return rows
+
+
+def _remove_empty(folders: list[Path]) -> None:
+    """Remove folders that were made for a run which then was not started, the innermost first."""
+    with contextlib.suppress(OSError):
+        (folders[0] / LOCK).unlink(missing_ok=True)
+        for folder in folders:
+            folder.rmdir()
 
 
 @contextlib.contextmanager
@@ -100,20 +130,29 @@ def _check_same(config: TrainConfig, saved: Mapping[str, Any], folder: RunFolder
 
 
 @contextlib.contextmanager
-def _events(config: TrainConfig, folder: RunFolder, done: int) -> Iterator[Callable[[Row], None]]:
-    """Open the TensorBoard log; what an earlier process wrote after the checkpoint is marked as void."""
+def _events(config: TrainConfig, folder: RunFolder, rows: list[Row]) -> Iterator[Callable[[Row], None]]:
+    """Open the TensorBoard log.
+
+    The log is a copy of the rows, so that it is written anew where a run goes on: TensorBoard reads files in the order
+    of the clock time in their names, and would stop at the first one if the clock has gone back in between.
+    """
+    if config.tensorboard or not rows:
+        for path in folder.path.glob("events.out.tfevents.*"):
+            path.unlink()
     if not config.tensorboard:
         yield lambda row: None
         return
     from torch.utils.tensorboard import SummaryWriter
 
-    with SummaryWriter(str(folder.path), purge_step=done + 1) as writer:
+    with SummaryWriter(str(folder.path)) as writer:
 
         def write(row: Row) -> None:
             for name, value in row.items():
                 if name != "epoch" and value is not None:
                     writer.add_scalar(name, float(value), row["epoch"])
 
+        for row in rows:
+            write(row)
         yield write
 
 
@@ -127,6 +166,29 @@ def resume(run: str | Path, *, watcher: Watcher | None = None, **moved: Any) -> 
 
     Returns:
         All rows of metrics.
+
+    Raises:
+        FileNotFoundError: If the folder holds no run.
+        ValueError: If its settings name a module that lies in it: code found in a run's folder is never executed.
     """
-    config = from_mapping(TrainConfig, {**to_mapping(RunFolder(Path(run)).config()), **moved})
+    folder = RunFolder(Path(run))
+    settings = folder.settings()
+    for name in ("data", "model"):
+        _check_not_within(str(settings.get(name, "")), name, folder.path)
+    config = from_mapping(TrainConfig, {**settings, **moved})
     return train(config, run, resume=True, watcher=watcher)
+
+
+def _check_not_within(path: str, kind: str, folder: Path) -> None:
+    """Refuse to import a module that lies in the folder of the run: whoever sent the folder could run anything."""
+    module, colon, _ = path.partition(":")
+    if not colon or not module:
+        return
+    top = module.partition(".")[0]
+    for place in (Path.cwd(), *(Path(entry) for entry in sys.path if entry)):
+        found = [place / f"{top}.py", place / top]
+        if any(item.exists() and item.resolve().is_relative_to(folder.resolve()) for item in found):
+            raise ValueError(
+                f"{folder} names {kind}={path}, a module in that very folder: code in a run's folder is not executed; "
+                "move it out of there, if you trust it"
+            )

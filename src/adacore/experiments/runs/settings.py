@@ -145,6 +145,9 @@ class CompareConfig(RunSettings):
     )
     seeds: int = _setting(5, "number of seeds; all methods share them", least=1)
     first_seed: int = _setting(0, "the lowest seed", least=0)
+    jobs: int = _setting(
+        1, "runs to train side by side, each in a process of its own; the cores are shared out", least=1
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()

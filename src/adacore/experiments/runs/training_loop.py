@@ -1,13 +1,12 @@
-"""One epoch after another: a plain weighted loop over coresets, with one state."""
+"""A plain weighted loop over coresets, epoch by epoch, whose whole state can be saved and loaded."""
 
 from __future__ import annotations
 
 import contextlib
-import logging
 import random
 import time
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -16,7 +15,10 @@ from torch.nn import functional
 
 from adacore.experiments.analysis import MEASURED, describe_examples, measure_run
 from adacore.experiments.data import Splits
-from adacore.experiments.runs.evaluation import check_fit, evaluate
+from adacore.experiments.runs.devices import choose_device, place, synchronize
+from adacore.experiments.runs.durable_files import replace_by
+from adacore.experiments.runs.evaluation import check_fit, evaluate, nonfinite_example
+from adacore.experiments.runs.metrics_rows import Row
 from adacore.experiments.runs.models import make_model
 from adacore.experiments.runs.optimizers import (
     Optimization,
@@ -25,7 +27,7 @@ from adacore.experiments.runs.optimizers import (
     needs_graph,
     set_learning_rate,
 )
-from adacore.experiments.runs.run_folder import Row, RunFolder
+from adacore.experiments.runs.run_folder import Divergence, RunFolder
 from adacore.experiments.runs.settings import TrainConfig, check_held_out, to_mapping
 from adacore.facility import prepare_kernels
 from adacore.probing.batches import call, move, split
@@ -34,11 +36,23 @@ from adacore.probing.preserving import preserving_state
 from adacore.selectors import parse_selector
 from adacore.training.loader import CoresetLoader
 
-if TYPE_CHECKING:
-    from lightning_fabric import Fabric
-
 LOOK_EVERY = 100
-"""Steps between looks at the loss: on an accelerator each look waits for it."""
+"""Steps between looks at the loss: on an accelerator each look waits for all steps before it."""
+
+
+class DivergedError(ValueError):
+    """The loss or a weight became nan or infinite although the data are finite.
+
+    Args:
+        divergence: When, why, and what had been reached.
+        kept: What is left of the run, for the message.
+    """
+
+    def __init__(self, divergence: Divergence, kept: str) -> None:
+        self.divergence = divergence
+        super().__init__(
+            f"{divergence.reason} in epoch {divergence.epoch}: the training diverged; {kept}; lower --learning-rate"
+        )
 
 
 class TrainingLoop:
@@ -50,6 +64,7 @@ class TrainingLoop:
 
     Attributes:
         epoch: Epochs that are over.
+        device: Where the model is, and data in memory that fit beside it.
         model: What is trained.
         loader: Delivers weighted batches and selects.
 
@@ -58,23 +73,27 @@ class TrainingLoop:
     """
 
     def __init__(self, config: TrainConfig, splits: Splits) -> None:
-        self.config, self.splits = config, splits
+        self.config = config
         self.epoch, self.evaluating_seconds = 0, 0.0
-        self.fabric = _fabric(config)
+        self.reached = 1 / splits.classes  # what guessing gets right, until there is something better
+        self.device = choose_device(config.device)
         selector = parse_selector(config.method)
         check_held_out(config.method, splits.validation is not None)
         if selector.traits.compiled:
             prepare_kernels()
         model = make_model(config.model, splits.shape, splits.classes, seed=config.seed)
         check_fit(model, splits, config.model)
-        self.model = self.fabric.to_device(model)
+        self.model = model.to(self.device)
         self.memory_format = torch.channels_last if config.channels_last else None
         if self.memory_format is not None:
-            self.model.to(memory_format=self.memory_format)
+            cast("Any", self.model).to(memory_format=self.memory_format)  # not in torch's type stubs
         settings = Optimization(config.optimizer, config.momentum, config.damped_momentum, config.weight_decay)
         self.optimizer = make_optimizer(self.model, settings, config.base_rate)
         self.differentiable = needs_graph(self.optimizer)
         self.trained = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+        labels = labels_of(splits.train)
+        # Worker processes can't share what lies on an accelerator: with workers, data stay where they are.
+        self.splits = splits = place(splits, self.device) if config.num_workers == 0 else splits
         self.loader = CoresetLoader(
             splits.train,
             self.model,
@@ -83,7 +102,7 @@ class TrainingLoop:
             every=config.epochs if selector.traits.ignores_budget else config.every,
             batch_size=config.batch_size,
             seed=config.seed,
-            labels=labels_of(splits.train),
+            labels=labels,
             validation=splits.validation,
             warm_start=config.warm_start,
             warm_start_on=config.warm_start_on,
@@ -106,7 +125,8 @@ class TrainingLoop:
             A row of metrics.
 
         Raises:
-            ValueError: If the loss, or a weight, becomes nan or infinite.
+            DivergedError: If the loss, or a weight, becomes nan or infinite.
+            ValueError: If an example holds nan or infinite inputs, or the selection fails.
         """
         start, epoch, loader = time.perf_counter(), self.epoch + 1, self.loader
         rate = learning_rate(self.config.schedule, self.config.base_rate, self.epoch, self.config.epochs)
@@ -117,19 +137,22 @@ class TrainingLoop:
             with self._autocast():
                 batches = iter(loader)
         except ValueError as error:
+            if self._logits_overflow():
+                raise self._diverged("a logit became nan or infinite", epoch) from error
             raise ValueError(f"epoch {epoch}: {error}") from error
         reselected = loader.reselector.reselections > before
         if loader.coreset is not None and reselected:
             folder.save_coreset(loader.coreset, epoch)
         train_loss, train_accuracy = self._steps(batches, epoch)
-        if not all(
-            bool(tensor.isfinite().all()) for tensor in self.model.state_dict().values() if torch.is_tensor(tensor)
-        ):
-            raise self._diverged("a weight", epoch)
+        # One wait for the accelerator in place of one for each tensor.
+        finite = [tensor.isfinite().all() for tensor in self.model.state_dict().values() if torch.is_tensor(tensor)]
+        if not bool(torch.stack(finite).all()):
+            raise self._diverged("a weight became nan or infinite", epoch)
         self.epoch = epoch
         test_loss, test_accuracy = self._evaluate()
         if test_loss is not None and not np.isfinite(test_loss):
-            raise self._diverged("the loss on the test set", epoch)
+            raise self._diverged("the loss on the test set became nan or infinite", epoch)
+        self.reached = self.reached if test_accuracy is None else test_accuracy
         ledger = loader.ledger
         return {
             "epoch": epoch,
@@ -140,7 +163,7 @@ class TrainingLoop:
             "learning_rate": rate,
             "coreset_size": 0 if loader.coreset is None else len(loader.coreset),
             "reselected": reselected,
-            "fraction_touched": ledger.fraction_seen,
+            "fraction_seen": ledger.fraction_seen,
             "gradient_evaluations": ledger.gradient_evaluations,
             "probed_examples": ledger.probed_examples,
             **{f"{part}_seconds": seconds for part, seconds in ledger.seconds.items()},
@@ -151,7 +174,7 @@ class TrainingLoop:
 
     def _steps(self, batches: Iterator[Any], epoch: int) -> tuple[float, float]:
         """Step through an epoch; what is measured stays on the device until the end, so that no step waits for it."""
-        model, optimizer, device, autocast = self.model, self.optimizer, self.fabric.device, self._autocast
+        model, optimizer, device, autocast = self.model, self.optimizer, self.device, self._autocast
         losses, predicted, actual = list[Tensor](), list[Tensor](), list[Tensor]()
         for step, batch in enumerate(batches, 1):
             inputs, targets, weights = (move(part, device, self.memory_format) for part in unpack(batch))
@@ -174,21 +197,45 @@ class TrainingLoop:
             predicted.append(logits.argmax(1))
             actual.append(targets)
             if step % LOOK_EVERY == 0 and not loss.isfinite():
-                raise self._diverged("the loss", epoch)
+                raise self._diverged("the loss became nan or infinite", epoch)
+        with self.loader.ledger.measure("training"):
+            # Steps are queued on an accelerator: their seconds are only spent once it has caught up.
+            synchronize(device)
         sizes = torch.tensor([len(targets) for targets in actual], dtype=torch.float64)
         mean = float((torch.stack(losses).cpu().double() * sizes).sum() / sizes.sum())
         if not np.isfinite(mean):
-            raise self._diverged("the loss", epoch)
-        return mean, float((torch.cat(predicted) == torch.cat(actual)).double().mean())
+            raise self._diverged("the loss became nan or infinite", epoch)
+        right = int((torch.cat(predicted) == torch.cat(actual)).sum())
+        return mean, right / int(sizes.sum())
 
     def _autocast(self) -> contextlib.AbstractContextManager[Any]:
-        return self.fabric.autocast() if self.config.precision != "32" else contextlib.nullcontext()
+        if self.config.precision == "32":
+            return contextlib.nullcontext()
+        return torch.autocast(self.device.type, dtype=torch.bfloat16)
 
-    def _diverged(self, what: str, epoch: int) -> ValueError:
+    def _diverged(self, reason: str, epoch: int) -> ValueError:
+        """Say why there is no going on: a broken example is mended in the data, not by a lower learning rate."""
         kept = f"the checkpoint of epoch {epoch - 1} is kept" if epoch > 1 else "there is no checkpoint yet"
-        return ValueError(
-            f"{what} became nan or infinite in epoch {epoch}: the training diverged; {kept}; lower --learning-rate"
-        )
+        for name, dataset in (("training", self.splits.train), ("test", self.splits.test)):
+            broken = nonfinite_example(dataset)
+            if broken is not None:
+                return ValueError(
+                    f"{reason} in epoch {epoch}: {name} example {broken} holds nan or infinite inputs; {kept}; mend or "
+                    "leave out that example"
+                )
+        return DivergedError(Divergence(epoch, reason, self.reached), kept)
+
+    def _logits_overflow(self) -> bool:
+        """Tell whether the model gives nan or infinite logits for finite training examples."""
+        with preserving_state(self.model), self._autocast():
+            loss, _ = evaluate(
+                self.model,
+                self.splits.train,
+                self.device,
+                memory_format=self.memory_format,
+                num_workers=self.config.num_workers,
+            )
+        return not np.isfinite(loss)
 
     def _evaluate(self) -> tuple[float | None, float | None]:
         if self.epoch % self.config.eval_every and self.epoch != self.config.epochs:
@@ -198,7 +245,7 @@ class TrainingLoop:
             measured = evaluate(
                 self.model,
                 self.splits.test,
-                self.fabric.device,
+                self.device,
                 memory_format=self.memory_format,
                 num_workers=self.config.num_workers,
             )
@@ -226,7 +273,7 @@ class TrainingLoop:
                     validation=self.splits.validation,
                     seed=seed,
                 )
-                examples.save(folder.path / "examples.npz")
+                replace_by(folder.path / "examples.npz", examples.save)
             return measure_run(
                 self.model, train, self.splits.test, reselector.coreset, probe, seed=seed, epoch=self.epoch
             )
@@ -241,6 +288,7 @@ class TrainingLoop:
             "optimizer": self.optimizer.state_dict(),
             "loader": self.loader.state_dict(),
             "evaluating_seconds": self.evaluating_seconds,
+            "reached": self.reached,
             "streams": {
                 "python": list(random.getstate()),
                 "numpy": [torch.from_numpy(p.copy()) if isinstance(p, np.ndarray) else p for p in numpy_stream],
@@ -264,6 +312,7 @@ class TrainingLoop:
             self.optimizer.load_state_dict(state["optimizer"])
             self.loader.load_state_dict(state["loader"])
             self.epoch, self.evaluating_seconds = int(state["epoch"]), float(state["evaluating_seconds"])
+            self.reached = float(state["reached"])
             streams = state["streams"]
             version, words, gauss = streams["python"]
             random.setstate((version, tuple(words), gauss))
@@ -278,19 +327,6 @@ class TrainingLoop:
                 f"the checkpoint {folder.checkpoint_file} does not fit its run ({words}): the data set, the model or "
                 "the library has changed; put them back, or start another run in another folder"
             ) from error
-
-
-def _fabric(config: TrainConfig) -> Fabric:
-    from lightning_fabric import Fabric
-
-    if config.device == "cuda" and not torch.cuda.is_available():
-        raise ValueError("device='cuda', but torch finds no GPU: pass --device cpu")
-    if config.device == "mps" and not torch.backends.mps.is_available():
-        raise ValueError("device='mps', but torch finds none: pass --device cpu")
-    precision: Any = "bf16-mixed" if config.precision == "bf16-mixed" else "32-true"
-    # One line for each run of a comparison, of what its settings say anyway.
-    logging.getLogger("lightning_fabric.utilities.rank_zero").setLevel(logging.WARNING)
-    return Fabric(accelerator=config.device, devices=1, precision=precision)
 
 
 def unpack(batch: Any) -> tuple[Any, Tensor, Tensor]:
