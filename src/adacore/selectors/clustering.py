@@ -60,6 +60,37 @@ def seeds_by_distance(
     return np.array(picks, dtype=np.int64)
 
 
+def assign_to_centers(
+    points: NDArray[np.float64], centers: NDArray[np.float64]
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Find the nearest centre of each point.
+
+    Args:
+        points: float64, shape (n, d).
+        centers: float64, shape (k, d).
+
+    Returns:
+        Its position, ties to the earlier one, int64, shape (n,), and the squared distance to it, float64, shape (n,).
+
+    Example:
+        >>> assign_to_centers(np.array([[1.0], [4.0]]), np.array([[0.0], [6.0]]))
+        (array([0, 1]), array([1., 4.]))
+    """
+    squares = np.einsum("ij,ij->i", centers, centers)
+    rows = max(1, _CELLS // len(centers))
+    clusters, nearest = np.empty(len(points), np.int64), np.empty(len(points))
+    for start in range(0, len(points), rows):
+        chunk = points[start : start + rows]
+        products = chunk @ centers.T
+        products *= -2
+        products += squares  # ||x - c||^2 less ||x||^2, which is the same for all centres
+        own = products.argmin(1)
+        clusters[start : start + rows] = own
+        own_squares = np.einsum("ij,ij->i", chunk, chunk)
+        nearest[start : start + rows] = np.maximum(products[np.arange(len(chunk)), own] + own_squares, 0.0)
+    return clusters, nearest
+
+
 def k_means(
     points: NDArray[np.float64], k: int, iterations: int, generator: np.random.Generator
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
@@ -87,7 +118,7 @@ def k_means(
     centers = points[seeds]
     clusters = np.full(len(points), -1)
     for _ in range(iterations):
-        before, (clusters, nearest) = clusters, _assign(points, centers)
+        before, (clusters, nearest) = clusters, assign_to_centers(points, centers)
         if np.array_equal(before, clusters):
             break
         counts = np.bincount(clusters, minlength=len(centers))
@@ -125,20 +156,3 @@ def nearest_to_centers(
     _, starts, sizes = np.unique(clusters[order], return_index=True, return_counts=True)
     largest_first = np.argsort(-sizes, kind="stable")
     return order[starts[largest_first]], sizes[largest_first]
-
-
-def _assign(points: NDArray[np.float64], centers: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Return the nearest centre of each point, ties to the earlier one, and the squared distance to it."""
-    squares = np.einsum("ij,ij->i", centers, centers)
-    rows = max(1, _CELLS // len(centers))
-    clusters, nearest = np.empty(len(points), np.int64), np.empty(len(points))
-    for start in range(0, len(points), rows):
-        chunk = points[start : start + rows]
-        products = chunk @ centers.T
-        products *= -2
-        products += squares  # ||x - c||^2 less ||x||^2, which is the same for all centres
-        own = products.argmin(1)
-        clusters[start : start + rows] = own
-        own_squares = np.einsum("ij,ij->i", chunk, chunk)
-        nearest[start : start + rows] = np.maximum(products[np.arange(len(chunk)), own] + own_squares, 0.0)
-    return clusters, nearest

@@ -11,6 +11,10 @@ from numpy.typing import NDArray
 
 from adacore.budget import resolve_budget
 
+WIDTH = 32
+"""Batches that are balanced against one another. On MNIST (last layer, batch 64) 16, 32 and 64 leave an error of 0.68,
+0.67 and 0.66 of random batches' (strata alone: 0.82); the cost grows in proportion."""
+
 
 @dataclass(frozen=True, eq=False)
 class Strata:
@@ -19,15 +23,18 @@ class Strata:
     Cut into b pieces of equal length, the order gives b strata; a mini-batch takes one random example of each.
     Compared with b random examples, the error of the mini-batch's mean gradient loses the part that comes from
     differences *between* strata; what remains is the spread *within* them (Zhao and Zhang 2014, arXiv:1405.3080).
-    All weights are one.
+    All weights are one. Where the gradients are known, batches are also balanced: their examples are dealt out so that
+    what is left of the error within the strata nearly cancels, see ``adacore.selectors.balancing``.
 
     Attributes:
         order: Positions of all examples, int64, shape (n,), each exactly once.
         bounds: Where leaves begin and end: leaf l is ``order[bounds[l]:bounds[l + 1]]``. The order *within* a leaf
             means nothing. int64, shape (leaves + 1,), strictly increasing, from 0 to n.
+        points: Gradients, or coordinates of them, by which batches are balanced, float32, shape (n, d); None for
+            batches that are stratified only.
 
     Raises:
-        ValueError: If the order is not a permutation, or the bounds don't increase from 0 to n.
+        ValueError: If the order is not a permutation, the bounds don't increase from 0 to n, or the points are not n.
 
     Example:
         >>> strata = Strata(np.array([2, 0, 3, 1]), np.array([0, 2, 4]))  # {2, 0} and {3, 1} are alike
@@ -37,6 +44,7 @@ class Strata:
 
     order: NDArray[np.int64]
     bounds: NDArray[np.int64]
+    points: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         order, bounds = (np.ascontiguousarray(array, dtype=np.int64) for array in (self.order, self.bounds))
@@ -48,6 +56,12 @@ class Strata:
             raise ValueError(f"order must hold each of the positions 0 to n - 1 once: got {n} entries that do not")
         if bounds.ndim != 1 or len(bounds) < 2 or bounds[0] != 0 or bounds[-1] != n or (np.diff(bounds) <= 0).any():
             raise ValueError(f"bounds must increase from 0 to {n}, the number of examples: got {bounds}")
+        if self.points is not None:
+            object.__setattr__(self, "points", np.ascontiguousarray(self.points, dtype=np.float32))
+            if self.points.ndim != 2 or len(self.points) != n:
+                raise ValueError(
+                    f"points have shape {np.shape(self.points)}: expected ({n}, d), a row for each example"
+                )
 
     @property
     def population(self) -> int:
@@ -87,11 +101,11 @@ class Strata:
     def batches(self, size: int, batch_size: int, *, generator: np.random.Generator) -> list[NDArray[np.int64]]:
         """Draw the mini-batches of an epoch; each is a stratified sample of all n examples.
 
-        First ``size`` examples are drawn, see ``sample``. Then runs of m neighbours among them, m being the number of
-        batches, are dealt out at random, one to each batch. So each batch holds one example of each of ``batch_size``
-        strata, no example comes twice in an epoch, and each example is in a given batch with probability
-        ``batch_size / n``. If the batch size does not divide ``size``, the last batch is smaller; its examples are
-        drawn along the whole order too.
+        First examples are drawn, see ``sample``. Then runs of m neighbours among them, m being the number of batches,
+        are dealt out, one to each batch: at random, or so that the batches are balanced and then in random order. So
+        each batch holds one example of each of ``batch_size`` strata, no example comes twice in an epoch, and each
+        example is in a given batch with probability ``batch_size / n``. If the batch size does not divide ``size``, the
+        last batch is smaller; its examples are drawn along the whole order too, and not balanced.
 
         Within a batch examples come stratum by stratum, so that every w-th of them, ``batch[rank::w]``, is again a
         stratified sample: the share of one of w processes.
@@ -109,29 +123,38 @@ class Strata:
         """
         if batch_size < 1:
             raise ValueError(f"batch_size={batch_size} is below 1: pass the number of examples in a batch")
-        drawn = self.sample(size, generator=generator)
-        rest = size % batch_size
+        size = resolve_budget(self.population, budget=size)
+        count, rest = divmod(size, batch_size)
+        # Balancing needs batches to balance against: where the epoch has few, more are dealt and some of them taken.
+        dealt = count if self.points is None else max(count, min(WIDTH, (self.population - rest) // batch_size))
+        drawn = self.sample(dealt * batch_size + rest if count else rest, generator=generator)
         last: list[NDArray[np.int64]] = []
         if rest:
-            places = _one_of_each(size, rest, generator)
-            last = [drawn[places]]
-            drawn = np.delete(drawn, places)
-        if not len(drawn):
+            places = _one_of_each(len(drawn), rest, generator)
+            last, drawn = [drawn[places]], np.delete(drawn, places)
+        if not count:
             return last
-        # Row r holds the m neighbours of stratum r; permuting each row by itself deals them out to the m batches.
-        dealt = generator.permuted(drawn.reshape(batch_size, -1), axis=1)
-        return [*np.ascontiguousarray(dealt.T), *last]
+        # Row r holds the neighbours of stratum r; permuting each row by itself deals them out to the batches.
+        rows = generator.permuted(drawn.reshape(batch_size, dealt), axis=1)
+        if self.points is None:
+            return [*np.ascontiguousarray(rows.T), *last]
+        from adacore.selectors.balancing import balance  # compiles kernels: only for those who use them
+
+        taken = generator.permutation(dealt)[:count]
+        return [*np.ascontiguousarray(balance(self.points, rows)[:, taken].T), *last]
 
     def state_dict(self) -> dict[str, Any]:
         """Return tensors that ``torch.load(weights_only=True)`` takes."""
         import torch  # this module is usable without torch but for these two methods
 
-        return {"order": torch.from_numpy(self.order.copy()), "bounds": torch.from_numpy(self.bounds.copy())}
+        arrays = {"order": self.order, "bounds": self.bounds, "points": self.points}
+        return {name: None if array is None else torch.from_numpy(array.copy()) for name, array in arrays.items()}
 
     @classmethod
     def from_state_dict(cls, state: Mapping[str, Any]) -> Strata:
         """Rebuild strata from their ``state_dict()``."""
-        return cls(state["order"].numpy().copy(), state["bounds"].numpy().copy())
+        arrays = (state[name] for name in ("order", "bounds", "points"))
+        return cls(*(None if array is None else array.numpy().copy() for array in arrays))
 
 
 def _one_of_each(n: int, size: int, generator: np.random.Generator) -> NDArray[np.int64]:

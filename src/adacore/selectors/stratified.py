@@ -12,13 +12,11 @@ from adacore.budget import resolve_budget
 from adacore.coreset import Coreset
 from adacore.probing.snapshot import CurvatureKind, Proxy, Requirements, Scope, Snapshot, Targets
 from adacore.selectors.base import Per, Traits
+from adacore.selectors.clustering import assign_to_centers
 from adacore.selectors.preconditioned import Preconditioned
-from adacore.selectors.settings import check_choice, check_whole
+from adacore.selectors.settings import check_choice, check_flag, check_whole
 from adacore.selectors.strata import Strata
 from adacore.selectors.weighting import equally_weighted
-
-_CELLS = 4_000_000
-"""Distances computed at a time: 16 MB in single precision, which stays in the cache of a core or two."""
 
 Order = Literal["tree", "classes", "facility"]
 
@@ -47,6 +45,7 @@ class Stratified(Preconditioned):
         damping: Added to |H|, above 0.
         samples: Rademacher vectors for each example (Hutchinson).
         targets: Gradients at the targets ``"given"``, or at the model's own ``"predicted"`` classes.
+        balanced: Whether batches are also balanced by the gradients, see ``adacore.selectors.balancing``.
         leaf_size: Most examples in a leaf of the tree, or on average in a cluster. Smaller than n / b it changes
             nothing in a batch of b.
 
@@ -76,11 +75,13 @@ class Stratified(Preconditioned):
     damping: float = 1e-6
     samples: int = 1
     targets: Targets = "given"
+    balanced: bool = True
     leaf_size: int = 32
 
     def __post_init__(self) -> None:
         check_choice("order", self.order, get_args(Order))
         check_whole("leaf_size", self.leaf_size)
+        check_flag("balanced", self.balanced)
         self._check_preconditioning()
 
     @property
@@ -115,7 +116,15 @@ class Stratified(Preconditioned):
         return Strata(
             np.concatenate([row[order] for row, (order, _) in zip(rows, parts, strict=True)]),
             np.concatenate([[0], *(start + bounds[1:] for start, (_, bounds) in zip(starts, parts, strict=True))]),
+            self._balanced_by(points),
         )
+
+    def _balanced_by(self, points: NDArray[np.floating]) -> NDArray[np.float32] | None:
+        if self.order == "classes" or not self.balanced:
+            return None
+        from adacore.selectors.balancing import principal_coordinates
+
+        return principal_coordinates(points)
 
     def _order_class(self, points: NDArray[np.floating]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Order the examples of one class: an order, and the bounds of its leaves."""
@@ -130,7 +139,7 @@ class Stratified(Preconditioned):
         medoids = facility_location(points, budget=max(1, round(len(points) / self.leaf_size))).indices
         # The clusters themselves are ordered by a tree over their medoids, so that neighbours in the order are alike.
         between, _ = gradient_tree(points[medoids], 1)
-        owners = _nearest(points, points[medoids[between]])
+        owners, _ = assign_to_centers(points.astype(np.float64), points[medoids[between]].astype(np.float64))
         return np.argsort(owners, kind="stable"), np.unique(np.concatenate([[0], np.cumsum(np.bincount(owners))]))
 
     def select(self, snapshot: Snapshot, budget: int, *, generator: np.random.Generator) -> Coreset:
@@ -139,12 +148,3 @@ class Stratified(Preconditioned):
         return equally_weighted(
             self.strata(snapshot, generator=generator).sample(budget, generator=generator), snapshot.n
         )
-
-
-def _nearest(points: NDArray[np.floating], medoids: NDArray[np.floating]) -> NDArray[np.int64]:
-    """Return the position of the medoid nearest to each point, ties to the earlier one, int64, shape (n,)."""
-    import torch
-
-    rows, centres = torch.from_numpy(points), torch.from_numpy(np.ascontiguousarray(medoids))
-    chunks = torch.split(rows, max(1, _CELLS // len(medoids)))
-    return np.concatenate([torch.cdist(chunk, centres).argmin(1).numpy() for chunk in chunks])
