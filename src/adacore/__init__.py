@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:  # what type checkers and editors read; at run time the table below loads the same names
     from adacore.coreset import Coreset
     from adacore.facility import facility_location
+    from adacore.probing.embedding import embed
     from adacore.probing.probe import Probe
     from adacore.selectors import (
         CRAIG,
@@ -66,6 +67,7 @@ __all__ = [
     "Redundancy",
     "Stratified",
     "Whole",
+    "embed",
     "facility_location",
     "select",
 ]
@@ -74,6 +76,7 @@ _MODULES = {
     "Coreset": "adacore.coreset",
     "CoresetLoader": "adacore.training.loader",
     "Probe": "adacore.probing.probe",
+    "embed": "adacore.probing.embedding",
     "facility_location": "adacore.facility",
     "select": "adacore.training.reselector",
 }

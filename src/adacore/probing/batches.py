@@ -157,11 +157,31 @@ def move(inputs: Any, device: torch.device, memory_format: torch.memory_format |
     return inputs
 
 
-def call(model: nn.Module, inputs: Any, forward: Forward | None = None) -> Tensor:
-    """Run the model on the inputs of a batch.
+def run(model: nn.Module, inputs: Any, forward: Forward | None = None) -> Any:
+    """Run the model on the inputs of a batch, and return whatever it gives.
 
     Args:
         model: ``model(inputs)``, ``model(*inputs)`` for a tuple, ``model(**inputs)`` for a mapping.
+        inputs: As ``split`` gives them.
+        forward: Called as ``forward(model, inputs)`` instead.
+
+    Returns:
+        The model's output.
+    """
+    if forward is not None:
+        return forward(model, inputs)
+    if isinstance(inputs, Mapping):
+        return model(**inputs)
+    if isinstance(inputs, tuple):
+        return model(*inputs)
+    return model(inputs)
+
+
+def call(model: nn.Module, inputs: Any, forward: Forward | None = None) -> Tensor:
+    """Run the model on the inputs of a batch, and return the logits.
+
+    Args:
+        model: As ``run`` takes it.
         inputs: As ``split`` gives them.
         forward: Called as ``forward(model, inputs)`` instead.
 
@@ -171,14 +191,7 @@ def call(model: nn.Module, inputs: Any, forward: Forward | None = None) -> Tenso
     Raises:
         TypeError: If no tensor of logits comes out.
     """
-    if forward is not None:
-        output = forward(model, inputs)
-    elif isinstance(inputs, Mapping):
-        output = model(**inputs)
-    elif isinstance(inputs, tuple):
-        output = model(*inputs)
-    else:
-        output = model(inputs)
+    output = run(model, inputs, forward)
     if isinstance(output, Mapping) and "logits" in output:
         output = output["logits"]
     output = getattr(output, "logits", output)

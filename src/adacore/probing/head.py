@@ -214,13 +214,14 @@ def _check(call: _Call, layer: nn.Linear, logits: Tensor) -> None:
 
 
 @contextmanager
-def watching(head: Head | None) -> Iterator[Watched]:
+def watching(head: Head | None, *, cut: bool = True) -> Iterator[Watched]:
     """Keep the head's inputs and outputs during every forward pass within.
 
     Where the head is not direct, a graph starts at its output, so that what follows can be differentiated.
 
     Args:
         head: The last layer, or None for nothing to watch.
+        cut: Whether such a graph starts; otherwise a forward pass is watched only.
 
     Yields:
         What went through it, renewed by every forward pass.
@@ -232,7 +233,7 @@ def watching(head: Head | None) -> Iterator[Watched]:
 
     def keep(_module: nn.Module, args: tuple[Any, ...], named: dict[str, Any], outputs: Tensor) -> Tensor | None:
         watched.features = _input(args, named)
-        if head.direct:
+        if head.direct or not cut:
             watched.outputs = outputs.detach()
             return None
         torch.set_grad_enabled(True)  # until the caller's no_grad() ends

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
+from adacore.probing.all_layers import AllLayers, LayerCall
 from adacore.probing.batches import as_rows, call
 from adacore.probing.curvature import exact_diagonal, hutchinson_diagonal, pool
 from adacore.probing.derivatives import DifferentiatedAt, LocalLoss
@@ -27,17 +29,13 @@ from adacore.probing.losses import (
     with_respect_to_logits,
 )
 from adacore.probing.proxies import Space, space_of
-from adacore.probing.reading import Batch, batch_fetcher, in_order, read, same
+from adacore.probing.reading import FIRST, Batch, batch_fetcher, in_order, read, same
 from adacore.probing.snapshot import LastLayer, Requirements, Snapshot
 from adacore.probing.targets import check_targets, predicted_targets
-from adacore.probing.wrappers import unwrap
+from adacore.probing.wrappers import device_of, is_channels_last, unwrap
 
 if TYPE_CHECKING:
     from adacore.probing.probe import Probe
-
-FIRST = 16
-"""Examples in the first batch, on which everything is checked and which is read again at the end: so few that running
-them once more costs nothing, so many that augmentation by a coin's toss goes unnoticed in one case of 2^16 only."""
 
 
 class Measurement:
@@ -94,14 +92,19 @@ class Measurement:
         )
         first, augmented = next(reading), False
         with self._wrapped.running():
-            head = self._prepare(first)
-            with watching(head) as watched:
+            head, everywhere = self._prepare(first), self._all_layers()
+            calls: list[LayerCall] = []
+            recording = nullcontext() if everywhere is None else everywhere.recording(calls)
+            with recording, watching(head, cut=everywhere is None) as watched:
                 for number, batch in enumerate(itertools.chain([first], reading)):
                     if number and batch.positions is batches[0]:
                         augmented = not same(first[:2], batch[:2])
                         break
                     with torch.no_grad():  # watching() may turn gradients on within
-                        measured, targets = self._measure(batch, head, watched)
+                        if everywhere is None:
+                            measured, targets = self._measure(batch, head, watched)
+                        else:
+                            measured, targets = self._measure_everywhere(batch, everywhere, calls, watched)
                     classes.append(classes_of(targets, self._probe.criterion))
                     _write(rows, measured, n, int(batch.positions[0]))
         self._check_curvature(rows)
@@ -167,6 +170,43 @@ class Measurement:
             measured["features"] = watched.features
         return measured, targets
 
+    def _all_layers(self) -> AllLayers | None:
+        needs = self._requirements
+        if needs.proxy != "all_layers":
+            return None
+        if needs.curvature is not None:
+            raise ValueError(
+                'the curvature is not known in the space of all layers: pass curvature=None, or proxy="last_layer"'
+            )
+        return AllLayers(self._model, needs.projection, self._seed, self._device)
+
+    def _measure_everywhere(
+        self, batch: Batch, everywhere: AllLayers, calls: list[LayerCall], watched: Watched
+    ) -> tuple[dict[str, Tensor], Tensor | None]:
+        needs, start = self._requirements, int(batch.positions[0])
+        with everywhere.differentiating():
+            outputs = at_least_float32(self._outputs(batch.inputs))
+        plain = outputs.detach()
+        check_logits(plain, batch, start)
+        targets = self._targets(batch, plain)
+        if targets is None:
+            raise ValueError("the data set has no targets: expected (inputs, targets) or a dict with targets")
+        check_targets(self._of_outputs, plain, targets, start, batch.inputs)
+        with torch.autocast(self._device.type, enabled=False):
+            with torch.enable_grad():
+                losses = self._of_outputs.losses(outputs, targets)
+            # The graph goes with the losses, so that only one batch's activations are held at a time.
+            measured = {"proxies": everywhere.proxies(losses, calls)}
+            check_finite("loss gradient", measured["proxies"], start)
+            if needs.losses:
+                measured["losses"] = losses.detach()
+            if needs.probabilities:
+                measured["probabilities"] = probabilities(as_logits(self._criterion, plain))
+        if needs.features:
+            measured["features"] = watched.features
+        calls.clear()
+        return measured, targets
+
     def _space(self, head: Head | None, watched: Watched) -> Space:
         proxy = self._requirements.proxy
         if head is None or proxy is None or proxy == "logits":
@@ -206,37 +246,6 @@ class Measurement:
 def probabilities(logits: Tensor) -> Tensor:
     """Return the classes' probabilities; a single logit is that of the second of two classes."""
     return logits.softmax(1) if logits.shape[1] > 1 else torch.cat([(-logits).sigmoid(), logits.sigmoid()], dim=1)
-
-
-def device_of(model: nn.Module, wanted: torch.device | str | None) -> torch.device:
-    """Tell where a model runs.
-
-    Args:
-        model: Any module.
-        wanted: What the user says, or None.
-
-    Returns:
-        The device of its first parameter unless the user names another one that holds some.
-
-    Raises:
-        ValueError: If the model has no parameter on the device that the user names.
-    """
-    devices = {tensor.device for tensor in itertools.chain(model.parameters(), model.buffers())}
-    first = next((tensor.device for tensor in itertools.chain(model.parameters(), model.buffers())), None)
-    if wanted is None:
-        return torch.device("cpu") if first is None else first
-    device = torch.device(wanted)
-    if devices and not any(d.type == device.type and device.index in {None, d.index} for d in devices):
-        raise ValueError(f"device={str(device)!r}, but the model is on {first}: move it there, or leave device= out")
-    return device
-
-
-def is_channels_last(model: nn.Module) -> bool:
-    """Tell whether the model's images should be laid out with channels last."""
-    return any(
-        p.ndim == 4 and p.is_contiguous(memory_format=torch.channels_last) and not p.is_contiguous()
-        for p in model.parameters()
-    )
 
 
 def _weights(layer: nn.Linear) -> LastLayer:

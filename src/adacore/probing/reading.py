@@ -29,6 +29,11 @@ READING_SETTINGS = (
 """Settings of ``torch.utils.data.DataLoader`` that say how examples are read, not which ones."""
 
 
+FIRST = 16
+"""Examples in the first batch, on which everything is checked and which is read again at the end: so few that running
+them once more costs nothing, so many that augmentation by a coin's toss goes unnoticed in one case of 2^16 only."""
+
+
 class Batch(NamedTuple):
     """Some examples, as they are read.
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-Proxy = Literal["logits", "penultimate", "last_layer"]
+Proxy = Literal["logits", "penultimate", "last_layer", "all_layers"]
 CurvatureKind = Literal["exact", "hutchinson"]
 Scope = Literal["block", "global", "example"]
 Targets = Literal["given", "predicted"]
@@ -40,7 +40,7 @@ class Requirements:
         curvature: Hessian diagonals in the same space, or None for none.
         beta1: Decay of the running average of the proxies, eq. (7), or None for no average.
         beta2: Decay of the running average of the curvature, eq. (9), or None for no average.
-        projection: Dimension that ``proxy="last_layer"`` is projected to.
+        projection: Dimension that ``proxy="last_layer"`` and ``proxy="all_layers"`` are projected to.
         losses: Whether losses are needed.
         probabilities: Whether the softmax of the logits is needed.
         features: Whether penultimate activations are needed.

@@ -1,7 +1,8 @@
-"""The module inside a compiled, parallel or Fabric model, and what must surround its forward pass."""
+"""The module inside a compiled, parallel or Fabric model, where it runs, and what must surround its forward pass."""
 
 from __future__ import annotations
 
+import itertools
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -89,3 +90,34 @@ def is_sharded(model: nn.Module) -> bool:
     if any(type(module).__name__ == "FullyShardedDataParallel" for module in model.modules()):
         return True
     return any(type(parameter).__name__ == "DTensor" for parameter in model.parameters())
+
+
+def device_of(model: nn.Module, wanted: torch.device | str | None) -> torch.device:
+    """Tell where a model runs.
+
+    Args:
+        model: Any module.
+        wanted: What the user says, or None.
+
+    Returns:
+        The device of its first parameter unless the user names another one that holds some.
+
+    Raises:
+        ValueError: If the model has no parameter on the device that the user names.
+    """
+    devices = {tensor.device for tensor in itertools.chain(model.parameters(), model.buffers())}
+    first = next((tensor.device for tensor in itertools.chain(model.parameters(), model.buffers())), None)
+    if wanted is None:
+        return torch.device("cpu") if first is None else first
+    device = torch.device(wanted)
+    if devices and not any(d.type == device.type and device.index in {None, d.index} for d in devices):
+        raise ValueError(f"device={str(device)!r}, but the model is on {first}: move it there, or leave device= out")
+    return device
+
+
+def is_channels_last(model: nn.Module) -> bool:
+    """Tell whether the model's images should be laid out with channels last."""
+    return any(
+        p.ndim == 4 and p.is_contiguous(memory_format=torch.channels_last) and not p.is_contiguous()
+        for p in model.parameters()
+    )

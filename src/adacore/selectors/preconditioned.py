@@ -49,6 +49,8 @@ class Preconditioned:
         check_choice("proxy", self.proxy, get_args(Proxy))
         if self.curvature is not None:
             check_choice("curvature", self.curvature, get_args(CurvatureKind))
+            if self.proxy == "all_layers":
+                raise ValueError('proxy="all_layers" has gradients only: pass curvature=None, or proxy="last_layer"')
         check_choice("scope", self.scope, get_args(Scope))
         check_choice("targets", self.targets, get_args(Targets))
         check_whole("block_size", self.block_size)

@@ -73,6 +73,7 @@ def _examples(
         "logits": errors,
         "penultimate": errors @ layer.weight,
         "last_layer": (errors[:, :, None] * features[:, None, :]).reshape(n, -1) @ world.projection,
+        "all_layers": (errors[:, :, None] * features[:, None, :]).reshape(n, -1) @ world.projection,
         None: errors,
     }[requirements.proxy]
     curvature = generator.uniform(0.5, 1.0, size=proxies.shape)
