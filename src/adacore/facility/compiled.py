@@ -38,6 +38,20 @@ def bounding_kernel(function: Kernel) -> Kernel:
     return _compile(function, {"contract"})
 
 
+def reordering_kernel(function: Kernel) -> Kernel:
+    """Compile as ``bounding_kernel`` does, and let a sum in a loop be split into lanes, so that it is vectorized.
+
+    Numbers must be finite. For bounds whose error holds for sums in any order.
+
+    Args:
+        function: What to compile.
+
+    Returns:
+        The compiled function.
+    """
+    return _compile(function, {"contract", "reassoc", "nsz", "nnan", "ninf"})
+
+
 def inlined(function: Kernel) -> Kernel:
     """Paste a function into the kernels that call it.
 

@@ -11,7 +11,7 @@ from adacore.facility.selection import facility_location
 
 ROWS = 1_500
 PICKS = 150
-"""Large enough for the tree and for lists; the few rows of the second problem go to the matrix."""
+"""Large enough for the tree, for products and for lists; the few rows of the second problem go to the matrix."""
 
 
 @functools.cache
@@ -29,7 +29,9 @@ def prepare_kernels() -> float:
     """
     start = time.perf_counter()
     for dtype in (np.float32, np.float64):
-        x = np.random.default_rng(0).normal(size=(ROWS, 3)).astype(dtype)
+        wide = np.random.default_rng(0).normal(size=(ROWS, 24)).astype(dtype)
+        x = np.ascontiguousarray(wide[:, :3])
         facility_location(x, budget=PICKS, refine=True)
         facility_location(x[:100], budget=2)
+        facility_location(wide, budget=PICKS)
     return time.perf_counter() - start

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from adacore.coreset import Coreset
 from adacore.errors import unknown_name
+from adacore.facility.devices import check_device
 from adacore.facility.problem import Problem, check_problem
 from adacore.facility.progress import show_progress
 from adacore.facility.strata import Combine, Strata, join, partition, run_strata, share_budget, split_problem
@@ -80,7 +81,7 @@ def facility_location(
         refine: Afterwards swap selected examples for others as long as that lowers L (FasterPAM's rule).
         epsilon: See ``"stochastic"``.
         seed: Seed or generator of what is random: ``"stochastic"`` and ``"sampled"``.
-        device: Where to compute, such as ``"cpu"``; where ``x`` is if None.
+        device: Where to compute, ``"cpu"`` or ``"cuda"``; where ``x`` is if None. Picks are the same.
         threads: How many threads; those that torch would use if None.
         progress: Whether to show a progress bar on stderr; if None, where it is a terminal and over 5 s are predicted.
 
@@ -110,7 +111,7 @@ def facility_location(
     if isinstance(epsilon, bool) or not (isinstance(epsilon, Real) and 0 < epsilon < 1):
         raise ValueError(f"epsilon={epsilon!r} is outside (0, 1): pass for example 0.1")
     start = time.perf_counter()
-    threads = check_threads(threads)
+    threads, place = check_threads(threads), check_device(device, x)
     generator = np.random.default_rng(seed)
     if clients is not None and labels is not None:
         raise ValueError("labels= are of the rows of x, and clients= are others: call once for each stratum, with both")
@@ -122,7 +123,7 @@ def facility_location(
     available = np.array([part.candidates.size for part in parts])
     budgets = available if target is not None else share_budget(strata, available, quotas, budget, fraction)
     _check_served(parts, budgets, strata)
-    with show_progress(parts, budgets, threads, progress) as report, open_workers(threads) as workers:
+    with show_progress(parts, budgets, threads, progress) as report, open_workers(threads, place) as workers:
         request = Request(method, refine, float(epsilon))
         outcomes = _select(parts, budgets, target, request, generator, workers, report)
         coresets = [

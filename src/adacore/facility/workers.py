@@ -1,4 +1,4 @@
-"""One pool of threads for the duration of one selection, and how it is interrupted."""
+"""What computes for the duration of one selection, a pool of threads or a GPU, and how it is interrupted."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from types import TracebackType
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    import torch
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -24,10 +27,12 @@ class Workers:
     Args:
         threads: How many.
         stop: Set when the work is to be given up; a new one if None.
+        device: The GPU that computes; None for the CPU.
     """
 
-    def __init__(self, threads: int, stop: threading.Event | None = None) -> None:
+    def __init__(self, threads: int, stop: threading.Event | None = None, device: torch.device | None = None) -> None:
         self.threads = threads
+        self.device = device
         self.stop = stop or threading.Event()
         self._pool = ThreadPoolExecutor(threads - 1) if threads > 1 else None
 
@@ -97,7 +102,7 @@ class Workers:
             return [function(item, self) for item in items]
 
         def run(item: Item) -> Result:
-            alone = _enclosing.workers = Workers(1, self.stop)
+            alone = _enclosing.workers = Workers(1, self.stop, self.device)
             alone.check()
             return function(item, alone)
 
@@ -111,17 +116,20 @@ class Workers:
                 raise
 
 
-def open_workers(threads: int) -> Workers:
+def open_workers(threads: int, device: torch.device | None = None) -> Workers:
     """Make workers, to be used in a ``with`` block.
 
     Args:
         threads: How many; inside ``Workers.side_by_side``, one and the same as what runs there.
+        device: The GPU that computes; None for the CPU. Work for one is done by one thread: it is the GPU that is busy.
 
     Returns:
         The workers.
     """
     outside = enclosing_workers()
-    return Workers(threads) if outside is None else Workers(outside.threads, outside.stop)
+    if outside is None:
+        return Workers(threads if device is None else 1, device=device)
+    return Workers(outside.threads, outside.stop, device)
 
 
 def enclosing_workers() -> Workers | None:

@@ -1,0 +1,316 @@
+"""Evaluating candidates on a CPU: products by torch, all else in compiled passes over blocks that stay in cache."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from adacore.facility.heap import CandidateQueue
+from adacore.facility.products import kernels, lists
+from adacore.facility.products.evaluators import Served
+from adacore.facility.products.kernels import ExactRows, Found, Reach, Side
+from adacore.facility.products.lists import Goal, Lists, Queue, State, client_kind
+from adacore.facility.products.medoid import sum_bounds
+from adacore.facility.products.memory import BLOCK, free_bytes, list_capacity
+from adacore.facility.products.nearest import nearest
+from adacore.facility.products.rows import UNIT_ROUNDOFF, Rows
+from adacore.facility.products.sample import Sample
+from adacore.facility.products.sides import Sides
+from adacore.facility.tree import LEAF
+from adacore.facility.workers import Workers
+
+CLIENTS_AT_A_TIME = 4096
+"""Clients in one product with a batch of candidates: 32 x 4,096 of float32 are half a MiB."""
+
+LISTS_AT_A_TIME = 2048
+"""Lists bounded at a time by one thread: below a millisecond."""
+
+SUM_ROUNDING = 1 + (max(BLOCK, kernels.TERMS) + 24) * UNIT_ROUNDOFF
+"""A sum of up to 512 non-negative terms in float32, in any order, and the roundings of each term."""
+
+LIMIT_ROUNDING = 1 + 4 * UNIT_ROUNDOFF
+"""A squared minimum is enlarged by this before it is compared in float32."""
+
+
+class CompiledEvaluator:
+    """Evaluates candidates with compiled passes over blocks of products; see ``Evaluator``.
+
+    Args:
+        sides: Clients and candidates, on the CPU.
+        workers: Threads.
+    """
+
+    picks_from_lists = True
+
+    def __init__(self, sides: Sides, workers: Workers) -> None:
+        self._sides = sides
+        self._workers = workers
+        self._same = sides.clients is sides.candidates
+        self._i, self._j = sides.candidates.single, sides.clients.single
+        self._low_i, self._low_j = sides.candidates.low.numpy(), sides.clients.low.numpy()
+        self._exact_i, self._exact_j = _exact(sides.candidates), _exact(sides.clients)
+        self.n, self.m = sides.candidates.n, sides.clients.n
+        self._able = _filled_up(sides.able, False)
+        self._weights = sides.weights
+        self._weights32 = _up(sides.weights)
+        self._minima = np.full(self.m, np.inf)
+        self._owner = np.zeros(self.m, np.int64)
+        self._lists: Lists | None = None
+        self._seen = np.full(self.n, -1)
+        self._capacity = -1
+        self._sample = Sample(sides)
+        self.distances = 0
+
+    @property
+    def listed(self) -> bool:
+        """Whether the lists are written."""
+        return self._lists is not None
+
+    def _product(self, scratch: torch.Tensor, rows: torch.Tensor, j: slice) -> NDArray[np.float32]:
+        """Compute -2 y_i . y_j for some candidates and a range of clients."""
+        columns = self._j[j]
+        out = scratch[: rows.shape[0] * columns.shape[0]].view(rows.shape[0], columns.shape[0])
+        products: NDArray[np.float32] = torch.addmm(out, rows, columns.T, beta=0, alpha=-2, out=out).numpy()
+        return products
+
+    def _over_clients(self, positions: NDArray[np.int64], minima: NDArray[np.float32] | None) -> NDArray[np.float64]:
+        """Sum gains over all clients, or distances without minima, block by block."""
+        rows, low_i = self._i[torch.from_numpy(positions)], self._low_i[positions]
+        starts = range(0, self.m, CLIENTS_AT_A_TIME)
+        parts = np.zeros((len(starts), positions.size))
+
+        def work(first: int, last: int) -> int:
+            scratch = torch.empty(CLIENTS_AT_A_TIME * positions.size)
+            for part in range(first, last):
+                some = slice(starts[part], min(starts[part] + CLIENTS_AT_A_TIME, self.m))
+                block = self._product(scratch, rows, some)
+                low_j, weights = self._low_j[some], self._weights32[some]
+                if minima is None:
+                    kernels.add_distances(block, low_i, low_j, weights, parts[part])
+                else:
+                    kernels.add_gains(block, low_i, Side(low_j, minima[some], weights), parts[part])
+            return 0
+
+        self._workers.share(work, len(starts), 1)
+        self.distances += positions.size * self.m
+        return np.asarray(parts.sum(axis=0))
+
+    def sum_bounds(self) -> NDArray[np.float64]:
+        """See ``Evaluator``."""
+        bounds = sum_bounds(self._sides.clients, self._sides.candidates, torch.from_numpy(self._weights))
+        return np.asarray(bounds.numpy())
+
+    def lower_sums(self, positions: NDArray[np.int64]) -> NDArray[np.float64]:
+        """See ``Evaluator``."""
+        # Weights were rounded upwards, by two units in the last place at most.
+        return self._over_clients(positions, None) * (2 - SUM_ROUNDING - 4 * UNIT_ROUNDOFF)
+
+    def upper_gains(self, positions: NDArray[np.int64]) -> NDArray[np.float64]:
+        """See ``Evaluator``."""
+        return self._over_clients(positions, _up(self._minima)) * SUM_ROUNDING
+
+    def upper_gains_of_all(self) -> NDArray[np.float64]:
+        """See ``Evaluator``; where candidates are the clients, one product serves both halves of a pair."""
+        if not self._same:
+            batches = [np.arange(a, min(a + BLOCK, self.n)) for a in range(0, self.n, BLOCK)]
+            return np.concatenate([self.upper_gains(batch) for batch in batches])
+        minima = _up(self._minima)
+        blocks = _blocks(self.n)
+        pairs = [(a, b) for a in range(len(blocks)) for b in range(a, len(blocks))]
+        everyone: list[tuple[torch.Tensor, NDArray[np.float64]]] = []
+        idle: list[tuple[torch.Tensor, NDArray[np.float64]]] = []
+
+        def work(first: int, last: int) -> int:
+            if idle:
+                mine = idle.pop()
+            else:
+                mine = torch.empty(BLOCK * BLOCK), np.zeros(self.n)
+                everyone.append(mine)
+            scratch, gains = mine
+            for a, b in pairs[first:last]:
+                i, j = blocks[a], blocks[b]
+                block = self._product(scratch, self._i[i], j)
+                i_side, j_side = (Side(self._low_i[c], minima[c], self._weights32[c]) for c in (i, j))
+                if a == b:
+                    kernels.add_gains(block, i_side.low, j_side, gains[i])
+                else:
+                    kernels.add_gains_of_both(block, i_side, j_side, gains[i], gains[j])
+            idle.append(mine)
+            return 0
+
+        self._workers.share(work, len(pairs), 1)
+        self.distances += self.n * (self.n + 1) // 2
+        return np.asarray(np.sum([gains for _, gains in everyone], axis=0) * SUM_ROUNDING)
+
+    def served(self, position: int) -> Served:
+        """See ``Evaluator``."""
+        starts = range(0, self.m, CLIENTS_AT_A_TIME)
+        parts: list[Any] = [None] * len(starts)
+        row, x = self._i[position : position + 1], np.empty(self._exact_i.exact.shape[1])
+        kernels.scaled_row(self._exact_i, position, x)
+        limits = self._limits()
+
+        def work(first: int, last: int) -> int:
+            scratch = torch.empty(CLIENTS_AT_A_TIME)
+            for part in range(first, last):
+                some = slice(starts[part], min(starts[part] + CLIENTS_AT_A_TIME, self.m))
+                clients, distances = np.empty(some.stop - some.start, np.int64), np.empty(some.stop - some.start)
+                squares = self._product(scratch, row, some)[0] + (self._low_i[position] + self._low_j[some])
+                count = kernels.serve(
+                    squares, limits[some], self._minima, some.start, x, self._exact_j, clients, distances
+                )
+                parts[part] = clients[:count], distances[:count]
+            return 0
+
+        self._workers.share(work, len(starts), 1)
+        self.distances += self.m
+        return Served(np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts]))
+
+    def gain(self, served: Served) -> float:
+        """See ``Evaluator``."""
+        minima = self._minima[served.clients]
+        weights = self._weights[served.clients]
+        return float(
+            weights @ (minima - served.distances) if np.isfinite(minima).all() else -weights @ served.distances
+        )
+
+    def add(self, served: Served, number: int) -> None:
+        """See ``Evaluator``."""
+        self._minima[served.clients] = served.distances
+        self._owner[served.clients] = number
+
+    def add_initial(self) -> None:
+        """See ``Evaluator``."""
+        assert self._sides.initial is not None
+        owner, distances = nearest(self._sides.clients, self._sides.initial)
+        self._owner[:], self._minima[:] = owner.numpy(), distances.numpy()
+        self.distances += self.m * self._sides.initial.n
+
+    def total(self) -> float:
+        """See ``Evaluator``."""
+        return float(self._weights @ self._minima)
+
+    def served_weights(self, size: int) -> NDArray[np.float64]:
+        """See ``Evaluator``."""
+        return np.bincount(self._owner, weights=self._weights, minlength=size)[:size].astype(np.float64)
+
+    def _limits(self) -> NDArray[np.float32]:
+        """Squared minima, rounded up; infinite before anything is selected."""
+        return _up(np.square(self._minima) * LIMIT_ROUNDING)
+
+    def lists_fit(self) -> bool:
+        """See ``Evaluator``."""
+        if self._capacity < 0:
+            free = free_bytes(torch.device("cpu"))
+            self._capacity = list_capacity(self.m, self._sides.clients.d, free)
+        share = self._sample.share_served(torch.from_numpy(self._limits()))
+        return share * self.n * self.m <= self._capacity
+
+    def write_lists(self) -> bool:
+        """See ``Evaluator``."""
+        limits = self._limits()
+        leaves = _filled_up(limits, np.float32(-1)).reshape(-1, LEAF)
+        blocks_i, blocks_j = _blocks(self.n), _blocks(self.m)
+        written = Lists(self.n, self.m, self._capacity, float(self._minima.max()))
+        # A little less than the inverse of a step, so that what is rounded stays a lower bound.
+        steps = np.float32((1 - 8 * UNIT_ROUNDOFF) / written.written.step)
+        kind = client_kind(self.m)
+        waiting: list[list[tuple[Any, Any, Any]]] = [[] for _ in blocks_i]
+        idle: list[tuple[torch.Tensor, Found, Found]] = []
+
+        def look(a: int, b: int) -> None:
+            """Find who is served in a block; what its columns serve waits for their turn as candidates."""
+            scratch, found, found_for_columns = idle.pop() if idle else _room()
+            i, j = blocks_i[a], blocks_j[b]
+            both = self._same and b > a
+            # What is not asked for may be short: it is never read.
+            i_side = Reach(self._low_i[i], limits[i] if both else limits[:1], self._able[i])
+            j_side = Reach(self._low_j[j], leaves[j.start // LEAF :], self._able[j] if both else self._able[:1])
+            block = self._product(scratch, self._i[i], j)
+            count, count_for_columns = kernels.find_served(block, i_side, j_side, both, steps, found, found_for_columns)
+            row, column, distance = (array[:count] for array in found)
+            waiting[a].append((row.copy(), column.astype(kind) + kind(j.start), distance.copy()))
+            if both:
+                row, column, distance = (array[:count_for_columns] for array in found_for_columns)
+                waiting[b].append((column.copy(), row.astype(kind) + kind(i.start), distance.copy()))
+            idle.append((scratch, found, found_for_columns))
+
+        for a, i in enumerate(blocks_i):
+            begin = a if self._same else 0
+
+            def work(first: int, last: int, a: int = a, begin: int = begin) -> int:
+                for b in range(first, last):
+                    look(a, begin + b)
+                return 0
+
+            self._workers.share(work, len(blocks_j) - begin, 1)
+            if not written.take(i, waiting[a]):
+                return False
+            waiting[a] = []
+        self.distances += self.n * (self.n + 1) // 2 if self._same else self.n * self.m
+        self._lists = written
+        return True
+
+    def list_bounds(self, positions: NDArray[np.int64]) -> NDArray[np.float64]:
+        """See ``Evaluator``."""
+        assert self._lists is not None
+        bounds, written = np.empty(positions.size), self._lists.written
+        self._workers.share(
+            lambda a, b: lists.bounds_from_lists(positions, a, b, written, self._minima, self._weights, bounds),
+            positions.size,
+            LISTS_AT_A_TIME,
+        )
+        return bounds
+
+    def pick_from_lists(
+        self,
+        queue: CandidateQueue,
+        picks: NDArray[np.int64],
+        gains: NDArray[np.float64],
+        total: float,
+        goal: Goal,
+    ) -> tuple[int, float, bool]:
+        """See ``Evaluator``."""
+        assert self._lists is not None
+        arrays = Queue(queue.bounds, queue.positions, queue.rows, self._seen)
+        state = State(self._minima, self._owner, self._weights)
+        count = 0
+        while True:
+            count, queue.size, self._lists.used, total, why = lists.pick_from_lists(
+                arrays, queue.size, self._lists.written, self._lists.used, self._exact_i, self._exact_j, state,
+                picks, gains, count, total, goal,
+            )  # fmt: skip
+            if why != lists.NO_ROOM:
+                return count, total, why == lists.FINISHED
+            self._lists.grow()
+
+
+def _exact(rows: Rows) -> ExactRows:
+    return ExactRows(rows.exact.numpy(), rows.index.numpy(), rows.factors.numpy())
+
+
+def _room() -> tuple[torch.Tensor, Found, Found]:
+    """Make room for a block and whatever is found in it."""
+    found, found_for_columns = (Found(*np.empty((3, BLOCK * BLOCK), np.uint16)) for _ in range(2))
+    return torch.empty(BLOCK * BLOCK), found, found_for_columns
+
+
+def _blocks(n: int) -> list[slice]:
+    return [slice(a, min(a + BLOCK, n)) for a in range(0, n, BLOCK)]
+
+
+def _up(values: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Round to float32, upwards; 0 stays 0."""
+    with np.errstate(over="ignore"):
+        rounded = np.nextafter(values.astype(np.float32), np.float32(np.inf))
+    rounded[values == 0] = 0
+    return rounded
+
+
+def _filled_up(values: NDArray[Any], value: Any) -> NDArray[Any]:
+    """Fill up to whole blocks."""
+    short = -values.size % BLOCK
+    return np.concatenate([values, np.full(short, value, values.dtype)]) if short else values

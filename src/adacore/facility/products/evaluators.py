@@ -1,0 +1,106 @@
+"""What the greedy algorithm asks of whoever evaluates candidates: the CPU's compiled passes, or torch on any device."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adacore.facility.heap import CandidateQueue
+from adacore.facility.products.lists import Goal
+from adacore.facility.products.sides import Sides
+from adacore.facility.workers import Workers
+
+
+class Served(NamedTuple):
+    """Clients that a candidate serves: nearer to it than to what is selected.
+
+    Attributes:
+        clients: int64, shape (m,), an array or a tensor, as the evaluator keeps them.
+        distances: float64, shape (m,).
+    """
+
+    clients: Any
+    distances: Any
+
+
+class Evaluator(Protocol):
+    """Distances, bounds and gains of candidates, and who is served by what is selected."""
+
+    m: int
+    distances: int
+    picks_from_lists: bool
+
+    @property
+    def listed(self) -> bool:
+        """Whether the lists are written."""
+
+    def sum_bounds(self) -> NDArray[np.float64]:
+        """Bound every candidate's sum of distances from below, from moments."""
+
+    def lower_sums(self, positions: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Bound candidates' sums of weighted distances from below, in single precision."""
+
+    def upper_gains(self, positions: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Bound candidates' gains sum_j w_j max(0, m_j - d_ij) from above, in single precision."""
+
+    def upper_gains_of_all(self) -> NDArray[np.float64]:
+        """Bound the gains of all candidates from above."""
+
+    def served(self, position: int) -> Served:
+        """List the clients that a candidate serves, in double precision."""
+
+    def gain(self, served: Served) -> float:
+        """Sum w_j (m_j - d_ij) over them; before anything is selected, the sum of w_j d_ij, negative."""
+
+    def add(self, served: Served, number: int) -> None:
+        """Let what is selected as this number serve them."""
+
+    def add_initial(self) -> None:
+        """Let the initial rows serve everyone."""
+
+    def total(self) -> float:
+        """Sum weights times minima."""
+
+    def served_weights(self, size: int) -> NDArray[np.float64]:
+        """Sum weights by what serves them, shape (size,)."""
+
+    def lists_fit(self) -> bool:
+        """Predict whether the lists would fit in memory."""
+
+    def write_lists(self) -> bool:
+        """Write down whom each candidate may serve; False if that does not fit."""
+
+    def list_bounds(self, positions: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Bound gains from the lists."""
+
+    def pick_from_lists(
+        self,
+        queue: CandidateQueue,
+        picks: NDArray[np.int64],
+        gains: NDArray[np.float64],
+        total: float,
+        goal: Goal,
+    ) -> tuple[int, float, bool]:
+        """Select from the lists; return how many, the running total, and whether nothing is left to do."""
+
+
+def choose_evaluator(sides: Sides, workers: Workers, compiled: bool | None = None) -> Evaluator:
+    """Choose who evaluates: compiled passes on a CPU, torch elsewhere.
+
+    Args:
+        sides: Clients and candidates.
+        workers: Threads.
+        compiled: Which; if None, as the device says.
+
+    Returns:
+        The evaluator.
+    """
+    if sides.clients.exact.device.type == "cpu" if compiled is None else compiled:
+        from adacore.facility.products.compiled import CompiledEvaluator
+
+        return CompiledEvaluator(sides, workers)
+    from adacore.facility.products.tensors import TensorEvaluator
+
+    return TensorEvaluator(sides)

@@ -1,0 +1,222 @@
+"""Compiled passes over blocks of products: root, comparison and sums of a pair while it is in a register.
+
+A block holds -2 y_i . y_j in float32 for some candidates i and some clients j. ``low`` are squared norms less the
+bound on rounding (see ``rows``), so that ``block[i, j] + (low[i] + low[j])`` is at most the squared distance: what is
+computed from it are upper bounds on gains, lower bounds on sums of distances, and lists that leave nobody out.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adacore.facility.compiled import Array, bounding_kernel, kernel, reordering_kernel
+from adacore.facility.simd import lanes_below, lowest_lane
+from adacore.facility.tree import LEAF
+
+ZERO = np.float32(0)
+
+TERMS = 512
+"""So many terms are summed in single precision, and such sums in double: their error is at most gamma_512 = 3e-5."""
+
+
+class ExactRows(NamedTuple):
+    """Rows in double precision: row i is factors[i] * exact[which[i]].
+
+    Attributes:
+        exact: float32 or float64, shape (N, d).
+        which: int64, shape (n,).
+        factors: float64, shape (n,).
+    """
+
+    exact: NDArray[Any]
+    which: NDArray[np.int64]
+    factors: NDArray[np.float64]
+
+
+class Side(NamedTuple):
+    """A range of clients.
+
+    Attributes:
+        low: Squared norms less the bound on rounding, float32.
+        minima: Distances to what is selected, rounded up, float32.
+        weights: Rounded up, float32.
+    """
+
+    low: NDArray[np.float32]
+    minima: NDArray[np.float32]
+    weights: NDArray[np.float32]
+
+
+class Reach(NamedTuple):
+    """A range of rows as candidates, and as clients that others may reach.
+
+    Attributes:
+        low: Squared norms less the bound on rounding, float32.
+        limits: Squared distances to what is selected, rounded up, float32; for columns of shape (leaves, 32), whatever
+            comes after the last column.
+        able: Which may be selected.
+    """
+
+    low: NDArray[np.float32]
+    limits: NDArray[np.float32]
+    able: NDArray[np.bool_]
+
+
+class Found(NamedTuple):
+    """Room for pairs.
+
+    Attributes:
+        row: uint16.
+        column: uint16.
+        steps: A lower bound on the distance, in whole steps, uint16.
+    """
+
+    row: NDArray[np.uint16]
+    column: NDArray[np.uint16]
+    steps: NDArray[np.uint16]
+
+
+@reordering_kernel
+def add_gains(block: Array, low_i: Array, clients: Side, gains: Array) -> None:
+    """Add to the candidates' gains sum_j w_j max(0, m_j - d_ij), from above but for the rounding of the sum."""
+    rows, columns = block.shape
+    low_j, minima, weights = clients
+    for i in range(rows):
+        a = low_i[i]
+        for first in range(0, columns, TERMS):
+            gain = ZERO
+            for j in range(first, min(first + TERMS, columns)):
+                distance = np.sqrt(max(block[i, j] + (a + low_j[j]), ZERO))
+                gain += weights[j] * max(minima[j] - distance, ZERO)
+            gains[i] += np.float64(gain)
+
+
+@reordering_kernel
+def add_gains_of_both(block: Array, i_side: Side, j_side: Side, gains_i: Array, gains_j: Array) -> None:
+    """Add gains where candidates and clients are the same rows: a pair off the diagonal counts for both of them."""
+    rows, columns = block.shape
+    low_i, minima_i, weights_i = i_side
+    low_j, minima_j, weights_j = j_side
+    column_gains = np.zeros(columns, np.float32)
+    for i in range(rows):
+        a, minimum, weight, gain = low_i[i], minima_i[i], weights_i[i], ZERO
+        for j in range(columns):
+            distance = np.sqrt(max(block[i, j] + (a + low_j[j]), ZERO))
+            gain += weights_j[j] * max(minima_j[j] - distance, ZERO)
+            column_gains[j] += weight * max(minimum - distance, ZERO)
+        gains_i[i] += np.float64(gain)
+    for j in range(columns):
+        gains_j[j] += np.float64(column_gains[j])
+
+
+@reordering_kernel
+def add_distances(block: Array, low_i: Array, low_j: Array, weights: Array, sums: Array) -> None:
+    """Add to the candidates' sums sum_j w_j d_ij, from below but for the rounding of the sum."""
+    rows, columns = block.shape
+    for i in range(rows):
+        a = low_i[i]
+        for first in range(0, columns, TERMS):
+            total = ZERO
+            for j in range(first, min(first + TERMS, columns)):
+                total += weights[j] * np.sqrt(max(block[i, j] + (a + low_j[j]), ZERO))
+            sums[i] += np.float64(total)
+
+
+@bounding_kernel
+def find_served(
+    block: Array, i_side: Reach, j_side: Reach, both: bool, steps: Any, found: Found, found_for_columns: Found
+) -> Any:
+    """Find the pairs in which a client may be nearer to a candidate than to what is selected.
+
+    Args:
+        block: -2 y_i . y_j, shape (rows, columns).
+        i_side: The rows, candidates.
+        j_side: The columns, their clients.
+        both: Whether columns are candidates and rows their clients too.
+        steps: Steps in which distances are counted, for each unit of distance, float32.
+        found: Pairs of a row and its client.
+        found_for_columns: Pairs of a column and its client, if ``both``.
+
+    Returns:
+        How many pairs of each kind.
+    """
+    rows, columns = block.shape
+    leaves = (columns + LEAF - 1) // LEAF
+    squares = np.full((leaves, LEAF), np.float32(np.inf))
+    flat = squares.reshape(leaves * LEAF)
+    limit = np.empty(LEAF, np.float32)
+    count, count_for_columns = 0, 0
+    for i in range(rows):
+        a, able = i_side.low[i], i_side.able[i]
+        if both:
+            limit[:] = i_side.limits[i]
+        for j in range(columns):
+            flat[j] = block[i, j] + (a + j_side.low[j])
+        for leaf in range(leaves):
+            if able:
+                hits = lanes_below(squares, leaf, j_side.limits[leaf])
+                while hits != 0:
+                    p = lowest_lane(hits)
+                    hits &= hits - np.uint32(1)
+                    found.row[count], found.column[count] = i, leaf * LEAF + p
+                    found.steps[count] = np.int32(steps * np.sqrt(max(squares[leaf, p], ZERO)))
+                    count += 1
+            if both:
+                hits = lanes_below(squares, leaf, limit)
+                while hits != 0:
+                    p = lowest_lane(hits)
+                    hits &= hits - np.uint32(1)
+                    if j_side.able[leaf * LEAF + p]:
+                        at = count_for_columns
+                        found_for_columns.row[at], found_for_columns.column[at] = i, leaf * LEAF + p
+                        found_for_columns.steps[at] = np.int32(steps * np.sqrt(max(squares[leaf, p], ZERO)))
+                        count_for_columns += 1
+    return count, count_for_columns
+
+
+@kernel
+def scaled_row(rows: ExactRows, position: int, out: Array) -> None:
+    """Write a row in double precision."""
+    row, factor = rows.which[position], rows.factors[position]
+    for k in range(out.size):
+        out[k] = np.float64(rows.exact[row, k]) * factor
+
+
+@kernel
+def distance_to(x: Array, rows: ExactRows, position: int, squares: Array) -> Any:
+    """Compute a distance in double precision, summed as ``rows.fold_`` sums: equal to ``pair_distances`` bit by bit."""
+    row, factor = rows.which[position], rows.factors[position]
+    width = x.size
+    for k in range(width):
+        y = x[k] - np.float64(rows.exact[row, k]) * factor
+        squares[k] = y * y
+    while width > 1:
+        half = (width + 1) // 2
+        for k in range(width - half):
+            squares[k] += squares[half + k]
+        width = half
+    return np.sqrt(squares[0])
+
+
+@kernel
+def serve(
+    squares: Array, limits: Array, minima: Array, first: int, x: Array, clients: ExactRows, served: Array,
+    distances: Array,
+) -> Any:  # fmt: skip
+    """List the clients that a candidate x serves, with their distances in double precision; return how many.
+
+    Clients are those from ``first`` on whose squared distances are bounded. Single precision spares the distance of
+    whoever is provably nearer to what is selected.
+    """
+    count = 0
+    scratch = np.empty(x.size)
+    for j in range(squares.size):
+        if squares[j] < limits[j]:
+            distance = distance_to(x, clients, first + j, scratch)
+            if distance < minima[first + j]:
+                served[count], distances[count] = first + j, distance
+                count += 1
+    return count

@@ -1,0 +1,85 @@
+"""Bounds on sums of distances from moments of all clients: few candidates are left that could be the medoid.
+
+With c the weighted mean of the clients, delta_i = x_i - c and e = x - c, the squared distance from x to x_i is
+u_i = |e|^2 - 2 e.delta_i + |delta_i|^2. Over the clients, with weights that sum to one,
+
+    E u   = |e|^2 + E|delta|^2,
+    Var u = Var|delta|^2 - 4 e.Cov(|delta|^2, delta) + 4 e^T Cov(delta) e,
+
+and by Hoelder's inequality E sqrt(u) >= (E u)^(3/2) / (E u^2)^(1/2). In many dimensions u varies little, and the bound
+lies below the sum by half a per cent or so, while the sums themselves vary by more: on 6,000 sentence embeddings of 384
+dimensions 3 candidates are left.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from adacore.facility.products.rows import NUMBERS_AT_A_TIME, UNIT_ROUNDOFF, Rows, gamma
+
+CHUNK = 4096
+"""Rows whose products are summed in single precision before they are added in double: gamma_4096 is 2.4e-4."""
+
+
+def sum_bounds(clients: Rows, candidates: Rows, weights: Tensor) -> Tensor:
+    """Bound every candidate's sum of weighted distances from below.
+
+    Moments come from the single-precision copies, products and sums of d terms in single precision, sums over rows in
+    double. With g = gamma_(d + 8) and V = E|delta|^2, squared norms are off by at most 2 g of themselves, which is
+    taken off E u; Var u gains ``4 (gamma_4096 + 2 g) V |e|^2`` for the quadratic form, since ||Cov - fl(Cov)|| <=
+    gamma_4096 V, and ``16 g (|e|^2 + V) (|e|^2 + max |delta|^2)`` for its other two terms. What the copies are off
+    from the rows, 2^-24 of their norms, is taken off the bound.
+
+    Args:
+        clients: Rows to be served.
+        candidates: Rows that may be selected.
+        weights: Of the clients, float64, shape (m,).
+
+    Returns:
+        float64, shape (candidates,).
+    """
+    d, device = clients.d, weights.device
+    mass = weights.sum()
+    share = weights / mass
+    step = max(1, min(CHUNK, NUMBERS_AT_A_TIME // d))
+    center = torch.zeros(d, dtype=torch.float64, device=device)
+    for first in range(0, clients.n, step):
+        some = slice(first, first + step)
+        center += ((share[some] * clients.n).float() @ clients.single[some]).double()
+    # Any centre near the mean will do, for which E delta is not neglected below.
+    middle = (center / clients.n).float()
+    squares = torch.empty(clients.n, dtype=torch.float64, device=device)
+    covariance = torch.zeros((d, d), dtype=torch.float64, device=device)
+    offset, toward = torch.zeros((2, d), dtype=torch.float64, device=device)
+    roots = (share * clients.n).sqrt().float()
+    for first in range(0, clients.n, step):
+        some = slice(first, first + step)
+        delta = clients.single[some] - middle
+        squares[some] = delta.square().sum(dim=1).double()
+        delta *= roots[some, None]
+        covariance += (delta.T @ delta).double()
+        offset += (roots[some] @ delta).double()
+        toward += ((roots[some] * squares[some].float()) @ delta).double()
+    covariance = (covariance / clients.n).float()
+    variance, farthest = share @ squares, squares.max()
+    spread = share @ (squares - variance).square()
+    offset, toward = offset / clients.n, toward / clients.n
+    skew = (toward - variance * offset).float()
+    rounding = gamma(d + 8)
+    slack = gamma(CHUNK) + 2 * rounding
+    far = clients.high.double().max().sqrt()
+    bounds = torch.empty(candidates.n, dtype=torch.float64, device=device)
+    for first in range(0, candidates.n, step):
+        some = slice(first, first + step)
+        e = candidates.single[some] - middle
+        norms = e.square().sum(dim=1).double()
+        quadratic = ((e @ covariance) * e).sum(dim=1).double()
+        variances = (spread - 4 * (e @ skew).double() + 4 * quadratic).clamp(min=0)
+        variances += 4 * slack * variance * norms + 16 * rounding * (norms + variance) * (norms + farthest)
+        mean = (norms + variance) * (1 - 2 * rounding) - 2 * (e @ offset.float()).abs().double() * (1 + slack)
+        mean.clamp_(min=0)
+        bound = mean * (mean / (mean.square() + variances)).sqrt()
+        copies = candidates.high[some].double().sqrt() + far
+        bounds[some] = (torch.nan_to_num(bound) - 2 * UNIT_ROUNDOFF * copies).clamp(min=0)
+    return bounds * mass * (1 - 1e-9)

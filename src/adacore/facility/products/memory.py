@@ -1,0 +1,78 @@
+"""How much memory a selection takes: blocks that fit caches, lists that fit what is free."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import torch
+
+BLOCK = 512
+"""Rows and columns of a block of products on a CPU: 1 MiB of float32, which stays in a core's cache between the product
+and the pass over it; at 256 the product is 5 % slower, at 1,024 the pass waits for memory."""
+
+ENTRY_BYTES, LONG_ENTRY_BYTES = 4, 6
+"""A client (uint16, or int32 where there are over 65,536) and a lower bound on its distance (uint16)."""
+
+PENDING = 1.4
+"""While lists are written, at most a quarter of all entries wait for their candidate's turn, with two bytes more each:
+of candidates after block f and clients before it there are f (1 - f) of all."""
+
+LEAST_BYTES = 128 << 20
+"""Up to this much is taken whatever the size of the rows: other libraries' matrices would take more from n = 4,000
+on."""
+
+COPIES = 2.8
+"""Beyond that, in all, so many times the rows in float32: the copy that is multiplied, the lists and what is O(n)."""
+
+SHARE_OF_FREE = 0.5
+"""Of what is free, at most this share is taken."""
+
+ROW_BYTES = 96
+"""Minima, owners, bounds, norms and the heap, for each row."""
+
+
+def free_bytes(device: torch.device) -> int:
+    """Look how much memory is free.
+
+    Args:
+        device: Where.
+
+    Returns:
+        Bytes; on a CPU those of the machine, or of the control group where that allows less.
+    """
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0]) + int(
+            torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        )
+    free = 8 << 30
+    try:
+        lines = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
+        free = int(lines["MemAvailable"].split()[0]) * 1024
+        limit = Path("/sys/fs/cgroup/memory.max").read_text().strip()
+        used = int(Path("/sys/fs/cgroup/memory.current").read_text())
+        free = min(free, int(limit) - used) if limit != "max" else free
+    except (OSError, KeyError, ValueError):  # no Linux, or no such control group
+        if hasattr(os, "sysconf") and "SC_AVPHYS_PAGES" in os.sysconf_names:
+            free = min(free, os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    return max(free, 0)
+
+
+def list_capacity(n: int, d: int, free: int) -> int:
+    """Decide how many entries all lists may have.
+
+    Args:
+        n: Rows.
+        d: Dimensions.
+        free: Bytes that are free.
+
+    Returns:
+        The number.
+
+    Example:
+        >>> list_capacity(30_000, 384, 16 << 30) * 4 < 2 * 30_000 * 384 * 4
+        True
+    """
+    rows = 4 * n * d
+    most = min(max(LEAST_BYTES, COPIES * rows) - rows - ROW_BYTES * n, SHARE_OF_FREE * free)
+    return max(0, int(most / (PENDING * (ENTRY_BYTES if n <= 1 << 16 else LONG_ENTRY_BYTES))))

@@ -1,0 +1,210 @@
+"""Rows as the engine compares them: in single precision for bounds, in double precision for what decides.
+
+**The bound.** With y_i the single-precision copy of row x_i (its distances unchanged by a common shift),
+
+    |y_i - y_j|^2 = a_i + a_j - 2 y_i . y_j,        a_i = |y_i|^2.
+
+A product of d terms in single precision, summed in any order, fused or not, satisfies (Higham, Accuracy and Stability
+of Numerical Algorithms, 3.1)
+
+    |fl(y_i . y_j) - y_i . y_j| <= gamma_d |y_i| |y_j| <= gamma_d (a_i + a_j) / 2,
+    gamma_d = d u / (1 - d u),  u = 2^-24.
+
+Twice that is gamma_d (a_i + a_j). Adding the three terms loses at most 5 u (a_i + a_j) more; rounding x_i to y_i,
+relative u in every coordinate, changes |y_i - y_j| by at most u (|y_i| + |y_j|), and its square by at most 4 u (a_i +
+a_j); the root that is taken next may be off by a unit in the last place, 2 u, and its square by 4 u of at most 2 (a_i
++ a_j). All of it is less than gamma_(d + 24) (a_i + a_j), so that with
+
+    low_i = a_i (1 - gamma_(d + 24)),    high_i = a_i (1 + gamma_(d + 24)),
+
+rounded outwards, ``low_i + low_j - 2 fl(y_i . y_j)``, computed in single precision in any order, is at most the true
+squared distance of x_i and x_j, and the same with ``high`` is at least that. The error is carried by the norms:
+bounding costs nothing in the loop over pairs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+UNIT_ROUNDOFF = 2.0**-24
+"""u of float32: rounding to nearest is off by at most this, relative."""
+
+ROUNDINGS = 24
+"""Roundings besides those of the product itself; see the module's text (5 + 4 + 8, and some to spare)."""
+
+UNDERFLOW = 2.0**-120
+"""What a term of a product may lose by underflow is below 2^-126; this is for each dimension, with room."""
+
+MOST_DIMENSIONS = 1 << 20
+"""Up to here gamma_(d + 24) is below 1/15. Beyond, single precision would bound nothing worth having."""
+
+NUMBERS_AT_A_TIME = 1 << 22
+"""Numbers that are converted to float64 at once: 32 MiB, well below what a block of products takes."""
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Rows x_i = factors[i] * exact[index[i]], and their single-precision copy.
+
+    Attributes:
+        exact: The caller's rows, float32 or float64, shape (N, d), C-contiguous.
+        index: Which of them, int64, shape (n,).
+        factors: float64, shape (n,).
+        single: x_i - shift in float32, shape (n, d), C-contiguous; where nothing is shifted or scaled, ``exact``
+        itself. low: |single_i|^2 less what rounding may add, float32, shape (n,); see the module's text.
+        high: The same, more than what rounding may take away.
+    """
+
+    exact: Tensor
+    index: Tensor
+    factors: Tensor
+    single: Tensor
+    low: Tensor
+    high: Tensor
+
+    @property
+    def n(self) -> int:
+        """Number of rows."""
+        return int(self.index.shape[0])
+
+    @property
+    def d(self) -> int:
+        """Number of dimensions."""
+        return int(self.exact.shape[1])
+
+
+def gamma(terms: int) -> float:
+    """Bound the relative rounding of a sum of so many products, gamma_m = m u / (1 - m u), u = 2^-24.
+
+    Args:
+        terms: m.
+
+    Returns:
+        The bound.
+
+    Example:
+        >>> 384 * 2.0**-24 < gamma(384) < 385 * 2.0**-24
+        True
+    """
+    return terms * UNIT_ROUNDOFF / (1 - terms * UNIT_ROUNDOFF)
+
+
+def choose_shift(exact: Tensor, index: Tensor, factors: Tensor) -> Tensor | None:
+    """Choose what to subtract from rows that lie far from the origin; None if that would gain little.
+
+    The bound on rounding is proportional to squared norms: it is worth a copy of the rows where shifting them halves
+    the norm of the median row. The shift is the median of a sample, coordinate by coordinate, which few far rows do
+    not move.
+
+    Args:
+        exact: float32 or float64, shape (N, d).
+        index: Which rows matter, int64, shape (n,).
+        factors: float64, shape (n,).
+
+    Returns:
+        The shift, float64, shape (d,), or None.
+    """
+    at = torch.linspace(
+        0, index.shape[0] - 1, min(512, index.shape[0]), dtype=torch.float64, device=index.device
+    ).long()
+    sample = exact[index[at]].double() * factors[at, None]
+    shift = sample.median(dim=0).values
+    before, after = (rows.square().sum(dim=1).median() for rows in (sample, sample - shift))
+    return shift if bool(after < before / 2) else None
+
+
+def make_rows(exact: Tensor, index: Tensor, factors: Tensor, shift: Tensor | None) -> Rows:
+    """Make the single-precision copy, and the norms that carry its error.
+
+    Args:
+        exact: float32 or float64, shape (N, d), C-contiguous.
+        index: Which rows, int64, shape (n,).
+        factors: float64, shape (n,).
+        shift: What to subtract, float64, shape (d,), or None.
+
+    Returns:
+        The rows.
+    """
+    n, d = int(index.shape[0]), int(exact.shape[1])
+    whole = n == exact.shape[0] and bool((index == torch.arange(n, device=index.device)).all())
+    shared = whole and exact.dtype == torch.float32 and shift is None and bool((factors == 1).all())
+    single = exact if shared else torch.empty((n, d), dtype=torch.float32, device=exact.device)
+    squares = torch.empty(n, dtype=torch.float64, device=exact.device)
+    step = max(1, NUMBERS_AT_A_TIME // d)
+    for first in range(0, n, step):
+        some = slice(first, first + step)
+        if not shared:
+            block = (exact[some] if whole else exact[index[some]]).double() * factors[some, None]
+            single[some] = block if shift is None else block - shift
+        squares[some] = single[some].double().square().sum(dim=1)
+    error = gamma(d + ROUNDINGS)
+    low = (squares * (1 - error) - d * UNDERFLOW).float()
+    high = (squares * (1 + error) + d * UNDERFLOW).float()
+    low = torch.nextafter(low, torch.full_like(low, -torch.inf))
+    high = torch.nextafter(high, torch.full_like(high, torch.inf))
+    return Rows(exact, index, factors, single, low, high)
+
+
+def fold_(squares: Tensor) -> Tensor:
+    """Sum each row's numbers in an order that depends on their count alone: halves onto halves.
+
+    Sums of a tensor's own kind are cut up as suits its shape and device; two of them over equal numbers may differ in
+    the last bit, and a row equal to a selected one would seem to gain something. Elementwise additions do not.
+
+    Args:
+        squares: float64, shape (n, d); overwritten.
+
+    Returns:
+        The sums, shape (n,), a view.
+    """
+    width = squares.shape[1]
+    while width > 1:
+        half = (width + 1) // 2
+        squares[:, : width - half] += squares[:, half:width]
+        width = half
+    return squares[:, 0]
+
+
+def root_(squares: Tensor) -> Tensor:
+    """Take roots in double precision, correctly rounded: on a CPU, torch's own are not always.
+
+    Args:
+        squares: float64; may be overwritten.
+
+    Returns:
+        The roots.
+    """
+    if squares.device.type != "cpu":
+        return squares.sqrt()
+    return torch.from_numpy(np.sqrt(squares.numpy()))
+
+
+def pair_distances(a: Rows, i: Tensor, b: Rows, j: Tensor) -> Tensor:
+    """Compute distances of pairs of rows in double precision, from differences, which do not cancel.
+
+    Equal to the last bit on every device, in batches of every size, and to what the compiled kernels compute.
+
+    Args:
+        a: Rows.
+        i: Positions in them, int64, shape (pairs,).
+        b: Rows.
+        j: Positions in them, int64, shape (pairs,), or one for all, shape (1,).
+
+    Returns:
+        float64, shape (pairs,).
+    """
+    distances = torch.empty(i.shape[0], dtype=torch.float64, device=i.device)
+    step = max(1, NUMBERS_AT_A_TIME // a.d)
+    if i.is_cuda:
+        step *= 16  # 512 MiB at a time: launches, not memory, are short there
+    for first in range(0, i.shape[0], step):
+        some = i[first : first + step]
+        others = j if j.shape[0] == 1 else j[first : first + step]
+        block = a.exact[a.index[some]].double().mul_(a.factors[some, None])
+        block -= b.exact[b.index[others]].double().mul_(b.factors[others, None])
+        distances[first : first + step] = root_(fold_(block.square_()))
+    return distances

@@ -1,0 +1,86 @@
+"""The two sides of a problem as they are multiplied: clients and candidates, one matrix where they are the same."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from adacore.facility.problem import Problem
+from adacore.facility.products.rows import Rows, choose_shift, make_rows
+
+COMFORTABLE = 20
+"""Rows are scaled only where the largest distance is not within 2^-20 to 2^20: squares then stay far from the limits of
+float32, 2^-126 and 2^128, and rows that need no scaling need no copy."""
+
+LARGEST_EXPONENT = 58
+"""The problem's own units put the largest distance near 2^58."""
+
+MOSTLY = 0.7
+"""Where at least this share of the clients are candidates, both are treated as the same rows: a product then serves
+both halves of a pair, which is worth more than what is computed for those that may not be selected."""
+
+
+@dataclass(frozen=True, eq=False)
+class Sides:
+    """Clients and candidates.
+
+    Attributes:
+        clients: Rows to be served.
+        candidates: Rows that may be selected, ascending; the same object as ``clients`` where they are mostly the same.
+        able: Which of them may be selected, bool, shape (candidates.n,).
+        candidate_rows: Their numbers in the problem, int64.
+        initial: Rows selected already, or None.
+        weights: Of the clients, float64.
+        exponent: Distances of the problem are those of the engine times 2 to this.
+    """
+
+    clients: Rows
+    candidates: Rows
+    able: NDArray[np.bool_]
+    candidate_rows: NDArray[np.int64]
+    initial: Rows | None
+    weights: NDArray[np.float64]
+    exponent: int
+
+
+def split_sides(problem: Problem, device: torch.device) -> Sides:
+    """Bring a problem to the form in which it is multiplied.
+
+    Args:
+        problem: The problem, in its own units.
+        device: Where to compute.
+
+    Returns:
+        The two sides, on that device.
+    """
+    # In the caller's units the largest distance is near 2^(distance_exponent + 58).
+    largest = problem.distance_exponent + LARGEST_EXPONENT
+    own = largest if abs(largest) > COMFORTABLE else 0
+    exact = torch.from_numpy(problem.rows).to(device)
+    factors = np.ldexp(problem.unit, -own)
+    clients = problem.clients
+    inside = np.isin(problem.candidates, clients, assume_unique=True)
+    same = bool(inside.all()) and problem.candidates.size >= MOSTLY * clients.size
+    rows = clients if same else problem.candidates
+    shift = choose_shift(exact, _to(clients, device), _to(factors[clients], device))
+
+    def take(index: NDArray[np.int64]) -> Rows:
+        return make_rows(exact, _to(index, device), _to(factors[index], device), shift)
+
+    served = take(clients)
+    return Sides(
+        served,
+        served if same else take(rows),
+        np.isin(rows, problem.candidates, assume_unique=True) if same else np.ones(rows.size, bool),
+        rows,
+        take(problem.initial) if problem.initial.size else None,
+        problem.weights,
+        own - problem.distance_exponent,
+    )
+
+
+def _to(values: NDArray[np.generic], device: torch.device) -> torch.Tensor:
+    return torch.from_numpy(values).to(device)

@@ -1,0 +1,163 @@
+"""Selection by products is naive greedy in float64, by compiled passes and by torch, with every option."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from adacore.facility import facility_location
+from adacore.facility.problem import check_problem
+from adacore.facility.products import ProductGreedy
+from adacore.facility.workers import Workers
+
+TIE = 1e-12
+
+
+def select(x, k, *, compiled=True, lists=True, threads=1, **options):
+    problem = check_problem(x, **options).in_own_units()
+    with Workers(threads) as workers:
+        greedy = ProductGreedy(problem, workers, compiled=compiled)
+        if not lists:
+            greedy._evaluator._capacity = 0
+        greedy.extend(k)
+    return greedy
+
+
+def naive_picks(x, k, *, clients=None, weights=None, initial=(), candidates=None):
+    """The definition: the least sum of distances where nothing is selected, then always the largest gain."""
+    x = np.asarray(x, np.float64)
+    clients = x if clients is None else np.asarray(clients, np.float64)
+    weights = np.ones(len(clients)) if weights is None else weights
+    able = np.setdiff1d(np.arange(len(x)) if candidates is None else candidates, initial)
+    distances = np.sqrt(((clients[:, None] - x[None]) ** 2).sum(axis=-1))
+    minima = distances[:, list(initial)].min(axis=1) if len(initial) else None
+    picks = []
+    while len(picks) < k:
+        left = np.setdiff1d(able, picks)
+        if minima is None:
+            sums = weights @ distances[:, left]
+            best = np.flatnonzero(sums <= sums.min() * (1 + TIE))[0]
+        else:
+            gains = weights @ np.maximum(0, minima[:, None] - distances[:, left])
+            if gains.max(initial=0) <= 0:
+                break
+            best = np.flatnonzero(gains >= gains.max() * (1 - TIE))[0]
+        picks.append(int(left[best]))
+        minima = distances[:, picks[-1]] if minima is None else np.minimum(minima, distances[:, picks[-1]])
+    return picks, float(weights @ minima)
+
+
+KINDS = {
+    "gaussian": lambda rng, n, d: rng.normal(size=(n, d)),
+    "whole numbers": lambda rng, n, d: rng.integers(0, 3, (n, d)).astype(float),
+    "repeated rows": lambda rng, n, d: rng.normal(size=(max(1, n // 4), d))[rng.integers(0, max(1, n // 4), n)],
+    "tight clusters": lambda rng, n, d: rng.normal(size=(5, d))[rng.integers(0, 5, n)] + 1e-7 * rng.normal(size=(n, d)),
+    "far away": lambda rng, n, d: 1e6 + rng.normal(size=(n, d)),
+    "heavy tails": lambda rng, n, d: rng.standard_t(0.8, (n, d)),
+    "huge": lambda rng, n, d: 1e150 * rng.normal(size=(n, d)),
+    "tiny": lambda rng, n, d: 1e-150 * rng.normal(size=(n, d)),
+}
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.sampled_from(sorted(KINDS)),
+    st.integers(2, 90),
+    st.integers(1, 40),
+    st.booleans(),
+    st.booleans(),
+    st.integers(0, 2**32 - 1),
+)
+def test_picks_are_those_of_naive_greedy(kind, n, d, compiled, lists, seed):
+    rng = np.random.default_rng(seed)
+    x = KINDS[kind](rng, n, d)
+    options = {}
+    if rng.random() < 0.3:
+        options["initial"] = rng.choice(n, int(rng.integers(1, n)), replace=False)
+    if rng.random() < 0.3:
+        able = np.setdiff1d(rng.choice(n, int(rng.integers(1, n + 1)), replace=False), options.get("initial", []))
+        options |= {"candidates": able} if able.size else {}
+    if rng.random() < 0.2:
+        options["clients"] = x[rng.integers(0, n, 30)]
+    if rng.random() < 0.3:
+        options["weights"] = 0.1 + rng.random(30 if "clients" in options else n)
+    k = int(rng.integers(1, n))
+    scale = np.exp2(np.floor(np.log2(np.abs(x).max() or 1.0)))
+    scaled = {name: value / scale if name == "clients" else value for name, value in options.items()}
+    picks, objective = naive_picks(x / scale, k, **scaled)
+    greedy = select(x, k, compiled=compiled, lists=lists, **options)
+    loss = float(greedy.problem.loss_in_units(greedy.total)) / scale
+    mass = float(np.sum(options.get("weights", np.ones(len(options.get("clients", x))))))
+    # A gain below what rounding leaves of a distance of 0 is not told from none.
+    noise = 1e-13 * mass * np.abs(x / scale).max()
+    assert loss == pytest.approx(objective, rel=1e-11, abs=noise)
+    if kind in {"gaussian", "whole numbers"}:
+        assert greedy.selected.tolist() == picks
+
+
+@pytest.mark.parametrize("compiled", [True, False], ids=["compiled", "torch"])
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_every_kind_of_number_and_metric(compiled, metric, dtype):
+    x = np.random.default_rng(0).normal(size=(700, 48)).astype(dtype)
+    rows = x.astype(np.float64)
+    if metric == "cosine":
+        rows = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    picks, objective = naive_picks(rows, 60)
+    greedy = select(x, 60, compiled=compiled, metric=metric)
+    assert greedy.selected.tolist() == picks
+    assert float(greedy.problem.loss_in_units(greedy.total)) == pytest.approx(objective, rel=1e-12)
+
+
+@pytest.mark.parametrize("compiled", [True, False], ids=["compiled", "torch"])
+def test_blocks_threads_and_lists_change_nothing(compiled):
+    x = np.random.default_rng(1).normal(size=(2100, 20)).astype(np.float32)
+    weights = np.random.default_rng(2).random(2100)
+    once = select(x, 100, weights=weights)
+    again = select(x, 100, weights=weights, compiled=compiled, lists=False, threads=2)
+    assert once._evaluator.listed
+    assert not again._evaluator.listed
+    assert once.selected.tolist() == again.selected.tolist()
+    np.testing.assert_allclose(once.gains, again.gains, rtol=1e-12)
+    np.testing.assert_allclose(once.served_weights(), again.served_weights(), rtol=1e-12)
+
+
+def test_a_selection_goes_on_where_it_stopped():
+    x = np.random.default_rng(3).normal(size=(1500, 16))
+    whole = select(x, 80)
+    parts = select(x, 3)
+    parts.extend(10)
+    parts.extend(80)
+    assert parts.selected.tolist() == whole.selected.tolist()
+    assert parts.total == pytest.approx(whole.total, rel=1e-12)
+
+
+@pytest.mark.parametrize("k", [1, 3, 120])
+def test_bounds_on_remaining_gains_are_above_them(k):
+    x = np.random.default_rng(4).normal(size=(900, 24))
+    greedy = select(x, k)
+    distances = np.sqrt(((x[:, None] - x[None]) ** 2).sum(axis=-1))
+    minima = distances[:, greedy.selected].min(axis=1)
+    gains = np.maximum(0, minima[:, None] - distances).sum(axis=0)
+    gains[greedy.selected] = 0
+    bounds = greedy.problem.loss_in_units(greedy.remaining_bounds(1e9))
+    assert np.sort(bounds)[::-1][:50].sum() >= np.sort(gains)[::-1][:50].sum() * (1 - 1e-12)
+    assert np.sort(bounds)[::-1][:50].sum() <= np.sort(gains)[::-1][:50].sum() * (1 + 1e-3)
+
+
+def test_many_equal_rows_are_looked_at_once():
+    x = np.repeat(np.random.default_rng(5).normal(size=(1, 30)), 3000, axis=0)
+    greedy = select(x, 5)
+    assert greedy.selected.tolist() == [0]
+    assert greedy.exhausted
+    assert greedy.total == 0
+
+
+@pytest.mark.parametrize("tolerance", [0.9, 0.4])
+def test_a_tolerance_is_met_within_strata(tolerance):
+    x = np.random.default_rng(6).normal(size=(1600, 20))
+    labels = np.arange(1600) % 2
+    start = facility_location(x, budget=2, labels=labels).objective
+    coreset = facility_location(x, tolerance=tolerance * start, labels=labels)
+    assert coreset.objective <= tolerance * start
+    assert np.array_equal(np.unique(labels[coreset.indices]), [0, 1])
