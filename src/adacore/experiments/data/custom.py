@@ -8,7 +8,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
 from torch import Tensor
+from torch.utils.data import Dataset
 
 from adacore.experiments.data.arrays import Splits
 from adacore.probing.batches import length_of
@@ -59,24 +63,49 @@ def load_custom(path: str) -> Splits:
 
     Raises:
         TypeError: If something else comes out.
-        ValueError: If the targets are not classes.
+        ValueError: If the targets are not classes, or are numbered with large gaps.
     """
     made = import_factory(path, "data set")()
     if isinstance(made, Splits):
+        _check_classes(_labels(made.train, made.test, path), made.classes, path)
         return made
     if not isinstance(made, Sequence) or len(made) != 2:
         raise TypeError(f"{path} returned a {type(made).__name__}: expected two data sets, (train, test)")
     train, test = made
     length_of(train, "the training set")
     length_of(test, "the test set")
-    labels = [labels_of(part) for part in (train, test)]
-    if labels[0] is None or labels[1] is None:
-        raise ValueError(f"{path}: the targets are not whole numbers; training classifies, expected classes 0, 1, ...")
-    if min(part.min() for part in labels if part is not None) < 0:
-        raise ValueError(f"{path}: a class is negative; expected classes 0, 1, ...")
-    classes = int(max(part.max() for part in labels if part is not None)) + 1
-    import torch
-
+    labels = _labels(train, test, path)
+    classes = int(labels.max()) + 1
+    distinct = np.unique(labels).size
+    if classes > MANY_CLASSES and classes > SPARSE * distinct:
+        raise ValueError(
+            f"{path}: the largest class is {classes - 1}, but only {distinct} different ones occur, and a model would "
+            f"get {classes} outputs: number the classes 0, 1, ..., {distinct - 1}"
+        )
+    _check_classes(labels, classes, path)
     inputs = next(read(train, [torch.tensor([0])])).inputs
     shape = tuple(inputs.shape[1:]) if isinstance(inputs, Tensor) else ()
     return Splits(path, train, test, shape, classes, tuple(str(c) for c in range(classes)))
+
+
+MANY_CLASSES = 1000
+"""Outputs of a model that cost next to nothing, whether or not their classes occur (ImageNet has as many)."""
+
+SPARSE = 10
+"""How many times as many outputs as classes that occur are taken for a mistake, such as an identifier for a class."""
+
+
+def _labels(train: Dataset[Any], test: Dataset[Any], path: str) -> NDArray[np.int64]:
+    parts = [labels_of(part) for part in (train, test)]
+    if parts[0] is None or parts[1] is None:
+        raise ValueError(f"{path}: the targets are not whole numbers; training classifies, expected classes 0, 1, ...")
+    return np.concatenate([parts[0], parts[1]])
+
+
+def _check_classes(labels: NDArray[np.int64], classes: int, path: str) -> None:
+    if labels.min() < 0:
+        raise ValueError(f"{path}: a class is negative; expected classes 0, 1, ...")
+    if labels.max() >= classes:
+        raise ValueError(
+            f"{path}: a class is {labels.max()}, but there are {classes} classes: expected 0 to {classes - 1}"
+        )

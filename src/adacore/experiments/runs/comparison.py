@@ -11,6 +11,7 @@ from typing import Any
 
 from rich.console import Console
 
+from adacore.experiments import data
 from adacore.experiments.evidence.outcomes import Outcome
 from adacore.experiments.evidence.summaries import MethodSummary, summarise, to_json
 from adacore.experiments.runs.comparison_table import print_comparison
@@ -131,6 +132,10 @@ def _train_all(todo: Sequence[tuple[TrainConfig, Path]], jobs: int, console: Con
     """Train what is left, one run after another or ``jobs`` at a time."""
     with _display(console, len(todo) + done, done) as display:
         if jobs > 1 and len(todo) > 1:
+            first, _ = todo[0]
+            if ":" not in first.data:
+                # Decoded images are kept in a cache: were it empty, every worker would decode all of them.
+                data.load(first.data, data_root=first.data_root)
             run_side_by_side(todo, jobs, notify=lambda i, kind, content: display.note(todo[i], i, kind, content))
             return
         loaded = LoadedData()

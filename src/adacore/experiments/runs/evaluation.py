@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import Dataset
 
-from adacore.experiments.data import Splits
+from adacore.experiments.data import ArrayDataset, Splits
 from adacore.probing.batches import call, length_of
 from adacore.probing.preserving import preserving_state
 from adacore.probing.reading import batch_fetcher, in_order, read
@@ -97,6 +97,8 @@ def nonfinite_example(dataset: Dataset[Any]) -> int | None:
         >>> nonfinite_example(TensorDataset(torch.tensor([[1.0], [float("nan")]]), torch.zeros(2)))
         1
     """
+    if isinstance(dataset, ArrayDataset) and not dataset.store.is_floating_point():
+        return None  # bytes are finite
     for batch in read(dataset, in_order(length_of(dataset), 512), targets="optional"):
         for tensor in _tensors(batch.inputs):
             # A sum is finite only if all terms are: one pass, and only what fails it is looked at closely.
