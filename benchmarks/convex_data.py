@@ -18,10 +18,14 @@ ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 
 
+def data_root() -> Path:
+    """Return ADACORE_DATA, or ../shared/data."""
+    return Path(os.environ.get("ADACORE_DATA", ROOT.parent / "shared" / "data"))
+
+
 def load(split: str = "train") -> tuple[Any, Any]:
     """Return features, float64, shape (n, 22), and labels in {-1, 1}, from ADACORE_DATA or ../shared/data."""
-    root = Path(os.environ.get("ADACORE_DATA", ROOT.parent / "shared" / "data"))
-    path = root / "ijcnn1" / ("ijcnn1.bz2" if split == "train" else "ijcnn1.t.bz2")
+    path = data_root() / "ijcnn1" / ("ijcnn1.bz2" if split == "train" else "ijcnn1.t.bz2")
     if not path.exists():
         raise SystemExit(f"{path} is missing: set ADACORE_DATA to a folder with ijcnn1/ijcnn1.bz2 and ijcnn1.t.bz2")
     X, y = load_svmlight_file(str(path), n_features=22)

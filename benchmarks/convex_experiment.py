@@ -75,9 +75,23 @@ def coresets(s: Setting, method: str, seed: int) -> tuple[dict[float, Coreset | 
     if method == "craig":
         x = features(s.problem)
     else:
-        w = pilot(s.problem, size=size, seed=seed)[0] if at == "pilot" else s.problem.zero()
+        w = pilot(s.problem, size=size, seed=seed).w if at == "pilot" else s.problem.zero()
         x = preconditioned_gradients(s.problem, w)
     return _prefixes(x, s.problem.targets, largest, s.fractions), seconds
+
+
+def selecting_evaluations(s: Setting, method: str, seed: int) -> int:
+    """Return the gradients of single examples that a selection takes: the pilot's, and one of every example.
+
+    They are what ``Coreset.statistics["gradient_evaluations"]`` says, without selecting: the pilot alone decides.
+    """
+    kind, _, where = method.partition("-")
+    if kind != "adacore":
+        return 0
+    size = int(where) if where.isdigit() else PILOT_SIZE
+    at = s.at if where.isdigit() or not where else where
+    piloted = pilot(s.problem, size=size, seed=seed).gradient_evaluations if at == "pilot" else 0
+    return piloted + s.problem.n
 
 
 def _select(problem: Problem, method: Any, fraction: float, at: Any, size: int, seed: int) -> tuple[Coreset, float]:
@@ -132,10 +146,10 @@ def run_newton(s: Setting, coreset: Coreset | None) -> Trace:
     return newton(s.problem, coreset, passes=50)
 
 
-def evaluations_to(trace: Trace, lowest: float, level: float) -> int | None:
-    """Return the first recorded number of gradient evaluations at which the residual is at most ``level``."""
+def evaluations_to(trace: Trace, lowest: float, level: float, selecting: int = 0) -> int | None:
+    """Return the first recorded number of gradients, selecting included, at which the residual is ``level`` or less."""
     reached = np.flatnonzero(trace.residuals(lowest) <= level)
-    return int(trace.gradient_evaluations[reached[0]]) if len(reached) else None
+    return selecting + int(trace.gradient_evaluations[reached[0]]) if len(reached) else None
 
 
 def seconds_to(trace: Trace, lowest: float, level: float) -> float | None:

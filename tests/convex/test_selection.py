@@ -235,3 +235,55 @@ def test_more_than_five_thousand_parameters_stay_sparse() -> None:
 def test_bad_settings_are_told_so(how: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         select(_problem(), **how)
+
+
+def test_what_selecting_takes_is_counted() -> None:
+    problem = _problem(n=400)
+    assert select(problem, fraction=0.1, method="random").statistics["gradient_evaluations"] == 0
+    assert select(problem, fraction=0.1, method="craig").statistics["gradient_evaluations"] == 0
+    assert select(problem, fraction=0.1, at="zero").statistics["gradient_evaluations"] == 400
+    piloted = select(problem, fraction=0.1, pilot_size=100).statistics
+    assert piloted["gradient_evaluations"] == 400 + pilot(problem, size=100).gradient_evaluations
+
+
+@pytest.mark.parametrize("method", ["adacore", "craig", "random"])
+def test_strata_share_as_asked(method: Any) -> None:
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((90, 2))
+    problem = multinomial(X, np.repeat([0, 1, 2], [60, 25, 5]), l2=0.1)
+
+    def counts(quotas: Any, **size: Any) -> list[int]:
+        chosen = select(problem, method=method, quotas=quotas, at="zero", **size)
+        assert chosen.weights.sum() == pytest.approx(90)
+        return np.bincount(problem.targets[chosen.indices].astype(int), minlength=3).tolist()
+
+    assert sorted(counts("equal", budget=18)) == [5, 6, 7]
+    assert counts({0: 2, 1: 9, 2: 1}) == [2, 9, 1]
+    assert counts("proportional", budget=18) == [12, 5, 1]
+
+
+@pytest.mark.parametrize(("bins", "error"), [(-5, ValueError), (0, ValueError), (2.5, TypeError), (True, TypeError)])
+@pytest.mark.parametrize("method", ["adacore", "craig", "random"])
+def test_bins_are_numbers_of_bins(bins: Any, error: Any, method: Any) -> None:
+    rng = np.random.default_rng(0)
+    with pytest.raises(error, match="bins="):
+        select(ridge(rng.standard_normal((50, 2)), rng.standard_normal(50)), method=method, budget=10, bins=bins)
+
+
+def test_features_are_compared_as_they_are() -> None:
+    X = np.random.default_rng(0).standard_normal((50, 3)).astype(np.float32)
+    assert np.shares_memory(features(logistic(X, X[:, 0] > 0)), X)
+
+
+def test_a_failing_pilot_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    import importlib
+
+    from adacore.convex import PilotWarning
+    from adacore.convex.solvers import Trace
+
+    module = importlib.import_module("adacore.convex.pilot")
+    problem = _problem()
+    failed = Trace(problem.zero(), [1.0], [0.0], [60], message="the line search failed")
+    monkeypatch.setattr(module, "newton", lambda *args, **kwargs: failed)
+    with pytest.warns(PilotWarning, match="line search failed"):
+        select(problem, budget=9)

@@ -109,3 +109,48 @@ def test_directions_without_curvature_are_survived() -> None:
 def test_bad_settings_are_told_so(solve: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         solve(_logistic(20))
+
+
+def test_newton_says_how_it_ended() -> None:
+    problem = _logistic()
+    assert newton(problem).converged
+    short = newton(problem, passes=2)
+    assert (short.converged, short.exhausted) == (False, True)
+    assert "2 passes" in short.message
+    # A tolerance of 0 is never reached: rounding is, and counts.
+    assert newton(problem, tolerance=0.0, passes=200).converged
+    assert not sgd(problem, rate=0.1, passes=1).converged
+
+
+def test_lbfgs_that_stops_early_says_so() -> None:
+    problem = _logistic()
+    short = lbfgs(problem, passes=1)
+    assert (short.converged, short.exhausted) == (False, True)
+    assert lbfgs(problem, tolerance=1e-9).converged
+    # A valley that falls slowly: the loss hardly changes long before the optimum.
+    rng = np.random.default_rng(0)
+    valley = ridge(rng.standard_normal((100, 6)) * np.logspace(0, 4, 6), rng.standard_normal(100), l2=1e-6)
+    trace = lbfgs(valley, passes=5000, tolerance=1e-8)
+    gradient = np.abs(valley.gradient(trace.w)).max()
+    assert trace.converged == (gradient <= max(1e-8, valley.gradient_noise(trace.w)))
+
+
+def test_an_optimum_that_is_none_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    from adacore.convex import solvers
+
+    problem = _logistic()
+    monkeypatch.setattr(solvers, "OPTIMUM_STEPS", 1)
+    with pytest.raises(RuntimeError, match="no optimum"):
+        optimum(problem)
+    monkeypatch.undo()
+    w, _ = optimum(problem)
+    assert np.linalg.norm(problem.gradient(w)) <= 1e-10
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e8])
+def test_optima_are_found_at_any_scale_of_the_targets(scale: float) -> None:
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((50, 3)), scale * rng.standard_normal(50)
+    w, _ = optimum(ridge(X, y, l2=0.0), tolerance=1e-10 * min(1.0, scale))
+    exact = np.linalg.lstsq(np.column_stack([X, np.ones(50)]), y, rcond=None)[0]
+    np.testing.assert_allclose(w, exact, rtol=1e-8)

@@ -111,7 +111,7 @@ def test_candidates_see_each_folds_coreset_and_the_best_sees_all(monkeypatch: py
     found = CoresetSearch(GridSearchCV(Recorder(), GRID, cv=folds), fraction=0.1).fit(X, y)
     assert len(calls) == 3
     assert [len(rows) for rows, _ in Recorder.fits] == [20] * 9 + [300]
-    assert all(weights.sum() == pytest.approx(200) for _, weights in Recorder.fits[:9])
+    assert all(weights.mean() == pytest.approx(1.0) for _, weights in Recorder.fits[:9])
     assert Recorder.fits[9][1] is None
     for (train, _), coreset, fit in zip(folds.split(X, y), found.fold_coresets_, Recorder.fits[:3], strict=True):
         np.testing.assert_array_equal(X[train][coreset.indices], fit[0])
@@ -122,10 +122,10 @@ def test_candidates_see_each_folds_coreset_and_the_best_sees_all(monkeypatch: py
 def test_refitting_on_a_coreset_is_a_name_away() -> None:
     X, y = _table()
     Recorder.fits = []
-    found = CoresetSearch(GridSearchCV(Recorder(), GRID, cv=3), refit_on="coreset", weights="mean_one").fit(X, y)
+    found = CoresetSearch(GridSearchCV(Recorder(), GRID, cv=3), refit_on="coreset", weights="sum_to_n").fit(X, y)
     rows, weights = Recorder.fits[-1]
     np.testing.assert_array_equal(rows, X[found.coreset_.indices])
-    assert weights.mean() == pytest.approx(1.0)
+    assert weights.sum() == pytest.approx(300)
     unfitted = CoresetSearch(GridSearchCV(Recorder(), GRID, cv=3, refit=False)).fit(X, y)
     assert not hasattr(unfitted, "best_estimator_")
     assert unfitted.best_params_["C"] in GRID["C"]
