@@ -2,6 +2,7 @@
 
 import copy
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -58,3 +59,60 @@ def derivatives(net, criterion, inputs, targets, coordinates):
     gradients = torch.func.vmap(torch.func.grad(function))(points, activations, targets)
     hessians = torch.func.vmap(torch.func.hessian(function))(points, activations, targets)
     return gradients, hessians.diagonal(dim1=1, dim2=2)
+
+
+# --- Facility location: every distance, every candidate, every pick
+
+TIE = 1e-12
+"""Gains within this, relative, are a tie, which the lower row wins."""
+
+
+def distances_between(x, y, metric="euclidean"):
+    """All distances in float64, scaled by a power of two while they are squared: nothing over- or underflows."""
+    x, y = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
+    if metric == "cosine":
+        x, y = (rows / np.abs(rows).max(axis=1, keepdims=True) for rows in (x, y))
+        x, y = (rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (x, y))
+        distances = np.sqrt(((x[:, None] - y[None]) ** 2).sum(axis=-1))
+        return np.where(distances <= 2.0**-50, 0, distances)  # rows of one direction are one point, whatever rounding
+    scale = max(np.abs(x).max(), np.abs(y).max())
+    scale = np.exp2(np.floor(np.log2(scale))) if scale > 0 else 1.0
+    return np.sqrt((((x / scale)[:, None] - (y / scale)[None]) ** 2).sum(axis=-1)) * scale
+
+
+def naive_greedy(x, k, *, weights=None, initial=(), candidates=None, clients=None, metric="euclidean", tolerance=-1.0):
+    """The definition: from the initial rows or the medoid on, always the candidate with the largest gain.
+
+    Returns:
+        Picks (rows of x), their gains (nan for a medoid), L(S), the weight that each initial row and then each pick
+        serves (a client belongs to the first of its nearest), and the largest gains that are left, descending.
+    """
+    served = x if clients is None else clients
+    distances = distances_between(served, x, metric)
+    weights = np.ones(len(distances)) if weights is None else np.asarray(weights, dtype=np.float64)
+    chosen = [int(row) for row in initial]
+    left = [row for row in (range(len(x)) if candidates is None else sorted(candidates)) if row not in chosen]
+    picks, gains = [], []
+    if not chosen:
+        sums = weights @ distances[:, left]
+        picks.append(left[int(np.flatnonzero(sums <= sums.min() * (1 + TIE))[0])])
+        gains.append(np.nan)
+
+    def minima():
+        return distances[:, chosen + picks].min(axis=1)
+
+    def gains_of(rows):
+        return weights @ np.maximum(0, minima()[:, None] - distances[:, rows])
+
+    while len(picks) < k and weights @ minima() > tolerance:
+        gain = gains_of(left)
+        gain[[left.index(row) for row in picks]] = 0
+        if gain.max() <= 0:
+            break
+        best = int(np.flatnonzero(gain >= gain.max() * (1 - TIE))[0])
+        picks.append(left[best])
+        gains.append(gain[best])
+    nearest = np.argmin(distances[:, chosen + picks], axis=1)
+    loads = np.bincount(nearest, weights=weights, minlength=len(chosen) + len(picks))
+    rest = [row for row in left if row not in picks]
+    return np.array(picks), np.array(gains), float(weights @ minima()), loads, -np.sort(-gains_of(rest))

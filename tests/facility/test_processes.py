@@ -109,3 +109,33 @@ def test_importing_does_not_load_the_compiler():
     )
     output, _ = process.communicate(timeout=120)
     assert output.strip() == "[]"
+
+
+EDIT = """
+    import numpy as np
+    from engine.caller import doubled
+    print(doubled(np.ones(3)))
+    """
+
+
+def test_an_edit_in_another_file_is_compiled_anew(tmp_path):
+    """A kernel is compiled together with what it calls, wherever that stands."""
+    folder = tmp_path / "engine"
+    folder.mkdir()
+    (folder / "__init__.py").touch()
+    header = "from adacore.facility.compiled import kernel\n"
+    (folder / "callee.py").write_text(f"{header}@kernel\ndef twice(x):\n    return 2 * x\n")
+    (folder / "caller.py").write_text(
+        f"{header}from engine.callee import twice\n@kernel\ndef doubled(x):\n    return twice(x[0])\n"
+    )
+    paths = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    answers = []
+    for factor in (2, 2, 3):
+        source = f"{header}@kernel\ndef twice(x):\n    return {factor} * x\n"
+        if (folder / "callee.py").read_text() != source:
+            (folder / "callee.py").write_text(source)
+        output, errors = start(EDIT, PYTHONPATH=paths).communicate(timeout=300)
+        assert output, errors
+        answers.append(float(output))
+        assert list(folder.rglob("caller.doubled*.nbc")), "nothing was cached"
+    assert answers == [2.0, 2.0, 3.0]

@@ -1,8 +1,12 @@
-"""How the engine's kernels are compiled: once, kept on disk where that is possible, without holding the GIL."""
+"""How kernels are compiled: once, without holding the GIL, and kept on disk until a source of them changes."""
 
 from __future__ import annotations
 
+import functools
+import hashlib
+import inspect
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numba
@@ -69,8 +73,34 @@ def inlined(function: Kernel) -> Kernel:
 
 
 def _compile(function: Kernel, fastmath: bool | set[str]) -> Kernel:
+    options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": fastmath}
     try:
-        compiled: Kernel = numba.njit(function, nogil=True, cache=True, error_model="numpy", fastmath=fastmath)
-    except (RuntimeError, OSError):
-        compiled = numba.njit(function, nogil=True, error_model="numpy", fastmath=fastmath)
+        compiled: Kernel = numba.njit(function, cache=True, **options)
+        # numba looks only whether the file of this very function changed. But functions of other files are compiled
+        # into it, and so are their constants: what is on disk is valid for the content of all of them, or not at all.
+        compiled._cache._cache_file._source_stamp = sources_digest(function)  # type: ignore[attr-defined]
+    except (RuntimeError, OSError, AttributeError, TypeError):  # no folder to write to, or numba changed inside
+        compiled = numba.njit(function, **options)
     return compiled
+
+
+def sources_digest(function: Callable[..., Any]) -> str:
+    """Digest the sources that a kernel may be made of: the engine's modules with kernels, and those of its own folder.
+
+    Args:
+        function: The kernel.
+
+    Returns:
+        A text that differs whenever one of them does.
+    """
+    return _digest(Path(__file__).parent) + _digest(Path(inspect.getfile(function)).parent)
+
+
+@functools.cache
+def _digest(folder: Path) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    for path in sorted(folder.rglob("*.py")):
+        content = path.read_bytes()
+        if b"facility.compiled import" in content or path.name == "compiled.py":
+            digest.update(f"{path.relative_to(folder)}\0".encode() + content)
+    return digest.hexdigest()

@@ -7,11 +7,7 @@ from typing import Any
 import numpy as np
 
 from adacore.facility.compiled import Array, inlined, kernel
-from adacore.facility.tree import Tree
-
-UNDERFLOWING = 2.0**-960
-"""Sums of squares below this may have lost terms to underflow. They are taken again with differences times 2^600: the
-largest, 2^-480, is then 2^120; the smallest subnormal one, 2^-1074, is 2^-474, whose square is a normal number."""
+from adacore.facility.tree import UNDERFLOWING, Tree
 
 UP, DOWN = 2.0**600, 2.0**-600
 
@@ -25,13 +21,19 @@ def point(rows: Array, tree: Tree, position: int, out: Array) -> None:
 
 
 @kernel
-def small_distance(rows: Array, row: int, factor: float, x: Array) -> Any:
-    """Compute ||x - y|| where squares underflow; apart from ``distance_to``, for that is pasted."""
-    s = 0.0
-    for k in range(x.size):
-        y = (rows[row, k] * factor - x[k]) * UP
-        s += y * y
-    return np.sqrt(s) * DOWN
+def small_distance(rows: Array, row: int, factor: float, x: Array, s: float, same: float) -> Any:
+    """Compute ||x - y|| from its square s: anew where squares underflow, and 0 where it counts as 0.
+
+    Apart from ``distance_to``, which is pasted into every kernel.
+    """
+    near = np.sqrt(s)
+    if s < UNDERFLOWING:
+        s = 0.0
+        for k in range(x.size):
+            y = (rows[row, k] * factor - x[k]) * UP
+            s += y * y
+        near = np.sqrt(s) * DOWN
+    return near if near > same else 0.0
 
 
 @inlined
@@ -42,4 +44,4 @@ def distance_to(rows: Array, tree: Tree, x: Array, position: int) -> Any:
     for k in range(x.size):
         y = rows[row, k] * factor - x[k]
         s += y * y
-    return np.sqrt(s) if s >= UNDERFLOWING else small_distance(rows, row, factor, x)
+    return np.sqrt(s) if s >= tree.careful else small_distance(rows, row, factor, x, s, tree.same)

@@ -9,11 +9,12 @@ from numpy.typing import NDArray
 
 from adacore.facility import lists
 from adacore.facility.compiled import Array, kernel
-from adacore.facility.distances import DOWN, UNDERFLOWING, UP
+from adacore.facility.distances import DOWN, UP
 from adacore.facility.heap import CandidateQueue
 from adacore.facility.lists import TIE
 from adacore.facility.minima import sum_minima
 from adacore.facility.problem import Problem
+from adacore.facility.tree import UNDERFLOWING
 from adacore.facility.workers import Workers
 
 MOST_PAIRS = 512 * 512
@@ -39,6 +40,7 @@ class MatrixGreedy:
         for row in range(len(points)):
             workers.check()
             distances_from(points[row], clients, self._matrix[row])
+        self._matrix[self._matrix <= problem.scaled_same()] = 0
         self.distances = self._matrix.size
         self.picks: NDArray[np.int64] = np.empty(0, np.int64)
         self.gains: NDArray[np.float64] = np.empty(0)

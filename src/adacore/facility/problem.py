@@ -45,6 +45,8 @@ class Problem:
         weights: w of each client, float64, shape (m,), divided by 2^weight_exponent: the largest is in [1, 2).
         candidates: Rows that may be selected, int64, ascending, none of ``initial``, shape (c,).
         initial: Rows that are selected already, int64, in the caller's order, shape (r,).
+        same: Distances up to this, in the caller's units, count as 0: 0, or 2^-50 for the cosine metric, where rounding
+            of unit rows (a few 2^-53) must not part rows of one direction.
         distance_exponent: See above.
         weight_exponent: See above.
     """
@@ -55,6 +57,7 @@ class Problem:
     weights: NDArray[np.float64]
     candidates: NDArray[np.int64]
     initial: NDArray[np.int64]
+    same: float = 0.0
     distance_exponent: int = 0
     weight_exponent: int = 0
 
@@ -80,6 +83,10 @@ class Problem:
         factors = np.ldexp(self.unit[rows], -self.distance_exponent)
         scaled: NDArray[np.float64] = np.multiply(self.rows[rows], factors[:, None], dtype=np.float64)
         return scaled
+
+    def scaled_same(self) -> float:
+        """Return up to which distance, in the engine's units, two rows count as the same."""
+        return math.ldexp(self.same, -self.distance_exponent)
 
     def loss_in_units(self, value: Any) -> Any:
         """Turn sums of weights times distances from the engine's units into the caller's.
@@ -165,8 +172,9 @@ def check_problem(
     able = np.setdiff1d(able, selected, assume_unique=True)
     if able.size == 0:
         raise ValueError("every candidate is in initial= already: nothing is left to select; pass other candidates")
-    unit = np.ones(rows.shape[0]) if metric == "euclidean" else _inverse_lengths(rows, n)
-    return Problem(rows, unit, served, weighed, able, selected)
+    if metric == "euclidean":
+        return Problem(rows, np.ones(rows.shape[0]), served, weighed, able, selected)
+    return Problem(rows, _inverse_lengths(rows, n), served, weighed, able, selected, same=2.0**-50)
 
 
 def _inverse_lengths(rows: Rows, n: int) -> NDArray[np.float64]:

@@ -41,6 +41,10 @@ CENTRE_SAMPLE = 1_001
 """Rows whose coordinatewise median is subtracted. A mean would follow outliers and leave the bulk of the rows with
 large coordinates, hence a large error u ||x'||. Odd, so that equal rows give exactly themselves."""
 
+UNDERFLOWING = 2.0**-960
+"""Sums of squares below this may have lost terms to underflow. They are taken again with differences times 2^600: the
+largest, 2^-480, is then 2^120; the smallest subnormal one, 2^-1074, is 2^-474, whose square is a normal number."""
+
 HALVED = 8
 """From so many dimensions on, rows are turned into principal axes and distances looked at in two halves: below, the
 second half costs less than asking for it."""
@@ -67,7 +71,9 @@ class Tree(NamedTuple):
         tile_distances: Distance of each point to its tile's centroid, float32, rounded up, shape (tiles, 512).
         tile_radii: Largest of ``tile_distances`` in each tile, float32, shape (tiles,).
         tile_norms: Largest norm of ``coarse`` in each tile, float64, shape (tiles,).
-        tiny: By how much underflow may make a float32 distance too small.
+        tiny: By how much underflow (and ``same``) may make a float32 distance wrong.
+        same: Distances up to this count as 0.
+        careful: Sums of squares below this are looked at again, see ``distances``.
     """
 
     order: NDArray[np.int64]
@@ -84,6 +90,8 @@ class Tree(NamedTuple):
     tile_radii: NDArray[np.float32]
     tile_norms: NDArray[np.float64]
     tiny: float
+    same: float
+    careful: float
 
     @property
     def n(self) -> int:
@@ -149,7 +157,9 @@ def build_tree(problem: Problem) -> Tree:
         tile_distances,
         tile_stats[1].astype(np.float32),
         tile_stats[2],
-        math.sqrt(d) * 2.0**-62,
+        math.sqrt(d) * 2.0**-62 + problem.scaled_same(),
+        problem.scaled_same(),
+        max(UNDERFLOWING, (1.0 + 2.0**-40) * problem.scaled_same() ** 2),
     )
 
 
