@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-slow lint format fuzz benchmarks clean
+.PHONY: demo test test-slow test-gpu lint format fuzz benchmarks clean
 
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -17,6 +17,9 @@ test: .venv/ready  ## The whole daily suite.
 
 test-slow: .venv/ready  ## What takes longer than a daily test should.
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m slow
+
+test-gpu:  ## On a machine with a GPU, whatever Python holds torch there: the picks of the CPU, to the last index.
+	PYTHONPATH=src $(PYTHON) -m pytest tests/gpu -p no:cacheprovider
 
 lint: .venv/ready
 	$(BIN)/ruff check .

@@ -123,10 +123,13 @@ class Problem:
 def _half_spread(problem: Problem) -> float:
     """Find half of the largest difference between two members in one coordinate: the whole could overflow."""
     members = problem.members()
+    scaled = bool((problem.unit != 1).any())
     lows, highs = np.full(problem.d, np.inf), np.full(problem.d, -np.inf)
     for first in range(0, members.size, ROWS_AT_A_TIME):
         some = members[first : first + ROWS_AT_A_TIME]
-        block = problem.rows[some] * problem.unit[some, None]
+        block = problem.rows[some]
+        if scaled:
+            block = block * problem.unit[some, None]
         np.minimum(lows, block.min(axis=0), out=lows)
         np.maximum(highs, block.max(axis=0), out=highs)
     return float((highs / 2 - lows / 2).max(initial=0.0))

@@ -44,6 +44,7 @@ class CompiledEvaluator:
     """
 
     picks_from_lists = True
+    batches = 16, 256
 
     def __init__(self, sides: Sides, workers: Workers) -> None:
         self._sides = sides

@@ -26,11 +26,21 @@ class Served(NamedTuple):
 
 
 class Evaluator(Protocol):
-    """Distances, bounds and gains of candidates, and who is served by what is selected."""
+    """Distances, bounds and gains of candidates, and who is served by what is selected.
+
+    Attributes:
+        m: Number of clients.
+        distances: How many distances were evaluated.
+        picks_from_lists: Whether ``pick_from_lists`` is offered.
+        batches: How many candidates to bound together, at first and at most. Few at first, since often the top one
+            wins; then twice as many from batch to batch, since a product of few rows waits for memory (on a GPU up to
+            64 rows cost hardly more than one).
+    """
 
     m: int
     distances: int
     picks_from_lists: bool
+    batches: tuple[int, int]
 
     @property
     def listed(self) -> bool:
@@ -103,4 +113,4 @@ def choose_evaluator(sides: Sides, workers: Workers, compiled: bool | None = Non
         return CompiledEvaluator(sides, workers)
     from adacore.facility.products.tensors import TensorEvaluator
 
-    return TensorEvaluator(sides)
+    return TensorEvaluator(sides, workers)

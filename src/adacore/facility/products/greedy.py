@@ -24,10 +24,6 @@ from adacore.facility.products.settings import full_precision
 from adacore.facility.products.sides import split_sides
 from adacore.facility.workers import Workers
 
-FIRST_BATCH, LARGEST_BATCH = 16, 256
-"""Candidates in one product with all clients. Few at first, since often the top one wins; then twice as many from batch
-to batch, since a product of few rows waits for memory."""
-
 LIST_PASS = 0.5
 """Cost of writing the lists, in evaluations of all candidates: one product serves both halves of a pair."""
 
@@ -179,7 +175,7 @@ class ProductGreedy:
         positions, bounds = positions[order], bounds[order]
         best, sums = math.inf, dict[int, float]()
         known: dict[bytes, float] = {}
-        first, size = 0, FIRST_BATCH
+        first, (size, largest) = 0, evaluator.batches
         while first < positions.size and bounds[first] <= best * (1 + TIE):
             batch = positions[first : first + size]
             batch = batch[bounds[first : first + size] <= best * (1 + TIE)]
@@ -192,7 +188,7 @@ class ProductGreedy:
                     known[key] = -evaluator.gain(evaluator.served(position))
                 sums[position] = known[key]
                 best = min(best, known[key])
-            first, size = first + batch.size, min(2 * size, LARGEST_BATCH)
+            first, size = first + batch.size, min(2 * size, largest)
             self.workers.check()
         winner = min(position for position, value in sums.items() if value <= best * (1 + TIE))
         return winner, evaluator.served(winner), math.nan
@@ -200,7 +196,7 @@ class ProductGreedy:
     def _best(self, floor: float) -> tuple[int, Served, float] | None:
         """Find the candidate with the largest gain, ties to the lowest row; None if none gains more than ``floor``."""
         evaluator, queue = self._evaluator, self.queue
-        best, size = 0.0, FIRST_BATCH
+        best, (size, largest) = 0.0, evaluator.batches
         fresh: list[tuple[float, int]] = []
         exact: dict[int, tuple[float, Served]] = {}
         known: dict[bytes, tuple[float, Served]] = {}
@@ -221,7 +217,7 @@ class ProductGreedy:
                     known[key] = evaluator.gain(served), served
                 exact[position] = known[key]
                 best = max(best, exact[position][0])
-            size = min(2 * size, LARGEST_BATCH)
+            size = min(2 * size, largest)
             self.workers.check()
         winner = -1
         if best > floor:

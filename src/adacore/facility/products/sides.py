@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,7 +60,7 @@ def split_sides(problem: Problem, device: torch.device) -> Sides:
     # In the caller's units the largest distance is near 2^(distance_exponent + 58).
     largest = problem.distance_exponent + LARGEST_EXPONENT
     own = largest if abs(largest) > COMFORTABLE else 0
-    exact = torch.from_numpy(problem.rows).to(device)
+    exact = _to(problem.rows, device)
     factors = np.ldexp(problem.unit, -own)
     clients = problem.clients
     inside = np.isin(problem.candidates, clients, assume_unique=True)
@@ -83,4 +84,7 @@ def split_sides(problem: Problem, device: torch.device) -> Sides:
 
 
 def _to(values: NDArray[np.generic], device: torch.device) -> torch.Tensor:
-    return torch.from_numpy(values).to(device)
+    with warnings.catch_warnings():
+        # Memory maps may be read-only, and nothing here writes to the rows.
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        return torch.from_numpy(values).to(device)

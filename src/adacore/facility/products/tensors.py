@@ -16,6 +16,7 @@ from torch import Tensor
 
 from adacore.facility.heap import CandidateQueue
 from adacore.facility.products.evaluators import Served
+from adacore.facility.products.fused import TERMS, Side, fused_works, gains_by_torch, gains_of_block
 from adacore.facility.products.lists import ROUNDING, STEPS, Goal
 from adacore.facility.products.medoid import sum_bounds
 from adacore.facility.products.memory import LONG_ENTRY_BYTES, free_bytes
@@ -23,6 +24,7 @@ from adacore.facility.products.nearest import nearest
 from adacore.facility.products.rows import UNIT_ROUNDOFF, pair_distances
 from adacore.facility.products.sample import Sample
 from adacore.facility.products.sides import Sides
+from adacore.facility.workers import Workers
 
 BLOCK_NUMBERS, LEAST_BLOCK, MOST_BLOCK = 1 << 20, 1 << 16, 1 << 28
 """Numbers in a block of products: 4 MiB on a CPU, where it should stay in cache; on a GPU a thirty-second of what is
@@ -38,8 +40,8 @@ little."""
 ENTRIES_AT_A_TIME = 1 << 26
 """Entries of lists that are looked at at once: 2 GiB of temporaries on a GPU."""
 
-TERM_ROUNDING = 1 + 16 * UNIT_ROUNDOFF
-"""Roundings of one term of a sum; the sums themselves are in double precision."""
+SUM_ROUNDING = 1 + (TERMS + 24) * UNIT_ROUNDOFF
+"""Roundings of a term, and of a sum of so many terms in single precision, in any order."""
 
 LIMIT_ROUNDING = 1 + 4 * UNIT_ROUNDOFF
 """A squared minimum is enlarged by this before it is compared in float32."""
@@ -53,19 +55,22 @@ class TensorEvaluator:
 
     Args:
         sides: Clients and candidates, on any device.
+        workers: Asked from time to time whether to give up.
         capacity: How many entries the lists may have; if None, what is free decides.
     """
 
     picks_from_lists = False
+    batches = 64, 1024
 
-    def __init__(self, sides: Sides, capacity: int | None = None) -> None:
+    def __init__(self, sides: Sides, workers: Workers, capacity: int | None = None) -> None:
+        self._check = workers.check
         self._sides = sides
         self._device = sides.clients.single.device
         self._same = sides.clients is sides.candidates
         self._i, self._j = sides.candidates, sides.clients
         self.n, self.m = self._i.n, self._j.n
         self._weights = torch.from_numpy(sides.weights).to(self._device)
-        self._even = bool((sides.weights == 1).all())
+        self._fused = fused_works(self._device)
         self._weights32 = _up(self._weights)
         self._minima = torch.full((self.m,), torch.inf, dtype=torch.float64, device=self._device)
         self._owner = torch.zeros(self.m, dtype=torch.int64, device=self._device)
@@ -86,32 +91,18 @@ class TensorEvaluator:
             return BLOCK_NUMBERS
         return min(max(free_bytes(self._device) // BLOCKS_IN_FREE, LEAST_BLOCK), MOST_BLOCK)
 
-    def _squares(self, i: Tensor, low_i: Tensor, j: slice) -> Tensor:
+    def _products(self, rows: Tensor, j: slice) -> Tensor:
+        """Compute -2 y_i . y_j for some candidates and a range of clients."""
+        columns = self._j.single[j]
+        out = torch.empty((rows.shape[0], columns.shape[0]), dtype=torch.float32, device=self._device)
+        return torch.addmm(out, rows, columns.T, beta=0, alpha=-2, out=out)
+
+    def _squares(self, rows: Tensor, low: Tensor, j: slice) -> Tensor:
         """Bound squared distances between some candidates and a range of clients from below."""
-        block = torch.addmm(self._j.low[j], i, self._j.single[j].T, alpha=-2)
-        return block.add_(low_i[:, None])
+        return self._products(rows, j).add_(low[:, None]).add_(self._j.low[j])
 
-    def _sum(self, terms: Tensor, weights: Tensor, dim: int) -> Tensor:
-        """Sum terms by weights, in double precision."""
-        if not self._even:
-            terms.mul_(weights if dim == 1 else weights[:, None])
-        return terms.sum(dim=dim, dtype=torch.float64)
-
-    def _over_clients(self, positions: NDArray[np.int64], minima: Tensor | None) -> Tensor:
-        """Sum gains over all clients, or distances without minima."""
-        at = self._to(positions)
-        rows, low_i = self._i.single[at], self._i.low[at]
-        totals = torch.zeros(positions.size, dtype=torch.float64, device=self._device)
-        step = max(1, self._block_numbers() // positions.size)
-        for first in range(0, self.m, step):
-            some = slice(first, min(first + step, self.m))
-            distances = self._squares(rows, low_i, some).clamp_(min=0).sqrt_()
-            if minima is None:
-                totals += self._sum(distances, self._weights32[some], 1)
-            else:
-                totals += self._sum(_saved(minima[some], distances), self._weights32[some], 1)
-        self.distances += positions.size * self.m
-        return totals
+    def _gains(self, block: Tensor, i: Side, j: Side, both: bool = False) -> tuple[Tensor, Tensor | None]:
+        return gains_of_block(block, i, j, both) if self._fused else gains_by_torch(block, i, j, both)
 
     def sum_bounds(self) -> NDArray[np.float64]:
         """See ``Evaluator``."""
@@ -119,34 +110,53 @@ class TensorEvaluator:
 
     def lower_sums(self, positions: NDArray[np.int64]) -> NDArray[np.float64]:
         """See ``Evaluator``."""
+        at = self._to(positions)
+        rows, low = self._i.single[at], self._i.low[at]
+        sums = torch.zeros(positions.size, dtype=torch.float64, device=self._device)
+        for some in _ranges(self.m, self._block_numbers() // positions.size):
+            distances = self._squares(rows, low, some).clamp_(min=0).sqrt_()
+            sums += distances.mul_(self._weights32[some]).sum(dim=1, dtype=torch.float64)
+            self._check()
+        self.distances += positions.size * self.m
         # Weights were rounded upwards, by two units in the last place at most.
-        sums = self._over_clients(positions, None) * (2 - TERM_ROUNDING - 4 * UNIT_ROUNDOFF)
-        return np.asarray(sums.cpu().numpy())
+        return np.asarray((sums * (2 - SUM_ROUNDING - 4 * UNIT_ROUNDOFF)).cpu().numpy())
 
     def upper_gains(self, positions: NDArray[np.int64]) -> NDArray[np.float64]:
         """See ``Evaluator``."""
         if self._lists is not None:
             return self.list_bounds(positions)
-        gains = self._over_clients(positions, _up(self._minima)) * TERM_ROUNDING
-        return np.asarray(gains.cpu().numpy())
+        at = self._to(positions)
+        rows, minima = self._i.single[at], _up(self._minima)
+        # Of the candidates only the norms are asked for.
+        i = Side(*[self._i.low[at]] * 3)
+        gains = torch.zeros(positions.size, dtype=torch.float64, device=self._device)
+        for some in _ranges(self.m, self._block_numbers() // positions.size):
+            j = Side(self._j.low[some], minima[some], self._weights32[some])
+            gains += self._gains(self._products(rows, some), i, j)[0]
+        self._check()
+        self.distances += positions.size * self.m
+        return np.asarray((gains * SUM_ROUNDING).cpu().numpy())
 
     def upper_gains_of_all(self) -> NDArray[np.float64]:
         """See ``Evaluator``; where candidates are the clients, one product serves both halves of a pair."""
-        minima, weights, low, single = _up(self._minima), self._weights32, self._i.low, self._i.single
+        clients = Side(self._j.low, _up(self._minima), self._weights32)
+        candidates = clients if self._same else Side(*[self._i.low] * 3)
         gains = torch.zeros(self.n, dtype=torch.float64, device=self._device)
         side = max(1, int(self._block_numbers() ** 0.5))
-        blocks_i = [slice(a, min(a + side, self.n)) for a in range(0, self.n, side)]
-        blocks_j = [slice(a, min(a + side, self.m)) for a in range(0, self.m, side)]
+        blocks_i, blocks_j = _ranges(self.n, side), _ranges(self.m, side)
         for a, i in enumerate(blocks_i):
-            rows, low_i = single[i], low[i]
+            rows = self._i.single[i]
             for b in range(a if self._same else 0, len(blocks_j)):
-                j = blocks_j[b]
-                distances = self._squares(rows, low_i, j).clamp_(min=0).sqrt_()
-                gains[i] += self._sum(_saved(minima[j], distances), weights[j], 1)
-                if self._same and b > a:
-                    gains[j] += self._sum(_saved(minima[i, None], distances), weights[i], 0)
+                j, both = blocks_j[b], self._same and b > a
+                of_rows, of_columns = self._gains(
+                    self._products(rows, j), Side(*(t[i] for t in candidates)), Side(*(t[j] for t in clients)), both
+                )
+                gains[i] += of_rows
+                if of_columns is not None:
+                    gains[j] += of_columns
+            self._check()
         self.distances += self.n * (self.n + 1) // 2 if self._same else self.n * self.m
-        return np.asarray((gains * TERM_ROUNDING).cpu().numpy())
+        return np.asarray((gains * SUM_ROUNDING).cpu().numpy())
 
     def served(self, position: int) -> Served:
         """See ``Evaluator``."""
@@ -177,9 +187,10 @@ class TensorEvaluator:
         self._minima[served.clients] = served.distances
         self._owner[served.clients] = number
         self._nothing_selected = False
-        if self._lists is not None and number >= self._compact_at:
-            self._lists.compact(self._minima)
+        if self._lists is None or number >= self._compact_at:
             self._compact_at = int(COMPACTED * number) + 1
+            if self._lists is not None:
+                self._lists.compact(self._minima)
 
     def add_initial(self) -> None:
         """See ``Evaluator``."""
@@ -221,18 +232,16 @@ class TensorEvaluator:
         # What the sample falls short by is in the prediction; a little more for very short lists.
         written = _Lists(self.n, int(1.05 * self._expected()) + 64 * self.n, float(self._minima.max()), self._device)
         able = self._to(self._sides.able)
-        step = max(1, self._block_numbers() // self.m)
-        width = min(self.m, MOST_BLOCK)
-        for first in range(0, self.n, step):
-            some = slice(first, min(first + step, self.n))
+        width = min(self.m, self._block_numbers())
+        for some in _ranges(self.n, self._block_numbers() // width):
             parts = []
-            for begin in range(0, self.m, width):
-                j = slice(begin, min(begin + width, self.m))
+            for j in _ranges(self.m, width):
                 squares = self._squares(self._i.single[some], self._i.low[some], j)
                 candidate, client = ((squares < limits[j]) & able[some, None]).nonzero(as_tuple=True)
-                parts.append((candidate, client + begin, squares[candidate, client].clamp_(min=0).sqrt_()))
+                parts.append((candidate, client + j.start, squares[candidate, client].clamp_(min=0).sqrt_()))
             if not written.take(some, *(torch.cat(part) for part in zip(*parts, strict=True))):
                 return False
+            self._check()
         self.distances += self.n * self.m
         self._lists = written
         return True
@@ -350,9 +359,9 @@ class _Lists:
             self.entries = kept.stop
 
 
-def _saved(minima: Tensor, distances: Tensor) -> Tensor:
-    """Return max(0, m - d), in one new tensor."""
-    return torch.sub(minima, distances).clamp_(min=0)
+def _ranges(n: int, step: int) -> list[slice]:
+    step = max(1, step)
+    return [slice(a, min(a + step, n)) for a in range(0, n, step)]
 
 
 def _up(values: Tensor) -> Tensor:
