@@ -239,7 +239,8 @@ def points(value: Interval | None) -> str:
     """
     if value is None or math.isnan(value.low):
         return "–"
-    return f"{100 * value.low:+.1f} to {100 * value.high:+.1f}".replace("-", "−")
+    low, high = (round(100 * end, 1) + 0.0 for end in (value.low, value.high))  # + 0.0: no "−0.0"
+    return f"{low:+.1f} to {high:+.1f}".replace("-", "−")
 
 
 def share(value: float) -> str:

@@ -1,38 +1,55 @@
-"""docs/results.md: what the paper says beside what was measured, with a verdict that is computed."""
+"""docs/results.md: a table with one plain answer for each figure or table, and a card for each."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from adacore.experiments.evidence.intervals import Interval, mean_interval
-from adacore.experiments.evidence.sentences import display_name, points, seconds, share, with_interval
-from adacore.experiments.paper.claims import accuracies, judge, state
+from adacore.experiments.evidence.verdicts import ERROR, LEAST_SEEDS
+from adacore.experiments.paper.cards import accuracy_reproduced, card, convex_card, headline
+from adacore.experiments.paper.claims import count_outcomes, judge_claims
+from adacore.experiments.paper.differences import has_set_up
 from adacore.experiments.paper.records import is_small, read_records
-from adacore.experiments.paper.set_ups import configure, group, parts_of
-from adacore.experiments.runs.settings import to_mapping
+from adacore.experiments.runs.durable_files import replace_file
 
 Record = Mapping[str, Any]
 Entry = Mapping[str, Any]
 
-_UNTOLD = {"eval_every", "analyse_every", "methods", "first_seed", "data_root", "device", "num_workers", "tensorboard"}
+_HEAD = f"""# Results
 
-_OUTCOMES = {True: "holds", False: "does not hold", None: "not run"}
-
-_HEAD = """# Results
-
-The paper's figures and tables, and what this library measured. This page is made from the records in `docs/records/` by
+What the paper's figures and tables say, and what this library measured. This page is made from the records in
+`docs/records/` by
 
     python -m adacore.experiments.paper --write-results
 
-and each record by the command that stands beside it. Means are over seeds, with 95 % t intervals; differences are
-paired, seed by seed. A claim that one method is better than another holds if the whole interval of the difference is
-above 0; with one seed, if the difference is. A row holds if all of its claims do, in part if some do. Seconds are those
-of probing, selecting and training. Random draws a fresh subset at every reselection.
+and each record by the command on its card.
+
+How to read it:
+
+- **Random** trains on a fresh random subset at every reselection. It is the control: a method that is not better than
+  Random does not pay.
+- A method is **better** or **worse** than Random if the interval of their differences in accuracy, taken seed by seed,
+  leaves out zero. It is **equivalent** if the interval lies within one point, and otherwise **not distinguishable**;
+  then the page says how many seeds would tell. Fewer than {LEAST_SEEDS} seeds tell nothing. Intervals are corrected for
+  the number of methods compared (Holm), so that equal methods get a "better" or "worse" in at most {100 * ERROR:.0f} %
+  of comparisons.
+- **Costs** include probing and selecting. A gradient is an example that was stepped on, or one that the model was run
+  on in order to select.
+- A run that diverged counts as what it had reached. A run that is not finished does not count.
+- **Accuracy reproduced** is another question than whether a claim holds: it says whether the accuracy is within two
+  points of the paper's.
 
 """
+
+_COLUMNS = (
+    "Figure or table",
+    "AdaCore against Random",
+    "Cost",
+    "Claims on accuracy",
+    "Other claims",
+    "Accuracy reproduced",
+)
 
 
 def write_results(records: Path, out: Path) -> Path:
@@ -48,8 +65,7 @@ def write_results(records: Path, out: Path) -> Path:
     import yaml
 
     entries = yaml.safe_load((records / "paper.yaml").read_text(encoding="utf-8"))
-    out.write_text(results(entries, read_records(records)), encoding="utf-8")
-    return out
+    return replace_file(out, results(entries, read_records(records)))
 
 
 def results(entries: Sequence[Entry], records: Mapping[str, Record]) -> str:
@@ -57,26 +73,20 @@ def results(entries: Sequence[Entry], records: Mapping[str, Record]) -> str:
 
     Args:
         entries: What the paper says; see ``docs/records/paper.yaml``.
-        records: By name; those of small versions are left out.
+        records: By name.
 
     Returns:
         Markdown.
     """
-    named = {entry["record"]: records[entry["record"]] for entry in entries if entry["record"] in records}
-    full = {name: record for name, record in named.items() if not (_is_comparison(record) and is_small(record))}
-    rows = ["| Figure or table | Set-up | Paper | Measured | Verdict |", "| --- | --- | --- | --- | --- |"]
-    details: list[str] = []
-    for entry in entries:
-        record = full.get(entry["record"])
-        rows.append(
-            f"| {entry['item']} | {entry['about']} | {_paper(entry)} | {_measured(record)} | {verdict(entry, record)} |"
-        )
-        if record is not None and _is_comparison(record):
-            details.append(_detail(entry, record))
-    not_run = [entry for entry in entries if entry["record"] not in full and _has_set_up(entry["record"])]
-    if not_run:
-        details.append(_not_run(not_run))
-    return _HEAD + "\n".join(rows) + "\n" + "".join(f"\n{detail}\n" for detail in details)
+    run = [entry for entry in entries if entry["record"] in records]
+    papers, others = ([e for e in run if bool(e.get("own")) == own] for own in (False, True))
+    parts = [_HEAD + _table(papers, records)]
+    if others:
+        parts.append(f"Not in the paper:\n\n{_table(others, records)}")
+    missing = [entry for entry in entries if entry["record"] not in records]
+    parts += [text for text in (_without_data(missing), _not_run(missing)) if text]
+    parts += [_card(entry, records[entry["record"]]) for entry in run]
+    return "\n\n".join(part.strip("\n") for part in parts) + "\n"
 
 
 def _is_comparison(record: Record) -> bool:
@@ -84,159 +94,42 @@ def _is_comparison(record: Record) -> bool:
     return isinstance(record.get("methods"), list)
 
 
-def verdict(entry: Entry, record: Record | None) -> str:
-    """Judge a figure or table.
+def _card(entry: Entry, record: Record) -> str:
+    return card(entry, record) if _is_comparison(record) else convex_card(entry, record)
 
-    Args:
-        entry: What the paper says.
-        record: What was measured, or None.
 
-    Returns:
-        "holds", "holds in part", "does not hold" or "not run".
-    """
-    if record is None:
-        return "not run"
+def _table(entries: Sequence[Entry], records: Mapping[str, Record]) -> str:
+    rows = [f"| {' | '.join(_COLUMNS)} |", f"|{' --- |' * len(_COLUMNS)}"]
+    rows += [f"| {' | '.join(_cells(entry, records[entry['record']]))} |" for entry in entries]
+    return "\n".join(rows)
+
+
+def _cells(entry: Entry, record: Record) -> list[str]:
+    name = f"{entry['item']} (small version)" if _is_comparison(record) and is_small(record) else str(entry["item"])
     if not _is_comparison(record):
-        return str(record.get("verdict", "recorded, not judged"))
-    judged = [judge(claim, record) for claim in entry.get("claims", ())]
-    known = [outcome for outcome in judged if outcome is not None]
-    if not known:
-        return "not run"
-    if all(known):
-        return "holds" if len(known) == len(judged) else "holds in part"
-    return "holds in part" if any(known) else "does not hold"
-
-
-def _paper(entry: Entry) -> str:
-    told = [f"{display_name(method)} {_paper_number(numbers)}" for method, numbers in entry.get("paper", {}).items()]
-    return "; ".join([*([entry["says"]] if "says" in entry else []), *told])
-
-
-def _paper_number(numbers: Sequence[float]) -> str:
-    spread = f" ± {numbers[1]:g}" if len(numbers) > 1 else ""
-    touched = f" ({numbers[2]:g} % of the data)" if len(numbers) > 2 else ""
-    return f"{numbers[0]:g}{spread}{touched}"
-
-
-def _measured(record: Record | None) -> str:
-    if record is None:
-        return "not run"
-    if not _is_comparison(record):
-        return str(record.get("measured", "see the record"))
-    return "; ".join(f"{display_name(method['method'])} {_accuracy(method)}" for method in record["methods"])
-
-
-def _accuracy(method: Mapping[str, Any]) -> str:
-    return with_interval(mean_interval(list(accuracies(method).values())))
-
-
-def _detail(entry: Entry, record: Record) -> str:
-    lines = [f"## {entry['item']}", "", f"{entry['about']}. Verdict: **{verdict(entry, record)}**.", ""]
-    lines += [f"    adacore reproduce {record['name']}{_flags(record)}", ""]
-    differs = differences(record)
-    if differs:
-        lines += [f"Differs from the paper's set-up: {'; '.join(differs)}.", ""]
-    if "notes" in entry:
-        lines += [entry["notes"], ""]
-    lines += [
-        "| Method | Paper | Accuracy (%) | Against Random (points) | Seeds | Probing | Selecting | Training | Seen |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+        return [name, "see its card", "–", str(record.get("verdict", "recorded, not judged")), "–", "–"]
+    findings = judge_claims(entry.get("claims", ()), record)
+    return [
+        name,
+        *headline(record),
+        count_outcomes([finding for finding in findings if finding.is_accuracy]),
+        count_outcomes([finding for finding in findings if not finding.is_accuracy]),
+        accuracy_reproduced(entry, record) or "–",
     ]
-    for method in record["methods"]:
-        numbers = entry.get("paper", {}).get(method["method"])
-        cells = [
-            display_name(method["method"]),
-            "–" if numbers is None else _paper_number(numbers),
-            _accuracy(method) + _seen(method),
-            points(_interval(method["against_random"])),
-            str(len(method["accuracies"])),
-            *(seconds(method["seconds"][part]) for part in ("probing", "selecting", "training")),
-            share(method["fraction_seen"]),
-        ]
-        lines.append(f"| {' | '.join(cells)} |")
-    lines += [
-        "",
-        *(f"- {state(claim)}: {_OUTCOMES[judge(claim, record)]}" for claim in entry.get("claims", ())),
-        "",
-        f"Made with {record['made_with']}.",
-    ]
-    return "\n".join(lines)
 
 
-def _interval(value: Mapping[str, Any] | None) -> Interval | None:
-    if value is None:
-        return None
-    low, high = (math.nan if value[end] is None else float(value[end]) for end in ("low", "high"))
-    return Interval(float(value["mean"]), low, high, int(value["n"]))
+def _without_data(missing: Sequence[Entry]) -> str:
+    items = [f"- {entry['item']}: {entry['without_data']}" for entry in missing if "without_data" in entry]
+    return "\n".join(["## Data not available", "", *items]) if items else ""
 
 
-def _seen(method: Mapping[str, Any]) -> str:
-    """Accuracy without the classes that never occur in training, where there are such."""
-    seen = {int(seed): float(value) for seed, value in method.get("seen_classes_accuracies", {}).items()}
-    if not seen or seen == {seed: accuracies(method).get(seed) for seed in seen}:
+def _not_run(missing: Sequence[Entry]) -> str:
+    entries = [entry for entry in missing if "without_data" not in entry and has_set_up(entry["record"])]
+    if not entries:
         return ""
-    return f" (classes trained on: {with_interval(mean_interval(list(seen.values())))})"
-
-
-def differences(record: Record) -> list[str]:
-    """Tell in which settings a record differs from the set-up that is shipped.
-
-    Args:
-        record: What was run.
-
-    Returns:
-        Such as "model resnet20 instead of resnet18".
-    """
-    found: dict[str, None] = {}
-    for config in configure(parts_of(record["name"])).values():
-        expected = to_mapping(config)
-        for method in record["methods"]:
-            if method["method"] not in config.methods:
-                continue
-            actual = {**record["settings"], **method["settings"], "seeds": len(method["accuracies"])}
-            for name in sorted(expected.keys() & actual.keys() - _UNTOLD):
-                if actual[name] != expected[name]:
-                    found[f"{name} {actual[name]} instead of {expected[name]}"] = None
-    run = {method["method"] for method in record["methods"]}
-    planned = [m for config in configure(parts_of(record["name"])).values() for m in config.methods]
-    missing = [display_name(method) for method in planned if method not in run]
-    return [*found, *([f"without {', '.join(missing)}"] if missing else [])]
-
-
-def _flags(record: Record) -> str:
-    """Write the flags that make a record of the shipped set-up."""
-    flags: dict[str, None] = {}
-    for config in configure(parts_of(record["name"])).values():
-        expected = to_mapping(config)
-        for method in (m for m in record["methods"] if m["method"] in config.methods):
-            actual = {**record["settings"], **method["settings"], "seeds": len(method["accuracies"])}
-            for name in sorted(expected.keys() & actual.keys()):
-                if actual[name] != expected[name] and name not in {"methods", "first_seed"}:
-                    flags[_flag(name, actual[name])] = None
-    run = [method["method"] for method in record["methods"]]
-    planned = {method for config in configure(parts_of(record["name"])).values() for method in config.methods}
-    if set(run) != planned:
-        flags[f'--methods "{", ".join(run)}"'] = None
-    return "".join(f" {flag}" for flag in flags)
-
-
-def _flag(name: str, value: Any) -> str:
-    word = name.replace("_", "-")
-    if isinstance(value, bool):
-        return f"--{word}" if value else f"--no-{word}"
-    return f"--{word} {value}"
-
-
-def _has_set_up(name: str) -> bool:
-    try:
-        return bool(group(configure(parts_of(name))))
-    except ValueError:
-        return False
-
-
-def _not_run(entries: Sequence[Entry]) -> str:
-    names = dict.fromkeys(entry["record"] for entry in entries)
-    lines = [f"    adacore reproduce {name}" for name in names]
-    return "\n".join(
-        ["## Not run", "", "Each of these runs one; `--scale small` ends within 20 minutes on 2 cores.", "", *lines]
-    )
+    commands: dict[str, list[str]] = {}
+    for entry in entries:
+        commands.setdefault(entry["record"], []).append(str(entry["item"]))
+    lines = [f"    adacore reproduce {name:<24}# {'; '.join(items)}" for name, items in commands.items()]
+    introduction = "Each of these commands runs one; with `--scale small` it ends within 20 minutes on 2 cores."
+    return "\n".join(["## Not run yet", "", introduction, "", *lines])

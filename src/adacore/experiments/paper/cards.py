@@ -1,0 +1,235 @@
+"""One card for each figure or table: what the paper says, what was measured, the gap, and why."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from adacore.experiments.evidence.intervals import Interval, mean_interval
+from adacore.experiments.evidence.sentences import (
+    display_name,
+    judgement_words,
+    points,
+    seconds,
+    share,
+    verdict_words,
+    with_interval,
+)
+from adacore.experiments.evidence.summaries import CONTROL, base_name
+from adacore.experiments.evidence.verdicts import Judgement
+from adacore.experiments.paper.claims import Finding, accuracies, judge_claims, reproduced
+from adacore.experiments.paper.differences import differences, flags
+from adacore.experiments.paper.records import is_small
+
+Record = Mapping[str, Any]
+Entry = Mapping[str, Any]
+
+
+_COLUMNS = (
+    "Method",
+    "Paper",
+    "Accuracy (%)",
+    "Against Random",
+    "Points",
+    "Seeds",
+    "Seconds",
+    "of these probing, selecting",
+    "Gradients, probing included",
+    "Seen",
+)
+
+
+def card(entry: Entry, record: Record) -> str:
+    """Write the card of a comparison.
+
+    Args:
+        entry: What the paper says; see ``docs/records/paper.yaml``.
+        record: What was measured.
+
+    Returns:
+        Markdown.
+    """
+    lines = [f"## {entry['item']}", "", f"{entry['about']}.", ""]
+    if is_small(record):
+        lines += ["**A small version**, to look at how it runs: its numbers say nothing about the paper's.", ""]
+    lines += [f"- **Paper**: {told}" for told in (paper_words(entry),) if told]
+    lines += [f"- **Against Random**: {line}" for line in against_random(record)]
+    findings = judge_claims(entry.get("claims", ()), record)
+    lines += [f"- **Claims on accuracy**: {_claims([f for f in findings if f.is_accuracy])}"]
+    lines += [
+        f"- **Other claims**: {_claims(others)}" for others in ([f for f in findings if not f.is_accuracy],) if others
+    ]
+    if told := accuracy_reproduced(entry, record):
+        why = f" {entry['why']}" if "why" in entry else ""
+        lines += [f"- **Accuracy reproduced** (within 2 points): {told}.{why}"]
+    if differs := differences(record):
+        lines += [f"- **Differs from the set-up**: {'; '.join(differs)}."]
+    if "notes" in entry:
+        lines += [f"- **Notes**: {entry['notes'].strip()}"]
+    lines += ["", *_table(entry, record), "", f"    adacore reproduce {record['name']}{flags(record)}", ""]
+    return "\n".join([*lines, f"Made with {record['made_with']}."])
+
+
+def convex_card(entry: Entry, record: Record) -> str:
+    """Write the card of a convex experiment, whose record tells in words what was measured.
+
+    Args:
+        entry: What the paper says.
+        record: With ``measured``, ``verdict`` and ``command``.
+
+    Returns:
+        Markdown.
+    """
+    lines = [f"## {entry['item']}", "", f"{entry['about']}.", "", f"- **Paper**: {paper_words(entry)}"]
+    lines += [f"- **Measured**: {record['measured']}", f"- **Claims**: {record['verdict']}"]
+    if "notes" in entry:
+        lines += [f"- **Notes**: {entry['notes'].strip()}"]
+    return "\n".join([*lines, "", f"    {record.get('command', '')}"])
+
+
+def paper_words(entry: Entry) -> str:
+    """Say what the paper says: in words, and the accuracies that it gives."""
+    told = [f"{display_name(name)} {_paper_number(numbers)}" for name, numbers in entry.get("paper", {}).items()]
+    return "; ".join([*([entry["says"]] if "says" in entry else []), *told])
+
+
+def _paper_number(numbers: Sequence[float]) -> str:
+    spread = f" ± {numbers[1]:g}" if len(numbers) > 1 else ""
+    seen = f" ({numbers[2]:g} % of the data)" if len(numbers) > 2 else ""
+    return f"{numbers[0]:g}{spread}{seen}"
+
+
+def judgement_of(method: Mapping[str, Any]) -> Judgement | None:
+    """Read from a record how a method stands to Random; None where they were not run in one experiment."""
+    value = method["against_random"]
+    if value is None:
+        return None
+    low, high = (math.nan if value[end] is None else float(value[end]) for end in ("low", "high"))
+    interval = Interval(float(value["mean"]), low, high, int(value["n"]))
+    return Judgement(value["verdict"], interval, float(value["level"]), value["seeds_needed"])
+
+
+def against_random(record: Record) -> list[str]:
+    """Say of every selecting method how it stands to Random, and what it costs beside it.
+
+    Args:
+        record: What was measured.
+
+    Returns:
+        A sentence for each method.
+    """
+    told = []
+    for method in record["methods"]:
+        judgement = judgement_of(method)
+        if judgement is not None:
+            cost = relative_cost(method, record)
+            told.append(f"{display_name(method['method'])} {judgement_words(judgement)}{f'; {cost}' if cost else ''}.")
+    return told
+
+
+def relative_cost(method: Mapping[str, Any], record: Record) -> str:
+    """Say what a method costs beside Random, selection included.
+
+    Args:
+        method: Of the record.
+        record: What was measured.
+
+    Returns:
+        Such as "it takes 2.0 times Random's seconds and 6.0 times its gradients"; empty without Random.
+    """
+    random = next((other for other in record["methods"] if other["method"] == CONTROL), None)
+    if random is None or not random["seconds"]["total"] or not random["gradient_evaluations"]:
+        return ""
+    by_seconds = method["seconds"]["total"] / random["seconds"]["total"]
+    by_gradients = method["gradient_evaluations"] / random["gradient_evaluations"]
+    return f"it takes {by_seconds:.1f} times Random's seconds and {by_gradients:.1f} times its gradients"
+
+
+def headline(record: Record) -> tuple[str, str]:
+    """Say of the record's AdaCore, in few words, how it stands to Random and at what cost.
+
+    Args:
+        record: What was measured.
+
+    Returns:
+        Verdict with its interval, and cost; a dash each where there is none.
+    """
+    ours = next((method for method in record["methods"] if base_name(method["method"]) == "adacore"), None)
+    judgement = None if ours is None else judgement_of(ours)
+    if ours is None or judgement is None:
+        return "–", "–"
+    gap = f"{100 * judgement.difference.mean:+.1f} points".replace("-", "−")
+    span = points(judgement.difference)
+    interval = f", {span}" if span != "–" else ""
+    cost = relative_cost(ours, record).removeprefix("it takes ")
+    return f"{verdict_words(judgement)}: {gap}{interval}", cost or "–"
+
+
+def _claims(findings: Sequence[Finding]) -> str:
+    lines = [f"    - {f.claim}: **{f.outcome}**{f' ({f.why})' if f.why else ''}" for f in findings]
+    return "\n" + "\n".join(lines)
+
+
+def accuracy_reproduced(entry: Entry, record: Record) -> str:
+    """Say of each method whether its accuracy is within 2 points of the paper's, or how far from it.
+
+    Args:
+        entry: What the paper says.
+        record: What was measured.
+
+    Returns:
+        Such as "AdaCore yes; CRAIG no (+2.6)"; empty where the paper gives no accuracies.
+    """
+    if is_small(record):
+        return ""
+    told = []
+    for method in record["methods"]:
+        numbers = entry.get("paper", {}).get(method["method"])
+        values = list(accuracies(method).values())
+        if numbers is not None and values:
+            told.append(f"{display_name(method['method'])} {reproduced(numbers[0], 100 * mean_interval(values).mean)}")
+    return "; ".join(told)
+
+
+def _table(entry: Entry, record: Record) -> list[str]:
+    lines = [f"| {' | '.join(_COLUMNS)} |", f"|{' --- |' * len(_COLUMNS)}"]
+    for method in record["methods"]:
+        numbers = entry.get("paper", {}).get(method["method"])
+        judgement = judgement_of(method)
+        spent = method["seconds"]
+        cells = [
+            display_name(method["method"]),
+            "–" if numbers is None else _paper_number(numbers),
+            with_interval(mean_interval(list(accuracies(method).values()))) + _seen_classes(method),
+            _standing(method, judgement),
+            "–" if judgement is None else points(judgement.difference),
+            _seeds(method),
+            seconds(spent["total"]),
+            f"{seconds(spent['probing'])}, {seconds(spent['selecting'])}",
+            f"{method['gradient_evaluations']:,.0f}",
+            share(method["fraction_seen"]),
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def _standing(method: Mapping[str, Any], judgement: Judgement | None) -> str:
+    if judgement is not None:
+        return judgement.verdict
+    return "the control" if method["method"] == CONTROL else "–"
+
+
+def _seeds(method: Mapping[str, Any]) -> str:
+    told = [str(len(method["accuracies"]))]
+    told += [f"{len(method['diverged'])} diverged"] if method.get("diverged") else []
+    told += [f"{len(method['unfinished'])} unfinished, not counted"] if method.get("unfinished") else []
+    return ", ".join(told)
+
+
+def _seen_classes(method: Mapping[str, Any]) -> str:
+    """Accuracy without the classes that never occur in training, where there are such."""
+    seen = {int(seed): float(value) for seed, value in method.get("seen_classes_accuracies", {}).items()}
+    if not seen or seen == {seed: accuracies(method).get(seed) for seed in seen}:
+        return ""
+    return f" (classes trained on: {with_interval(mean_interval(list(seen.values())))})"
