@@ -57,7 +57,7 @@ def gaussian_splits(n=60, classes=3, features=4):
 
 
 def test_a_run_leaves_the_folder_that_the_design_promises(tmp_path):
-    config = TrainConfig(**{**QUICK, "tensorboard": True}, method="random")
+    config = TrainConfig(**{**QUICK, "tensorboard": True}, method="random(every=2)")
     rows = train(config, tmp_path / "run")
     folder = RunFolder(tmp_path / "run")
     assert folder.config() == config

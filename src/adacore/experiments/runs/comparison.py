@@ -14,6 +14,7 @@ from rich.console import Console
 from adacore.experiments import data
 from adacore.experiments.evidence.outcomes import Outcome
 from adacore.experiments.evidence.summaries import MethodSummary, summarise, to_json
+from adacore.experiments.runs.arms import parse_arm
 from adacore.experiments.runs.comparison_table import print_comparison
 from adacore.experiments.runs.durable_files import replace_file
 from adacore.experiments.runs.experiment import MOVABLE, experiment_of
@@ -24,7 +25,6 @@ from adacore.experiments.runs.run_folder import RunFolder, read_yaml, versions, 
 from adacore.experiments.runs.settings import CompareConfig, TrainConfig, to_mapping
 from adacore.experiments.runs.worker_processes import LoadedData, run_side_by_side, train_one
 from adacore.facility import prepare_kernels
-from adacore.selectors import parse_selector
 
 _FREE = {*MOVABLE, "methods", "seeds", "first_seed"}
 """Settings in which a comparison may differ from what its folder holds already."""
@@ -120,7 +120,7 @@ def _is_over(run: TrainConfig, folder: Path) -> bool:
 
 def _prepare(console: Console, methods: set[str]) -> None:
     """Compile what the methods need before anything is timed: the first run would be charged with it."""
-    if not any(parse_selector(method).traits.compiled for method in methods):
+    if not any(parse_arm(method).selector.traits.compiled for method in methods):
         return
     with console.status("Compiling what selects, if this machine has not done so yet"):
         seconds = prepare_kernels()

@@ -62,6 +62,10 @@ class RunSettings:
     weight_decay: float = _setting(1e-4, "weight decay", least=0)
     warm_start: int = _setting(0, "epochs at the start that do without the method", least=0)
     warm_start_on: Literal["full", "random"] = _setting("full", "what the warm start trains on")
+    batches: Literal["weighted", "proportional"] = _setting(
+        "weighted",
+        "how mini-batches are drawn from a coreset; proportional: in proportion to the weights, with weights of one",
+    )
     drop_last: bool = _setting(False, "leave out the incomplete last batch of an epoch")
     precision: Literal["32", "bf16-mixed"] = _setting("32", "of the arithmetic; bf16-mixed: bfloat16 autocast")
     channels_last: bool = _setting(False, "lay images out channels last, which is faster for convolutions")
@@ -122,13 +126,23 @@ class TrainConfig(RunSettings):
     """
 
     method: str = _setting(
-        "adacore", "selection method, with settings in parentheses: adacore(weighting=uniform, beta1=0.8)"
+        "adacore",
+        "selection method, with settings in parentheses: adacore(weighting=uniform, beta1=0.8); every, batches and "
+        "learning_rate may stand there too, for this method alone",
     )
     seed: int = _setting(0, "of the initial weights and of everything drawn", least=0)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_methods((self.method,))
+
+    def own(self) -> TrainConfig:
+        """Return the settings with those filled in that the method carries for itself alone."""
+        from adacore.experiments.runs.arms import parse_arm
+
+        arm = parse_arm(self.method)
+        every = arm.every(self.every, self.epochs)
+        return dataclasses.replace(self, **{**arm.settings, "every": every})
 
 
 @dataclass(frozen=True)
@@ -176,10 +190,12 @@ def check_methods(methods: Sequence[str]) -> None:
     Raises:
         ValueError: If a name or a setting is unknown.
     """
-    from adacore.selectors import parse_selector
+    from adacore.experiments.runs.arms import parse_arm
 
     for method in methods:
-        parse_selector(method)
+        arm = parse_arm(method)
+        # Checked as the settings of a training, of which they replace some.
+        RunSettings(**arm.settings)
 
 
 def check_held_out(method: str, held_out: bool) -> None:
@@ -192,9 +208,9 @@ def check_held_out(method: str, held_out: bool) -> None:
     Raises:
         ValueError: If not.
     """
-    from adacore.selectors import parse_selector
+    from adacore.experiments.runs.arms import parse_arm
 
-    if not held_out and parse_selector(method).requirements().validation:
+    if not held_out and parse_arm(method).selector.requirements().validation:
         raise ValueError(f"{method} chooses by the loss on held-out data: pass --validation 0.1 (validation=0.1)")
 
 

@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from adacore.experiments.analysis import MEASURED, describe_examples, measure_run
 from adacore.experiments.data import Splits
+from adacore.experiments.runs.arms import parse_arm
 from adacore.experiments.runs.devices import choose_device, place, synchronize
 from adacore.experiments.runs.durable_files import replace_by
 from adacore.experiments.runs.evaluation import check_fit, evaluate, nonfinite_example
@@ -33,7 +34,6 @@ from adacore.facility import prepare_kernels
 from adacore.probing.batches import call, move, split
 from adacore.probing.labels import labels_of
 from adacore.probing.preserving import preserving_state
-from adacore.selectors import parse_selector
 from adacore.training.loader import CoresetLoader
 
 LOOK_EVERY = 100
@@ -73,11 +73,12 @@ class TrainingLoop:
     """
 
     def __init__(self, config: TrainConfig, splits: Splits) -> None:
-        self.config = config
+        self.given, self.config = config, config.own()
+        config = self.config
         self.epoch, self.evaluating_seconds = 0, 0.0
         self.reached = 1 / splits.classes  # what guessing gets right, until there is something better
         self.device = choose_device(config.device)
-        selector = parse_selector(config.method)
+        selector = parse_arm(config.method).selector
         check_held_out(config.method, splits.validation is not None)
         if selector.traits.compiled:
             prepare_kernels()
@@ -99,13 +100,14 @@ class TrainingLoop:
             self.model,
             selector,
             **config.size,
-            every=config.epochs if selector.traits.ignores_budget else config.every,
+            every=config.every,
             batch_size=config.batch_size,
             seed=config.seed,
             labels=labels,
             validation=splits.validation,
             warm_start=config.warm_start,
             warm_start_on=config.warm_start_on,
+            batches=config.batches,
             drop_last=config.drop_last,
             num_workers=config.num_workers,
             persistent_workers=config.num_workers > 0,
@@ -283,7 +285,7 @@ class TrainingLoop:
         numpy_stream = np.random.get_state()  # noqa: NPY002
         return {
             "epoch": self.epoch,
-            "config": to_mapping(self.config),
+            "config": to_mapping(self.given),
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "loader": self.loader.state_dict(),
