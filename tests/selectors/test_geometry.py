@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from scipy.spatial.distance import cdist
 
 from adacore.probing.snapshot import Snapshot
-from adacore.selectors import KCenter, KMedoids, Redundancy
+from adacore.selectors import Badge, KCenter, KMeans, KMedoids, Redundancy, TypiClust
+from adacore.selectors.clustering import k_means
 from adacore.selectors.farthest_first import farthest_first, largest_distance, squared_distances
 
 
@@ -120,3 +121,59 @@ def test_bad_settings_are_refused(make):
         make(proxy="penultimat")
     with pytest.raises(ValueError, match="iterations=0"):
         Redundancy(iterations=0)
+
+
+def test_badge_draws_by_squared_distance_between_last_layer_gradients():
+    errors, features = (rng(s).normal(size=(30, d)).astype(np.float32) for s, d in ((1, 3), (2, 4)))
+    snapshot = Snapshot(30, proxies=errors, features=features)
+    matrices = (errors[:, :, None] * features[:, None]).reshape(30, -1).astype(np.float64)
+    firsts = []
+    for seed in range(400):
+        picks = Badge().select(snapshot, 2, generator=rng(seed)).indices
+        assert picks[0] == np.linalg.norm(matrices, axis=1).argmax()  # the longest first
+        firsts.append(picks[1])
+    q = np.square(matrices - matrices[picks[0]]).sum(1)
+    q /= q.sum()
+    counts = np.bincount(firsts, minlength=30)
+    assert (np.abs(counts / 400 - q) <= 4.5 * np.sqrt(q * (1 - q) / 400) + 1e-9).all()
+
+
+def test_badge_leaves_out_duplicates():
+    snapshot = Snapshot(9, proxies=np.tile(np.eye(3, dtype=np.float32), (3, 1)), features=np.ones((9, 2), np.float32))
+    coreset = Badge().select(snapshot, 6, generator=rng())
+    assert (len(coreset), coreset.statistics["short"]) == (3, 3)
+
+
+def test_typiclust_takes_the_densest_example_of_each_cluster():
+    centres = np.eye(4)[rng().permutation(np.repeat(np.arange(4), 30))]
+    features = centres + 0.05 * rng(1).normal(size=(120, 4))
+    coreset = TypiClust(neighbours=5).select(Snapshot(120, features=features.astype(np.float32)), 4, generator=rng())
+    x = features.astype(np.float32).astype(np.float64)
+    x /= np.linalg.norm(x, axis=1, keepdims=True)
+    for cluster in range(4):
+        members = np.flatnonzero(centres.argmax(1) == cluster)
+        distances = np.sort(cdist(x[members], x[members]), axis=1)[:, 1:6].mean(1)
+        assert members[distances.argmin()] in coreset.indices
+    assert coreset.weights.tolist() == [30.0] * 4
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_k_means_is_about_as_good_as_that_of_scikit_learn(seed):
+    from sklearn.cluster import KMeans as Theirs
+
+    x = rng(seed).normal(size=(300, 3)) + 3 * rng(seed + 9).integers(0, 3, size=(300, 1))
+    clusters, centers = k_means(x, 12, 50, rng(seed))
+    ours = np.square(x - centers[clusters]).sum()
+    theirs = np.median([Theirs(12, n_init=1, random_state=s).fit(x).inertia_ for s in range(5)])
+    assert ours < 1.15 * theirs
+    assert np.allclose(centers, [x[clusters == c].mean(0) for c in range(12)], atol=0.2)
+
+
+def test_k_means_keeps_the_example_nearest_to_each_centre():
+    x = np.repeat(np.eye(3, dtype=np.float32) * 9, 5, axis=0)
+    x += np.tile(np.arange(5, dtype=np.float32), 3)[:, None] * 0.1
+    coreset = KMeans().select(Snapshot(15, features=x), 3, generator=rng())
+    assert sorted(coreset.indices % 5) == [2, 2, 2]  # the middle one of each
+    assert coreset.weights.tolist() == [5.0] * 3
+    alike = Snapshot(4, features=np.ones((4, 1), np.float32))
+    assert KMeans().select(alike, 2, generator=rng()).statistics["short"] == 1

@@ -19,6 +19,7 @@ from adacore.selectors.strata import Strata
 
 if TYPE_CHECKING:
     from adacore.selectors.adacore import AdaCore
+    from adacore.selectors.badge import Badge
     from adacore.selectors.craig import CRAIG
     from adacore.selectors.el2n import EL2N
     from adacore.selectors.entropy import Entropy
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from adacore.selectors.gradient_norm import GradientNorm
     from adacore.selectors.gradmatch import GradMatch
     from adacore.selectors.k_center import KCenter
+    from adacore.selectors.k_means import KMeans
     from adacore.selectors.k_medoids import KMedoids
     from adacore.selectors.least_confidence import LeastConfidence
     from adacore.selectors.loss import Loss
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from adacore.selectors.redundancy import Redundancy
     from adacore.selectors.scores import Score
     from adacore.selectors.stratified import Stratified
+    from adacore.selectors.typiclust import TypiClust
 
 __all__ = [
     "CRAIG",
@@ -44,6 +47,7 @@ __all__ = [
     "GLISTER",
     "SELECTORS",
     "AdaCore",
+    "Badge",
     "Entropy",
     "FacilityLocation",
     "Forgetting",
@@ -53,6 +57,7 @@ __all__ = [
     "HasObjective",
     "HasStrata",
     "KCenter",
+    "KMeans",
     "KMedoids",
     "LeastConfidence",
     "Loss",
@@ -67,6 +72,7 @@ __all__ = [
     "Strata",
     "Stratified",
     "Traits",
+    "TypiClust",
     "Whole",
     "describe",
     "installed_selectors",

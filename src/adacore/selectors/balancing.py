@@ -38,7 +38,7 @@ def principal_coordinates(points: NDArray[np.floating], dimensions: int = DIMENS
     scale = np.abs(centred).max(initial=0.0) or 1.0  # squares must neither overflow nor vanish
     centred /= scale
     _, axes = np.linalg.eigh(centred.T @ centred)
-    return (centred @ axes[:, ::-1][:, :dimensions]).astype(np.float32)
+    return np.asarray(centred @ axes[:, ::-1][:, :dimensions], np.float32)
 
 
 def balance(points: NDArray[np.float32], rows: NDArray[np.int64]) -> NDArray[np.int64]:

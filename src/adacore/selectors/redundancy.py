@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from adacore.budget import resolve_budget
 from adacore.coreset import Coreset
@@ -15,6 +14,7 @@ from adacore.selectors.base import Per, Traits, needed
 from adacore.selectors.clustering import k_means, nearest_to_centers
 from adacore.selectors.farthest_first import squared_distances
 from adacore.selectors.settings import check_whole
+from adacore.selectors.typiclust import unit_rows
 
 
 @dataclass(frozen=True)
@@ -54,23 +54,15 @@ class Redundancy:
     def select(self, snapshot: Snapshot, budget: int, *, generator: np.random.Generator) -> Coreset:
         """Cluster, and keep one of each; see ``Selector.select``. Duplicates may leave fewer than asked for."""
         budget = resolve_budget(snapshot.n, budget=budget)
-        points = _unit_rows(needed(snapshot.features, "features"))
+        points = unit_rows(needed(snapshot.features, "features"))
         clusters, centers = k_means(points, budget, self.iterations, generator)
         chosen, sizes = nearest_to_centers(points, clusters, centers)
         return Coreset(chosen, sizes.astype(np.float64), snapshot.n, statistics={"short": budget - len(chosen)})
 
     def objective(self, snapshot: Snapshot, coreset: Coreset) -> float:
         """Sum of squared distances of the unit-length activations to the nearest chosen one."""
-        points = _unit_rows(needed(snapshot.features, "features"))
+        points = unit_rows(needed(snapshot.features, "features"))
         nearest = np.full(snapshot.n, np.inf)
         for row in coreset.indices:
             np.minimum(nearest, squared_distances(points, points[row]), out=nearest)
         return float(nearest.sum())
-
-
-def _unit_rows(features: NDArray[np.float32]) -> NDArray[np.float64]:
-    rows = np.asarray(features, np.float64)
-    if not np.isfinite(rows).all():
-        raise ValueError("a feature is nan or infinite: has the training diverged?")
-    lengths = np.sqrt(np.einsum("ij,ij->i", rows, rows))
-    return rows / np.where(lengths > 0, lengths, 1.0)[:, None]

@@ -20,6 +20,7 @@ GROUP = "adacore.selectors"
 
 _CLASSES = {
     "adacore": "AdaCore",
+    "badge": "Badge",
     "craig": "CRAIG",
     "el2n": "EL2N",
     "entropy": "Entropy",
@@ -30,6 +31,7 @@ _CLASSES = {
     "gradient_norm": "GradientNorm",
     "gradmatch": "GradMatch",
     "k_center": "KCenter",
+    "k_means": "KMeans",
     "k_medoids": "KMedoids",
     "least_confidence": "LeastConfidence",
     "loss": "Loss",
@@ -37,6 +39,7 @@ _CLASSES = {
     "random": "Random",
     "redundancy": "Redundancy",
     "stratified": "Stratified",
+    "typiclust": "TypiClust",
 }
 """The table: a method's name, which is also its file's in this folder, and its class. A new method is one line here."""
 

@@ -153,8 +153,12 @@ class Strata:
     @classmethod
     def from_state_dict(cls, state: Mapping[str, Any]) -> Strata:
         """Rebuild strata from their ``state_dict()``."""
-        arrays = (state[name] for name in ("order", "bounds", "points"))
-        return cls(*(None if array is None else array.numpy().copy() for array in arrays))
+        points = state["points"]
+        return cls(
+            state["order"].numpy().copy(),
+            state["bounds"].numpy().copy(),
+            None if points is None else points.numpy().copy(),
+        )
 
 
 def _one_of_each(n: int, size: int, generator: np.random.Generator) -> NDArray[np.int64]:

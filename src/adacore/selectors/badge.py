@@ -1,0 +1,92 @@
+"""BADGE: diverse and uncertain examples by k-means++ on gradients (Ash et al., ICLR 2020)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adacore.budget import resolve_budget
+from adacore.coreset import Coreset
+from adacore.probing.snapshot import Requirements, Snapshot, Targets
+from adacore.selectors.base import Per, Traits, needed
+from adacore.selectors.clustering import seeds_by_distance
+from adacore.selectors.settings import check_choice
+from adacore.selectors.weighting import equally_weighted
+
+
+@dataclass(frozen=True)
+class Badge:
+    """Seeding by squared distances (k-means++) on last-layer gradients at the model's own predictions.
+
+    The gradient of example i is the matrix a_i h_i^T, a_i = p_i - y_i, with h_i the activations that the last layer
+    sees. It is long where the model is uncertain, so that the draws prefer uncertain examples, and far from the others
+    where the example is of another kind. Distances come from the factors, |a h^T - b k^T|^2 = |a|^2 |h|^2 + |b|^2
+    |k|^2 - 2 (a . b) (h . k), without the matrices and without a projection. The longest gradient is drawn first, as
+    the authors do. All weights are n / k.
+
+    Args:
+        targets: Gradients at the model's own ``"predicted"`` classes, for which no labels are needed, or at those
+            ``"given"``.
+
+    Raises:
+        ValueError: If the name is unknown; by ``select``, if something is not finite.
+
+    Example:
+        >>> snapshot = Snapshot(
+        ...     3,
+        ...     proxies=np.array([[0.1, -0.1], [0.5, -0.5], [0.5, -0.5]], np.float32),
+        ...     features=np.array([[1.0], [1.0], [1.0]], np.float32),
+        ... )
+        >>> Badge().select(snapshot, 2, generator=np.random.default_rng(0)).indices
+        array([1, 0])
+    """
+
+    name: ClassVar[str] = "badge"
+    per: ClassVar[Per] = "data"
+    traits: ClassVar[Traits] = Traits(equivariant=False, randomised=True, statistics={"short": "sum"})
+
+    targets: Targets = "predicted"
+
+    def __post_init__(self) -> None:
+        check_choice("targets", self.targets, get_args(Targets))
+
+    def requirements(self) -> Requirements:
+        """The two factors of the last layer's gradients."""
+        return Requirements(proxy="logits", features=True, targets=self.targets)
+
+    def select(self, snapshot: Snapshot, budget: int, *, generator: np.random.Generator) -> Coreset:
+        """Draw one after another; see ``Selector.select``. Fewer where the rest are duplicates of those chosen."""
+        budget = resolve_budget(snapshot.n, budget=budget)
+        distances, squares = _distances(snapshot)
+        picks = seeds_by_distance(snapshot.n, budget, distances, generator, first=int(squares.argmax()))
+        return equally_weighted(picks, snapshot.n, {"short": budget - len(picks)})
+
+    def objective(self, snapshot: Snapshot, coreset: Coreset) -> float:
+        """Sum of squared distances of the gradients to the nearest chosen one."""
+        distances, _ = _distances(snapshot)
+        nearest = np.full(snapshot.n, np.inf)
+        for row in coreset.indices:
+            np.minimum(nearest, distances(int(row)), out=nearest)
+        return float(nearest.sum())
+
+
+def _distances(snapshot: Snapshot) -> tuple[Callable[[int], NDArray[np.float64]], NDArray[np.float64]]:
+    """Return what gives the squared distances of all gradients to one of them, and their squared lengths."""
+    errors = np.asarray(needed(snapshot.proxies, "proxies"), np.float64)
+    features = np.asarray(needed(snapshot.features, "features"), np.float64)
+    if not (np.isfinite(errors).all() and np.isfinite(features).all()):
+        raise ValueError("a gradient or feature is nan or infinite: has the training diverged?")
+    squares = np.einsum("ij,ij->i", errors, errors) * np.einsum("ij,ij->i", features, features)
+
+    def to(row: int) -> NDArray[np.float64]:
+        products = (errors @ errors[row]) * (features @ features[row])
+        distances = squares + squares[row] - 2 * products
+        # Differences of large numbers: what is below their rounding is a duplicate, at distance 0.
+        distances[distances < 1e-12 * (squares + squares[row])] = 0.0
+        return np.asarray(distances)
+
+    return to, squares
