@@ -1,5 +1,6 @@
 PYTHON ?= python3
 BIN := .venv/bin
+SECONDS_OF_FUZZ ?= 120
 
 .PHONY: demo test test-slow test-gpu lint format fuzz benchmarks clean
 
@@ -31,7 +32,7 @@ format: .venv/ready
 	$(BIN)/ruff format .
 
 fuzz: .venv/ready  ## Random small problems against the slow oracle, for two minutes.
-	$(BIN)/python benchmarks/fuzz_facility_location.py --seconds 120
+	$(BIN)/python benchmarks/fuzz_facility_location.py --seconds $(SECONDS_OF_FUZZ)
 
 benchmarks: .venv/ready  ## Facility location beside other libraries; writes docs/benchmarks.md.
 	$(BIN)/python benchmarks/facility_location.py
