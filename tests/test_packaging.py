@@ -21,6 +21,8 @@ from importlib.machinery import PathFinder
 class Bare:  # stands for a fresh environment with nothing but the core: the real one is made by .ci/run
     def find_spec(self, name, path=None, target=None):
         return None if name.split(".")[0] in BLOCKED else PathFinder.find_spec(name, path, target)
+    def find_distributions(self, *context):  # torch and jsonargparse ask for versions
+        return PathFinder.find_distributions(*context)
 BLOCKED = set(sys.argv[1].split(","))
 sys.meta_path[sys.meta_path.index(PathFinder)] = Bare()
 """

@@ -20,7 +20,7 @@ PUBLIC_FACE = (
         ".AdaCore.__init__",
     ),
     *("._CoresetEstimator.__init__", ".CoresetClassifier.__init__", ".CoresetRegressor.__init__"),
-    ".CoresetResampler.__init__",
+    *(".CoresetResampler.__init__", ".CoresetSearch.__init__"),
 )
 """Ends of the names of functions whose many parameters are what users set."""
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import codecs
-import contextlib
 import dataclasses
 import os
 import sys
@@ -17,6 +16,7 @@ import typing
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
@@ -27,8 +27,6 @@ from adacore.errors import one_line, parser_error, unknown_name
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-    from adacore.experiments.runs.settings import Settings
 
 set_parsing_settings(add_print_completion_argument=True)
 
@@ -57,11 +55,13 @@ class Parser(ArgumentParser):
         super().__init__(allow_abbrev=False, formatter_class=argparse.HelpFormatter, **settings)
         self.kinds: dict[str, Any] = {}
         """Types of the arguments by name, for messages."""
+        self.required: dict[str, str] = {}
+        """What the arguments without dashes are, by name."""
         self.chosen: Parser | None = None
         """Of the parser of commands: that of the command which is run."""
 
     def add(self, flag: str, kind: Any, text: str, *, default: Any = None, metavar: str | None = None) -> None:
-        """Declare a flag, or an argument if it has no dashes."""
+        """Declare a flag, or an argument if it has no dashes, which is then required."""
         given = ",".join(default) if isinstance(default, tuple) else "on" if default is True else default
         shown = "" if default is None or default is False else f" (default: {given})"
         name, text = flag.lstrip("-").replace("-", "_"), (text + shown).replace("%", "%%")
@@ -72,8 +72,19 @@ class Parser(ArgumentParser):
             choices = typing.get_origin(kind) is Literal
             shape: dict[str, Any] = {} if choices else {"metavar": metavar or "X"}
             self.add_argument(flag, type=_accepted(kind), default=default, help=text, **shape)
-        else:
+        else:  # not required of argparse: the file of settings may have it
+            self.required[name] = text
             self.add_argument(flag, type=kind, nargs="?", help=text, metavar=metavar or name.upper())
+
+    def add_settings(self, cls: type[Any], shipped: Sequence[str] = ()) -> None:
+        """Declare a flag for every field of a dataclass of settings, and the file that fills them."""
+        named = f"; or a shipped one by name: {', '.join(shipped)}" if shipped else ""
+        self.add("--config", str, f"YAML file with any of these settings{named}", metavar="FILE")
+        hints = typing.get_type_hints(cls)
+        for setting in dataclasses.fields(cls):
+            flag = f"--{setting.name.replace('_', '-')}"
+            kind = str | dict[str, Any] if setting.name == "method" and hints["method"] is str else hints[setting.name]
+            self.add(flag, kind, setting.metadata["help"], default=setting.default)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Raise a message of jsonargparse in our words; one about an unknown flag comes from the parser of commands."""
@@ -86,113 +97,11 @@ def _accepted(kind: Any) -> Any:
     return str | list[str | dict[str, Any]] if typing.get_origin(kind) is tuple else kind
 
 
-def _add_settings(parser: Parser, cls: type[Any], shipped: Sequence[str] = ()) -> None:
-    """Declare a flag for every field of settings, and the file that fills them."""
-    named = f"; or a shipped one by name: {', '.join(shipped)}" if shipped else ""
-    parser.add("--config", str, f"YAML file with any of these settings{named}", metavar="FILE")
-    hints = typing.get_type_hints(cls)
-    for setting in dataclasses.fields(cls):
-        flag = f"--{setting.name.replace('_', '-')}"
-        kind = str | dict[str, Any] if setting.name == "method" and hints["method"] is str else hints[setting.name]
-        parser.add(flag, kind, setting.metadata["help"], default=setting.default)
-
-
-def _settings(cls: type[Settings], given: Mapping[str, Any]) -> Settings:
-    """Make settings of the values that were given, of those that are theirs."""
-    from adacore.experiments.runs.settings import from_mapping
-
-    names = {setting.name for setting in dataclasses.fields(cls)}
-    return from_mapping(cls, {name: value for name, value in given.items() if name in names})
-
-
-def _add_train(parser: Parser) -> None:
-    from adacore.experiments.runs.settings import TrainConfig
-
-    parser.add("--out", str, "folder of the run (default: runs/<data>-<model>-<method>-...)", metavar="FOLDER")
-    parser.add("--resume", str, "go on with the run in this folder, with its own settings", metavar="RUN")
-    _add_settings(parser, TrainConfig)
-
-
-def _run_folder(given: Mapping[str, Any]) -> Path:
-    """The folder of a run: as given, or named by what tells runs apart."""
-    from adacore.experiments.runs.comparison import method_folder
-    from adacore.experiments.runs.settings import TrainConfig
-
-    if given.get("resume") or given.get("out"):
-        return Path(given.get("resume") or given["out"])
-    config = _settings(TrainConfig, given)
-    return Path("runs") / method_folder(f"{config.data}-{config.model}-{config.method}-seed-{config.seed}")
-
-
-def _train(given: dict[str, Any]) -> int:
-    from rich.console import Console
-
-    from adacore.experiments.runs.experiment import MOVABLE
-    from adacore.experiments.runs.progress import Lines, Live
-    from adacore.experiments.runs.resumable_run import resume, train
-    from adacore.experiments.runs.settings import TrainConfig
-
-    console, folder = Console(), _run_folder(given)
-    live = Live(console) if console.is_terminal else None
-    watcher = Lines(console) if live is None else live.watch_run()
-    with live or contextlib.nullcontext():
-        if given.get("resume"):
-            wrong = sorted(given.keys() - {"resume", *MOVABLE})
-            if wrong:
-                raise ValueError(
-                    f"--resume goes on with the run's own settings: leave out --{wrong[0].replace('_', '-')}"
-                )
-            given.pop("resume")
-            rows = resume(folder, watcher=watcher, **given)
-        else:
-            rows = train(_settings(TrainConfig, given), folder, watcher=watcher)
-    last = rows[-1]
-    _say(console, f"{last['test_accuracy']:.2%} on the test set after {last['epoch']} epochs; the run is in {folder}")
-    return 0
-
-
-def _train_interrupted(given: Mapping[str, Any]) -> str:
-    folder = _run_folder(given)
-    kept = (folder / "checkpoint.pt").exists()
-    return f"adacore train --resume {folder} goes on" if kept else "no epoch was finished, nothing is kept"
-
-
-def _add_compare(parser: Parser) -> None:
-    from adacore.experiments.paper.set_ups import set_up_names
-    from adacore.experiments.runs.settings import CompareConfig
-
-    text = "folder of the comparison; given again, it goes on (default: runs/compare-...)"
-    parser.add("--out", str, text, metavar="FOLDER")
-    _add_settings(parser, CompareConfig, set_up_names())
-
-
-def _compare(given: dict[str, Any]) -> int:
-    from adacore.experiments.report import write_report
-    from adacore.experiments.runs.comparison import compare, method_folder
-    from adacore.experiments.runs.settings import CompareConfig
-
-    console = _wide_console()
-    config = _settings(CompareConfig, given)
-    out = Path(given.get("out") or Path("runs") / method_folder(f"compare-{config.data}-{config.model}"))
-    compare(config, out, console=console)
-    _say(console, f"Runs: {out}/<method>/seed-<seed>, table: {out / 'comparison.json'}")
-    _say(console, f"Report, to open in a browser: {write_report(out)}")
-    return 0
-
-
-def _wide_console() -> Console:
-    """Make a console that does not squeeze tables where there is no terminal to fit."""
-    from rich.console import Console
-
-    console = Console()
-    return console if console.is_terminal else Console(width=140)
-
-
 def _add_select(parser: Parser) -> None:
     from adacore.labelling.choosing import SelectSettings
 
     parser.add("features", str, "a table of numbers: .npy, .parquet, .csv, .tsv, or LIBSVM, plain or compressed")
-    _add_settings(parser, SelectSettings)
+    parser.add_settings(SelectSettings)
 
 
 def _select(given: dict[str, Any]) -> int:
@@ -200,7 +109,7 @@ def _select(given: dict[str, Any]) -> int:
 
     from adacore.labelling.choosing import SelectSettings, choose_rows
 
-    features = _required(given, "features", "a file, as in adacore select features.npy --budget 500")
+    features = given.pop("features")
     settings = SelectSettings(**given)
     coreset = choose_rows(features, settings)
     near = (
@@ -211,68 +120,38 @@ def _select(given: dict[str, Any]) -> int:
     return 0
 
 
-def _required(given: dict[str, Any], name: str, what: str) -> str:
-    """Take an argument without dashes, which may come from the file of settings too."""
-    if name not in given:
-        raise ValueError(f"{name} is required: pass {what}")
-    return str(given.pop(name))
+def _laboratory(function: str) -> Callable[..., Any]:
+    """Name a function of the laboratory's commands, which is imported when it is called: the core does without."""
+    return lambda *arguments: getattr(import_module("adacore.experiments.commands"), function)(*arguments)
 
 
-def _add_report(parser: Parser) -> None:
-    parser.add("folder", str, "folder of a run or of a comparison")
-    parser.add("--out", str, "the HTML file (default: report.html in the folder)", metavar="FILE")
+def _again(given: Mapping[str, Any]) -> str:
+    return "the same command again goes on where it stopped"
 
-
-def _report(given: dict[str, Any]) -> int:
-    from rich.console import Console
-
-    from adacore.experiments.report import write_report
-
-    folder = _required(given, "folder", "the folder of a run or of a comparison")
-    path = write_report(Path(folder), Path(given["out"]) if given.get("out") else None)
-    _say(Console(), f"Report, to open in a browser: {path}")
-    return 0
-
-
-def _add_reproduce(parser: Parser) -> None:
-    from adacore.experiments.paper.set_ups import Scale
-    from adacore.experiments.runs.settings import CompareConfig
-
-    parser.add("name", str, "a figure or table, such as table2, or a part of one, such as table2-r20")
-    parser.add("--scale", Scale, "as in the paper, or small: within 20 minutes on 2 cores", default="paper")
-    parser.add("--out", str, "folder of runs, reports and records (default: runs/reproduce)", metavar="FOLDER")
-    _add_settings(parser, CompareConfig)
-
-
-def _reproduce(given: dict[str, Any]) -> int:
-    from adacore.experiments.paper import reproduce
-
-    name = _required(given, "name", "a figure or table, as in adacore reproduce table2")
-    scale, out = given.pop("scale", "paper"), given.pop("out", None)
-    reproduce(name, scale=scale, overrides=given, out=out, console=_wide_console())
-    return 0
-
-
-def _doctor(given: dict[str, Any]) -> int:
-    from adacore.experiments.doctor import run
-
-    return 0 if run() else 1
-
-
-_AGAIN = "the same command again goes on where it stopped"
 
 COMMANDS: dict[str, Command] = {
-    "train": Command("train a model on coresets of its training data", _add_train, _train, _train_interrupted),
+    "train": Command(
+        "train a model on coresets of its training data",
+        _laboratory("add_train"),
+        _laboratory("run_train"),
+        _laboratory("after_train"),
+    ),
     "compare": Command(
         "train with several methods and the same seeds, and say which is better",
-        _add_compare,
-        _compare,
-        lambda given: _AGAIN,
+        _laboratory("add_compare"),
+        _laboratory("run_compare"),
+        _again,
     ),
     "select": Command("choose the examples that stand for all from a table of features", _add_select, _select),
-    "report": Command("make one HTML file of a run or a comparison", _add_report, _report),
-    "reproduce": Command("run a figure or table of the paper", _add_reproduce, _reproduce, lambda given: _AGAIN),
-    "doctor": Command("check the installation and every method's contract", lambda parser: None, _doctor),
+    "report": Command(
+        "make one HTML file of a run or a comparison", _laboratory("add_report"), _laboratory("run_report")
+    ),
+    "reproduce": Command(
+        "run a figure or table of the paper", _laboratory("add_reproduce"), _laboratory("run_reproduce"), _again
+    ),
+    "doctor": Command(
+        "check the installation and every method's contract", lambda parser: None, _laboratory("run_doctor")
+    ),
 }
 """Commands by name."""
 
@@ -320,6 +199,8 @@ def _parse(words: Sequence[str]) -> tuple[str, dict[str, Any]]:
         if any(size in given for size in _SIZES):
             filled = {key: value for key, value in filled.items() if key not in _SIZES}
         given = {**filled, **given}
+    for missing in single.required.keys() - given.keys():
+        raise ValueError(f"{missing} is required: {single.required[missing]}; see {single.prog} --help")
     return found["command"], given
 
 

@@ -1,0 +1,146 @@
+"""The laboratory's commands: for each, what declares its flags and what runs it.
+
+``parser`` is an ``adacore.cli.Parser``, which lies below this room; ``given`` are the values of a command line and of
+its file of settings, by name. What runs something imports the modules that load torch: help does not wait for them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from adacore.experiments.runs.settings import CompareConfig, Settings, TrainConfig, from_mapping
+
+
+def _settings(cls: type[Settings], given: Mapping[str, Any]) -> Settings:
+    """Make settings of the values that were given, of those that are theirs."""
+    names = {setting.name for setting in dataclasses.fields(cls)}
+    return from_mapping(cls, {name: value for name, value in given.items() if name in names})
+
+
+def add_train(parser: Any) -> None:
+    """Declare the flags of ``adacore train``."""
+    parser.add("--out", str, "folder of the run (default: runs/<data>-<model>-<method>-...)", metavar="FOLDER")
+    parser.add("--resume", str, "go on with the run in this folder, with its own settings", metavar="RUN")
+    parser.add_settings(TrainConfig)
+
+
+def _run_folder(given: Mapping[str, Any]) -> Path:
+    """The folder of a run: as given, or named by what tells runs apart."""
+    from adacore.experiments.runs.comparison import method_folder
+
+    if given.get("resume") or given.get("out"):
+        return Path(given.get("resume") or given["out"])
+    config = _settings(TrainConfig, given)
+    return Path("runs") / method_folder(f"{config.data}-{config.model}-{config.method}-seed-{config.seed}")
+
+
+def run_train(given: dict[str, Any]) -> int:
+    """Train, or go on with a run; returns the exit code."""
+    from adacore.experiments.runs.experiment import MOVABLE
+    from adacore.experiments.runs.progress import Lines, Live
+    from adacore.experiments.runs.resumable_run import resume, train
+
+    console, folder = Console(), _run_folder(given)
+    live = Live(console) if console.is_terminal else None
+    watcher = Lines(console) if live is None else live.watch_run()
+    with live or contextlib.nullcontext():
+        if given.get("resume"):
+            wrong = sorted(given.keys() - {"resume", *MOVABLE})
+            if wrong:
+                raise ValueError(
+                    f"--resume goes on with the run's own settings: leave out --{wrong[0].replace('_', '-')}"
+                )
+            given.pop("resume")
+            rows = resume(folder, watcher=watcher, **given)
+        else:
+            rows = train(_settings(TrainConfig, given), folder, watcher=watcher)
+    last = rows[-1]
+    _say(console, f"{last['test_accuracy']:.2%} on the test set after {last['epoch']} epochs; the run is in {folder}")
+    return 0
+
+
+def after_train(given: Mapping[str, Any]) -> str:
+    """Say how an interrupted training goes on."""
+    folder = _run_folder(given)
+    kept = (folder / "checkpoint.pt").exists()
+    return f"adacore train --resume {folder} goes on" if kept else "no epoch was finished, nothing is kept"
+
+
+def add_compare(parser: Any) -> None:
+    """Declare the flags of ``adacore compare``."""
+    from adacore.experiments.paper.set_ups import set_up_names
+
+    text = "folder of the comparison; given again, it goes on (default: runs/compare-...)"
+    parser.add("--out", str, text, metavar="FOLDER")
+    parser.add_settings(CompareConfig, set_up_names())
+
+
+def run_compare(given: dict[str, Any]) -> int:
+    """Train with several methods, and write the report; returns the exit code."""
+    from adacore.experiments.report import write_report
+    from adacore.experiments.runs.comparison import compare, method_folder
+
+    console = _wide_console()
+    config = _settings(CompareConfig, given)
+    out = Path(given.get("out") or Path("runs") / method_folder(f"compare-{config.data}-{config.model}"))
+    compare(config, out, console=console)
+    _say(console, f"Runs: {out}/<method>/seed-<seed>, table: {out / 'comparison.json'}")
+    _say(console, f"Report, to open in a browser: {write_report(out)}")
+    return 0
+
+
+def _wide_console() -> Console:
+    """Make a console that does not squeeze tables where there is no terminal to fit."""
+    console = Console()
+    return console if console.is_terminal else Console(width=140)
+
+
+def add_report(parser: Any) -> None:
+    """Declare the flags of ``adacore report``."""
+    parser.add("folder", str, "folder of a run or of a comparison")
+    parser.add("--out", str, "the HTML file (default: report.html in the folder)", metavar="FILE")
+
+
+def run_report(given: dict[str, Any]) -> int:
+    """Write the page of a run or a comparison; returns the exit code."""
+    from adacore.experiments.report import write_report
+
+    path = write_report(Path(given["folder"]), Path(given["out"]) if given.get("out") else None)
+    _say(Console(), f"Report, to open in a browser: {path}")
+    return 0
+
+
+def add_reproduce(parser: Any) -> None:
+    """Declare the flags of ``adacore reproduce``."""
+    from adacore.experiments.paper.set_ups import Scale
+
+    parser.add("name", str, "a figure or table, such as table2, or a part of one, such as table2-r20")
+    parser.add("--scale", Scale, "as in the paper, or small: within 20 minutes on 2 cores", default="paper")
+    parser.add("--out", str, "folder of runs, reports and records (default: runs/reproduce)", metavar="FOLDER")
+    parser.add_settings(CompareConfig)
+
+
+def run_reproduce(given: dict[str, Any]) -> int:
+    """Run a figure or table of the paper; returns the exit code."""
+    from adacore.experiments.paper import reproduce
+
+    name, scale, out = given.pop("name"), given.pop("scale", "paper"), given.pop("out", None)
+    reproduce(name, scale=scale, overrides=given, out=out, console=_wide_console())
+    return 0
+
+
+def run_doctor(given: dict[str, Any]) -> int:
+    """Check the installation; returns the exit code, 1 if a check failed."""
+    from adacore.experiments.doctor import run
+
+    return 0 if run() else 1
+
+
+def _say(console: Console, text: str) -> None:
+    console.print(text, highlight=False, markup=False, soft_wrap=True)
