@@ -87,8 +87,7 @@ def test_outputs_with_logits_are_accepted():
 
 def test_logits_are_one_vector_for_each_example():
     assert as_rows(torch.ones(4)).shape == (4, 1)
-    with pytest.raises(ValueError, match="tokens or pixels"):
-        as_rows(torch.ones(2, 5, 7))
+    assert as_rows(torch.ones(4, 3)).shape == (4, 3)
 
 
 def test_only_map_style_data_with_examples_is_taken():

@@ -235,9 +235,22 @@ def test_averages_take_no_memory_beside_the_snapshot():
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert averaged.proxies is averages.gradient
+    assert averaged.proxies is not measured[1].proxies
     assert averaged.curvature is averages.curvature
     assert peak < 2.7 * 4 * n * d
     assert np.shares_memory(averages.state_dict()["gradient"].numpy(), averages.gradient)
+
+
+def test_averages_may_take_the_place_of_what_was_measured():
+    first, second = snapshots([1.0, 3.0])
+    averages, _ = RunningAverages.init(0.9, 0.99).update(first)
+    expected = averages.update(second)[1]
+    _, averaged = averages.update(second, overwrite=True)
+    assert averaged.proxies is second.proxies
+    assert averaged.curvature is second.curvature
+    np.testing.assert_array_equal(averaged.proxies, expected.proxies)
+    np.testing.assert_array_equal(averaged.curvature, expected.curvature)
+    np.testing.assert_array_equal(averages.gradient, [[1.0]])  # the averages before are as they were
 
 
 @pytest.mark.parametrize(

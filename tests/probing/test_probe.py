@@ -358,7 +358,7 @@ def test_images_follow_the_models_memory_format():
         (3, torch.zeros(N).long(), {"criterion": lambda z, y: functional.cross_entropy(z, y)}, 'reduction="none"'),
         (1, torch.zeros(N).long(), {}, "one logit"),
         (3, torch.zeros(N).long(), {"layer": "heed"}, "unknown layer 'heed'"),
-        (3, torch.zeros(N).long(), {"forward": lambda m, x: m(x)[:, :, None]}, "tokens or pixels"),
+        (3, torch.zeros(N).long(), {"forward": lambda m, x: m(x)[:, :, None]}, "one for each token or pixel"),
         (3, torch.zeros(N).long(), {"forward": lambda m, x: m(x)[:-1]}, "rows of logits"),
     ],
 )

@@ -204,22 +204,5 @@ def call(model: nn.Module, inputs: Any, forward: Forward | None = None) -> Tenso
 
 
 def as_rows(logits: Tensor) -> Tensor:
-    """Give logits the shape (batch, outputs).
-
-    Args:
-        logits: Shape (batch, outputs), or (batch,) for one output.
-
-    Returns:
-        Shape (batch, outputs).
-
-    Raises:
-        ValueError: If there are more dimensions: outputs for each token or pixel.
-    """
-    if logits.ndim == 1:
-        return logits.unsqueeze(1)
-    if logits.ndim != 2:
-        raise ValueError(
-            f"the model gives logits of shape {tuple(logits.shape)}: expected (batch, outputs), one vector for each "
-            "example; pass forward= that reduces outputs for tokens or pixels to one vector"
-        )
-    return logits
+    """Give logits of one output, shape (batch,), the shape (batch, 1); leave others as they are."""
+    return logits.unsqueeze(1) if logits.ndim == 1 else logits

@@ -235,11 +235,12 @@ class RunningAverages:
                 raise ValueError(f"{name}={beta} is outside [0, 1): pass for example 0.9, or None for no average")
         return cls(beta1, beta2)
 
-    def update(self, snapshot: Snapshot) -> tuple[RunningAverages, Snapshot]:
+    def update(self, snapshot: Snapshot, *, overwrite: bool = False) -> tuple[RunningAverages, Snapshot]:
         """Take in a new snapshot.
 
         Args:
             snapshot: Proxies and curvature at this reselection.
+            overwrite: Whether its arrays may be overwritten by the averages, to save memory.
 
         Returns:
             The new averages, and the snapshot with its proxies and curvature replaced by the averages.
@@ -250,14 +251,14 @@ class RunningAverages:
         count = self.count + 1
         gradient, curvature = self.gradient, self.curvature
         if self.beta1 is not None and snapshot.proxies is not None:
-            gradient = _averaged(gradient, snapshot.proxies, _share(self.beta1, count), _mean)
+            gradient = _averaged(gradient, snapshot.proxies, _share(self.beta1, count), _mean, overwrite=overwrite)
             snapshot = replace(snapshot, proxies=gradient)
         if self.beta2 is not None and snapshot.curvature is not None:
             shape = snapshot.curvature.shape
             # One row behind a broadcast view, where all examples share a diagonal, is averaged as one row.
             shared = len(snapshot.curvature) > 0 and snapshot.curvature.strides[0] == 0
             new = snapshot.curvature[:1] if shared else snapshot.curvature
-            curvature = _averaged(curvature, new, _share(self.beta2, count), _root_mean_square)
+            curvature = _averaged(curvature, new, _share(self.beta2, count), _root_mean_square, overwrite=overwrite)
             snapshot = replace(snapshot, curvature=np.broadcast_to(curvature, shape) if shared else curvature)
         return replace(self, count=count, gradient=gradient, curvature=curvature), snapshot
 
@@ -305,10 +306,12 @@ def _averaged(
     new: NDArray[np.float32],
     share: float,
     combine: Callable[[NDArray[np.float32], NDArray[np.float32], float, NDArray[np.float32]], None],
+    *,
+    overwrite: bool,
 ) -> NDArray[np.float32]:
     if old is not None and old.shape != new.shape:
         raise ValueError(f"the averages have shape {old.shape}, the snapshot {new.shape}: start new averages")
-    averaged = np.empty(new.shape, np.float32)
+    averaged = new if overwrite and new.flags.writeable and new.dtype == np.float32 else np.empty(new.shape, np.float32)
     for start in range(0, len(new), _ROWS):
         rows = slice(start, start + _ROWS)
         before = np.zeros((1, 1), np.float32) if old is None else old[rows]

@@ -89,9 +89,13 @@ def find_head(model: nn.Module, run: Run, layer: str | None = None) -> Head:
     reached, parameters = _reaching(model, calls, logits)
     call = _the_only(model, calls, reached, parameters if layer is None else [], layer)
     _check(call, linear[call.name], logits)
-    outputs = call.outputs
-    direct = outputs.numel() == logits.numel() and torch.equal(outputs.flatten().float(), logits.flatten().float())
-    return Head(call.name, linear[call.name], direct)
+    return Head(call.name, linear[call.name], _are_the_logits(call.outputs, logits))
+
+
+def _are_the_logits(outputs: Tensor, logits: Tensor) -> bool:
+    if outputs.ndim == logits.ndim == 3 and outputs.shape[1] == logits.shape[1] + 1:
+        outputs = outputs[:, :-1]  # of sequences; the last position has no next token to predict
+    return outputs.numel() == logits.numel() and torch.equal(outputs.flatten().float(), logits.flatten().float())
 
 
 def _plain(name: str) -> str:
@@ -192,7 +196,9 @@ def _leaves(root: Tensor) -> set[int]:
 
 def _check(call: _Call, layer: nn.Linear, logits: Tensor) -> None:
     inputs, outputs = call.inputs, call.outputs.detach()
-    if inputs.ndim != 2 or len(inputs) != len(logits):
+    # Of tokens, one vector for each; flattened with the batch, or not.
+    of_tokens = logits.ndim == 3 and inputs.shape[:-1].numel() % len(logits) == 0
+    if not of_tokens and (inputs.ndim != 2 or len(inputs) != len(logits)):
         raise ValueError(
             f"the linear layer {call.name!r} takes inputs of shape {tuple(inputs.shape)}: expected one vector for each "
             f"example; {REMEDY}"

@@ -14,8 +14,14 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from adacore.probing.all_layers import AllLayers, LayerCall
+from adacore.probing.batch_derivatives import (
+    check_derivatives,
+    derivatives,
+    derivatives_of_positions,
+    space_at,
+)
 from adacore.probing.batches import as_rows, call
-from adacore.probing.curvature import exact_diagonal, hutchinson_diagonal, pool
+from adacore.probing.curvature import pool
 from adacore.probing.derivatives import DifferentiatedAt, LocalLoss
 from adacore.probing.finite import at_least_float32, check_finite, check_logits
 from adacore.probing.head import Head, Watched, find_head, watching
@@ -28,7 +34,7 @@ from adacore.probing.losses import (
     per_example,
     with_respect_to_logits,
 )
-from adacore.probing.proxies import Space, space_of
+from adacore.probing.positions import Positions, positions_of, predicts_the_next
 from adacore.probing.reading import FIRST, Batch, batch_fetcher, in_order, read, same
 from adacore.probing.snapshot import LastLayer, Requirements, Snapshot
 from adacore.probing.targets import check_targets, predicted_targets
@@ -131,7 +137,11 @@ class Measurement:
         """Check on the first batch that model, loss and targets go together, and find the last layer if needed."""
         needs = self._requirements
         with torch.no_grad():
-            outputs = at_least_float32(self._outputs(batch.inputs).detach())
+            outputs = self._outputs(batch.inputs).detach()
+        if outputs.ndim > 2:
+            self._positions(outputs, batch)
+            return self._head(batch) if needs.needs_head else None
+        outputs = at_least_float32(outputs)
         targets = self._targets(batch, outputs)
         if needs.needs_targets and targets is not None:
             check_targets(self._of_outputs, outputs, targets, 0, batch.inputs)
@@ -139,13 +149,17 @@ class Measurement:
             with torch.autocast(self._device.type, enabled=False):
                 self._criterion = with_respect_to_logits(self._of_outputs, outputs, targets)
                 check_independence(self._criterion, as_logits(self._criterion, outputs), targets)
-        if not needs.needs_head:
-            return None
+        return self._head(batch) if needs.needs_head else None
+
+    def _head(self, batch: Batch) -> Head:
         return find_head(self._model, lambda: self._outputs(batch.inputs), self._probe.layer)
 
     def _measure(self, batch: Batch, head: Head | None, watched: Watched) -> tuple[dict[str, Tensor], Tensor | None]:
         needs, start = self._requirements, int(batch.positions[0])
         outputs = self._outputs(batch.inputs)
+        if outputs.ndim > 2:
+            check_logits(outputs.detach(), batch, start)
+            return self._measure_positions(outputs, batch, head, watched)
         plain = at_least_float32(outputs.detach())
         check_logits(plain, batch, start)
         targets = self._targets(batch, plain)
@@ -161,7 +175,9 @@ class Measurement:
                         with torch.enable_grad():
                             losses = self._of_outputs.losses(at_least_float32(outputs), targets)
                             local = DifferentiatedAt(watched.outputs, losses)
-                    measured.update(self._derivatives(local, self._space(head, watched), start))
+                    space = space_at(needs, head, watched.features, self._seed)
+                    measured.update(derivatives(local, space, needs, self._generator))
+                    check_derivatives(measured, start)
                 if needs.losses:
                     measured["losses"] = self._of_outputs.losses(plain, targets)
             if needs.probabilities:
@@ -185,7 +201,10 @@ class Measurement:
     ) -> tuple[dict[str, Tensor], Tensor | None]:
         needs, start = self._requirements, int(batch.positions[0])
         with everywhere.differentiating():
-            outputs = at_least_float32(self._outputs(batch.inputs))
+            outputs = self._outputs(batch.inputs)
+        if outputs.ndim > 2:
+            return self._everywhere_by_position(outputs, batch, everywhere, calls, watched)
+        outputs = at_least_float32(outputs)
         plain = outputs.detach()
         check_logits(plain, batch, start)
         targets = self._targets(batch, plain)
@@ -207,28 +226,59 @@ class Measurement:
         calls.clear()
         return measured, targets
 
-    def _space(self, head: Head | None, watched: Watched) -> Space:
-        proxy = self._requirements.proxy
-        if head is None or proxy is None or proxy == "logits":
-            return Space()
-        weight = at_least_float32(head.layer.weight.detach())
-        features = watched.features.to(weight.dtype)
-        dimension = self._requirements.projection
-        return space_of(proxy, weight=weight, features=features, dimension=dimension, seed=self._seed)
+    def _everywhere_by_position(
+        self, outputs: Tensor, batch: Batch, everywhere: AllLayers, calls: list[LayerCall], watched: Watched
+    ) -> tuple[dict[str, Tensor], Tensor | None]:
+        check_logits(outputs.detach(), batch, int(batch.positions[0]))
+        with torch.autocast(self._device.type, enabled=False):
+            with torch.enable_grad():
+                losses = self._positions(outputs, batch).losses(self._of_outputs)
+            measured = {"proxies": everywhere.proxies(losses, calls), "losses": losses.detach()}
+        check_finite("loss gradient", measured["proxies"], int(batch.positions[0]))
+        if self._requirements.features:
+            measured["features"] = self._positions(outputs.detach(), batch).mean(watched.features)
+        calls.clear()
+        return measured, batch.targets
 
-    def _derivatives(self, local: LocalLoss, space: Space, start: int) -> dict[str, Tensor]:
-        needs, measured = self._requirements, dict[str, Tensor]()
-        if needs.proxy is not None:
-            measured["proxies"] = space.vjp(local.gradient())
-            check_finite("loss gradient", measured["proxies"], start)
-        if needs.curvature is not None and needs.curvature.kind == "exact":
-            measured["curvature"] = exact_diagonal(local, space)
-        elif needs.curvature is not None:
-            samples = needs.curvature.samples
-            measured["curvature"] = hutchinson_diagonal(local, space, samples=samples, generator=self._generator)
-        if needs.curvature is not None:
-            check_finite("second derivative of the loss", measured["curvature"], start)
-        return measured
+    def _positions(self, outputs: Tensor, batch: Batch) -> Positions:
+        needs = self._requirements
+        if needs.probabilities:
+            raise ValueError(
+                f"the model gives outputs of shape {tuple(outputs.shape)}, a vector for each token or pixel: their "
+                "probabilities are not kept; select by gradients (AdaCore, CRAIG, GradientNorm) or by features"
+            )
+        return positions_of(
+            self._of_outputs,
+            outputs,
+            batch,
+            predicted=needs.targets == "predicted" or not needs.needs_targets,
+            shifted=self._probe.forward is None and predicts_the_next(self._model),
+        )
+
+    def _measure_positions(
+        self, outputs: Tensor, batch: Batch, head: Head | None, watched: Watched
+    ) -> tuple[dict[str, Tensor], Tensor | None]:
+        needs, start = self._requirements, int(batch.positions[0])
+        measured: dict[str, Tensor] = {}
+        with torch.autocast(self._device.type, enabled=False):
+            positions = self._positions(outputs.detach(), batch)
+            if needs.proxy is not None or needs.curvature is not None:
+                derived = derivatives_of_positions(
+                    positions,
+                    self._of_outputs,
+                    needs,
+                    head,
+                    watched.features,
+                    seed=self._seed,
+                    generator=self._generator,
+                )
+                check_derivatives(derived, start)
+                measured.update(derived)
+            if needs.losses:
+                measured["losses"] = positions.losses(self._of_outputs)
+        if needs.features:
+            measured["features"] = positions.mean(watched.features)
+        return measured, batch.targets
 
     def _check_curvature(self, rows: dict[str, Any]) -> None:
         """Refuse a loss whose second derivative is zero wherever its first is not: absolute errors, hinges."""

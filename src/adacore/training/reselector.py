@@ -196,7 +196,7 @@ class Reselector:
             held_out = 0 if snapshot.validation is None else snapshot.validation.n
             self.ledger.probed_examples += snapshot.n + held_out
             self._warn_of_augmentation(snapshot)
-        averages, snapshot = self.averages.update(snapshot)
+        averages, snapshot = self.averages.update(snapshot, overwrite=True)
         return snapshot, averages
 
     def _check_before_probing(self) -> None:

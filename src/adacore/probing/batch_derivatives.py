@@ -1,0 +1,115 @@
+"""Gradient proxies and curvature of a batch in the space that is required: of examples, or summed over positions."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from adacore.probing.curvature import exact_diagonal, hutchinson_diagonal
+from adacore.probing.derivatives import LocalLoss
+from adacore.probing.finite import at_least_float32, check_finite
+from adacore.probing.head import Head
+from adacore.probing.losses import Criterion
+from adacore.probing.positions import Positions
+from adacore.probing.proxies import Space, space_of
+from adacore.probing.snapshot import Requirements
+
+
+def space_at(requirements: Requirements, head: Head | None, features: Tensor, seed: int) -> Space:
+    """Make the space of the required proxies for some rows.
+
+    Args:
+        requirements: What is required.
+        head: The last layer, where it is known.
+        features: What entered it, shape (rows, h).
+        seed: Of the projection.
+
+    Returns:
+        The space.
+    """
+    if head is None or requirements.proxy is None or requirements.proxy == "logits":
+        return Space()
+    weight = at_least_float32(head.layer.weight.detach())
+    return space_of(
+        requirements.proxy,
+        weight=weight,
+        features=features.to(weight.dtype),
+        dimension=requirements.projection,
+        seed=seed,
+    )
+
+
+def derivatives(
+    local: LocalLoss, space: Space, requirements: Requirements, generator: np.random.Generator
+) -> dict[str, Tensor]:
+    """Derive proxies and curvature of every row, as far as they are required.
+
+    Args:
+        local: The losses of the rows.
+        space: The space of the proxies.
+        requirements: What is required.
+        generator: Of Hutchinson's vectors.
+
+    Returns:
+        ``proxies`` and ``curvature``, shape (rows, d) each.
+    """
+    derived: dict[str, Tensor] = {}
+    if requirements.proxy is not None:
+        derived["proxies"] = space.vjp(local.gradient())
+    if requirements.curvature is not None and requirements.curvature.kind == "exact":
+        derived["curvature"] = exact_diagonal(local, space)
+    elif requirements.curvature is not None:
+        samples = requirements.curvature.samples
+        derived["curvature"] = hutchinson_diagonal(local, space, samples=samples, generator=generator)
+    return derived
+
+
+def check_derivatives(derived: dict[str, Tensor], start: int) -> None:
+    """Check that proxies and curvature are finite, and name the example where they are not."""
+    for name, words in (("proxies", "loss gradient"), ("curvature", "second derivative of the loss")):
+        if name in derived:
+            check_finite(words, derived[name], start)
+
+
+def derivatives_of_positions(
+    positions: Positions,
+    criterion: Criterion,
+    requirements: Requirements,
+    head: Head | None,
+    features: Tensor,
+    *,
+    seed: int,
+    generator: np.random.Generator,
+) -> dict[str, Tensor]:
+    """Sum proxies and curvature of every example over its positions, never forming them for all positions at once.
+
+    Args:
+        positions: Of the batch.
+        criterion: Cross-entropy.
+        requirements: What is required.
+        head: The last layer, where it is known.
+        features: What entered it in the forward pass.
+        seed: Of the projection.
+        generator: Of Hutchinson's vectors.
+
+    Returns:
+        ``proxies`` and ``curvature``, shape (batch, d) each.
+
+    Raises:
+        ValueError: If something lies between the last layer and the logits.
+    """
+    if head is not None and not head.direct and requirements.proxy != "logits":
+        raise ValueError(
+            f"the layer {head.name!r} does not give the logits of each token or pixel itself: use "
+            'proxy="logits", or proxy="all_layers"'
+        )
+    aligned = positions.rows_of(features) if head is not None else features
+    total: dict[str, Tensor] = {}
+    for rows, owner, share in positions.chunks():
+        space = space_at(requirements, head, aligned[rows] if head is not None else aligned, seed)
+        for name, each in derivatives(positions.local(criterion, rows), space, requirements, generator).items():
+            if name not in total:
+                total[name] = torch.zeros(positions.batch, each.shape[1], dtype=each.dtype, device=each.device)
+            total[name].index_add_(0, owner, each * share.to(each.dtype).unsqueeze(1))
+    return total
