@@ -12,6 +12,7 @@ Writes docs/records/variance-<data>.json.
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import os
 import platform
@@ -67,7 +68,7 @@ class Arms:
 
     def __init__(self, model: nn.Module, data: Any, options: argparse.Namespace) -> None:
         self.model, self.data, self.options = model, data, options
-        self.n, self.b, self.draws = len(data), options.batch_size, options.draws
+        self.n, self.b = len(data), options.batch_size
         self._snapshots: dict[str, Snapshot] = {}
 
     def measure(self, selector: Any) -> Snapshot:
@@ -79,12 +80,12 @@ class Arms:
             self._snapshots[key] = Probe().measure(self.model, self.data, needs, seed=1)
         return self._snapshots[key]
 
-    def all(self) -> Iterator[tuple[str, Iterator[Draw]]]:
+    def all(self, draws: int, seed: int = 2) -> Iterator[tuple[str, Iterator[Draw]]]:
         """Name each method and draw its mini-batches."""
-        n, b, draws = self.n, self.b, self.draws
+        n, b = self.n, self.b
 
         def rng() -> np.random.Generator:
-            return np.random.default_rng(2)
+            return np.random.default_rng(seed)
 
         yield "random", random_batches(n, b, draws, generator=rng())
         for selector in (
@@ -111,6 +112,27 @@ class Arms:
         yield f"random, {k} examples", ((subset.indices, np.ones(k)) for subset in subsets)
 
 
+def follow(arms: Arms, steps: list[int]) -> Iterator[dict[str, Any]]:
+    """Train on each method's batches, all selected at the same model, and look at the loss over all examples."""
+    inputs, targets = (torch.stack(list(part)) for part in zip(*arms.data, strict=True))
+    for name, draws in arms.all(max(steps)):
+        if "whole" in name or "members" in name or "examples" in name:
+            continue
+        model, losses = copy.deepcopy(arms.model), []
+        optimizer = torch.optim.SGD(model.parameters(), arms.options.learning_rate, momentum=0.9)
+        for step, (rows, weights) in enumerate([(np.array([], np.int64), np.array([])), *draws]):
+            if step:
+                each = nn.functional.cross_entropy(model(inputs[rows]), targets[rows], reduction="none")
+                optimizer.zero_grad()
+                (torch.from_numpy(weights).float() * each).mean().backward()
+                optimizer.step()
+            if step in steps:
+                with torch.no_grad():
+                    losses.append(float(nn.functional.cross_entropy(model(inputs), targets)))
+        print(f"{name:55} " + " ".join(f"{loss:.3f}" for loss in losses), flush=True)
+        yield {"method": name, "steps": steps, "losses": losses}
+
+
 def name_of(selector: Stratified) -> str:
     if selector.order == "classes":
         return "stratified by class"
@@ -135,6 +157,9 @@ def main() -> None:
     parser.add_argument("--coreset", type=int, default=200, help="size of the coresets that batches are drawn from")
     parser.add_argument("--sketch", type=int, default=2048)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--steps", type=int, nargs="*", default=[], help="train on each method's batches; say the losses"
+    )
     parser.add_argument("--layer", help="measure the gradients of this module's parameters alone")
     parser.add_argument("--out", help="name of the record (default: the data's)")
     parser.add_argument("--checkpoint", type=Path, help="a model's state to load in place of training, or to save")
@@ -152,7 +177,8 @@ def main() -> None:
     data = Subset(splits.train, rows.tolist())
     gradients = sketch_gradients(model, data, dimension=options.sketch, layer=options.layer)
     found, base = [], None
-    for name, draws in Arms(model, data, options).all():
+    arms = Arms(model, data, options)
+    for name, draws in arms.all(options.draws):
         error = batch_error(gradients, draws)
         base = error.relative_error if base is None else base
         found.append({"method": name, **error.to_dict(), "ratio": error.relative_error / base})
@@ -163,7 +189,7 @@ def main() -> None:
         + " ".join(
             f"--{name.replace('_', '-')} {value}"
             for name, value in vars(options).items()
-            if value is not None and name not in {"data_root", "checkpoint"}
+            if value not in (None, []) and name not in {"data_root", "checkpoint", "steps"}
         ),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
         "versions": {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__},
@@ -172,6 +198,7 @@ def main() -> None:
             str(q): float(squares[: int(q * len(squares))].sum() / squares.sum()) for q in (0.01, 0.05, 0.1)
         },
         "errors": found,
+        "training": list(follow(arms, options.steps)) if options.steps else [],
     }
     path = RECORDS / f"variance-{options.out or options.data}.json"
     path.write_text(json.dumps(record, indent=1) + "\n")

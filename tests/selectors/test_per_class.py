@@ -1,10 +1,11 @@
 """Per class, per batch, whole: wrappers that any selector goes through and none knows of."""
 
+import time
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.distance import cdist
 
@@ -24,8 +25,11 @@ from adacore.selectors import (
     Random,
     Redundancy,
     Whole,
+    make_selector,
     partitioned,
 )
+from adacore.selectors.interruption import check_interrupted
+from adacore.selectors.synthetic import synthetic_snapshot
 
 
 def rng(seed=0):
@@ -60,6 +64,7 @@ def test_a_selector_of_batch_grain_is_wrapped_too():
 
 
 @given(st.lists(st.sampled_from([2, 5, -1, 9]), min_size=4, max_size=40), st.integers(4, 40))
+@settings(deadline=None)
 def test_per_class_is_selecting_in_each_class(labels, budget):
     snapshot, labels = snapshot_of(labels), np.array(labels)
     budget = min(budget, snapshot.n)
@@ -125,6 +130,7 @@ def test_batches_are_seen_as_their_means():
 
 
 @given(st.integers(1, 50), st.integers(1, 20), st.integers(1, 50))
+@settings(deadline=None)
 def test_whole_batches_within_the_budget_whose_weights_sum_to_n(n, batch_size, budget):
     budget = min(budget, n)
     largest = -(-n // -(-n // batch_size))
@@ -214,3 +220,33 @@ def test_no_statistic_is_a_list(three_classes, selector):
     assert not any(isinstance(value, list) for value in statistics.values())
     if "method" in statistics:
         assert statistics["method"] == "exact"
+
+
+@pytest.mark.parametrize("name", ["gradmatch", "k_center", "k_means", "glister"])
+def test_the_other_classes_give_up_when_one_is_interrupted(name, monkeypatch):
+    """Ctrl-C in one class: the loops of the others, however long, stop at their next round."""
+    rounds = []
+
+    def counted():
+        rounds.append(1)
+        time.sleep(0.005)  # makes every loop long
+        check_interrupted()
+
+    for module in ("omp", "farthest_first", "clustering", "glister"):
+        monkeypatch.setattr(f"adacore.selectors.{module}.check_interrupted", counted)
+    inner = make_selector(name)
+
+    class Interrupted(type(inner)):
+        def select(self, snapshot, budget, *, generator):
+            if snapshot.strata[0] == 0:
+                while len(rounds) < 3:
+                    time.sleep(0.001)
+                raise KeyboardInterrupt
+            return super().select(snapshot, budget, generator=generator)
+
+    labels = np.repeat(np.arange(4), 600)
+    snapshot = synthetic_snapshot(inner.requirements(), labels)
+    monkeypatch.setattr("adacore.selectors.per_class.thread_count", lambda: 2)
+    with pytest.raises(KeyboardInterrupt):
+        PerClass(Interrupted()).select(snapshot, 1200, generator=rng())
+    assert len(rounds) < 40

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adacore.selectors.farthest_first import squared_distances
+from adacore.selectors.interruption import check_interrupted
 
 _CELLS = 4_000_000
 """Distances computed at a time: 32 MB in double precision."""
@@ -51,6 +52,7 @@ def seeds_by_distance(
     picks = [int(generator.integers(n)) if first is None else first]
     nearest = distances(picks[0])
     while len(picks) < k and nearest.max() > 0:
+        check_interrupted()
         shares = np.cumsum(nearest / nearest.max())  # divided first, so that the sum does not overflow
         drawn = np.searchsorted(shares, generator.random(trials) * shares[-1], side="right")
         options = [np.minimum(nearest, distances(int(i))) for i in np.minimum(drawn, n - 1)]
@@ -118,6 +120,7 @@ def k_means(
     centers = points[seeds]
     clusters = np.full(len(points), -1)
     for _ in range(iterations):
+        check_interrupted()
         before, (clusters, nearest) = clusters, assign_to_centers(points, centers)
         if np.array_equal(before, clusters):
             break

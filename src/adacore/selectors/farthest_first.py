@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from adacore.selectors.interruption import check_interrupted
+
 _ROWS = 4096
 
 
@@ -50,6 +52,7 @@ def farthest_first(points: NDArray[np.float64], k: int) -> tuple[NDArray[np.int6
     nearest = squared_distances(points, points[picks[0]])
     owners = np.zeros(len(points), dtype=np.int64)
     while len(picks) < k and nearest.max() > 0:
+        check_interrupted()
         picks.append(int(nearest.argmax()))
         distances = squared_distances(points, points[picks[-1]])
         closer = distances < nearest

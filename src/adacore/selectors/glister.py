@@ -12,6 +12,7 @@ from adacore.budget import resolve_budget
 from adacore.coreset import Coreset
 from adacore.probing.snapshot import Requirements, Snapshot
 from adacore.selectors.base import Per, Traits, needed
+from adacore.selectors.interruption import check_interrupted
 from adacore.selectors.scores import highest
 from adacore.selectors.settings import check_number, check_whole
 from adacore.selectors.weighting import equally_weighted
@@ -71,6 +72,7 @@ class GLISTER:
         available = np.ones(snapshot.n, dtype=np.bool_)
         picks: list[int] = []
         while len(picks) < budget:
+            check_interrupted()
             direction = held_out.gradient(theta)
             gains = np.einsum("ic,ic->i", errors, inputs @ direction.T)
             best = highest(np.where(available, gains, -np.inf), min(r, budget - len(picks)))

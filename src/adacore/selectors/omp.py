@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from adacore.selectors.interruption import check_interrupted
+
 _INDEPENDENT = 1e-10
 """Smallest share of a squared norm that must be new to the support for a candidate to be added."""
 
@@ -67,6 +69,7 @@ def pursue(
     flat = _ASCENT * float(np.linalg.norm(target))
     norms = np.sqrt(np.einsum("ij,ij->i", points, points))
     for _ in range(_ROUNDS * k):
+        check_interrupted()
         if len(support.members) >= k or np.linalg.norm(residual) <= goal:
             break
         slopes = np.where(available, points @ residual, -np.inf)
