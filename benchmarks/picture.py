@@ -29,7 +29,7 @@ def record(folder: Path) -> dict[str, Any]:
         curves[method["method"]] = {
             "test_accuracy": [[round(row["test_accuracy"], 5) for row in run] for run in rows],
             "seconds": [[round(sum(row[f"{part}_seconds"] for part in PARTS), 3) for row in run] for run in rows],
-            "gradient_evaluations": [row["gradient_evaluations"] for row in rows[0]],
+            "gradient_evaluations": [row["gradient_evaluations"] + row["probed_examples"] for row in rows[0]],
         }
     return {**comparison, "curves": curves}
 
@@ -53,7 +53,7 @@ def draw(recorded: dict[str, Any], path: Path) -> None:
             colour = COLOURS.get(name)
             axis.plot(x, accuracy.mean(0), label=f"{name}: {accuracy[:, -1].mean():.1f} %", color=colour)
             axis.fill_between(x, accuracy.min(0), accuracy.max(0), color=colour, alpha=0.15, linewidth=0)
-    axes[0].set(xlabel="gradient evaluations", ylabel="test accuracy, %", xscale="log")
+    axes[0].set(xlabel="gradient evaluations, probing included", ylabel="test accuracy, %", xscale="log")
     axes[1].set(xlabel="seconds, probing and selecting included", xscale="log")
     low = min(100 * np.array(recorded["curves"][m["method"]]["test_accuracy"])[:, -1].min() for m in methods)
     axes[0].set_ylim(low - 15, 100)
