@@ -104,8 +104,12 @@ def _ends(summary: MethodSummary) -> str:
     )
 
 
-FEW_STEPS = 100
-"""Optimizer steps below which a comparison says nothing about methods: momentum alone needs tens to build up."""
+FEW_STEPS = 50
+"""Optimizer steps below which a comparison says next to nothing about methods.
+
+Momentum of 0.9 takes some ten steps to build up, and the learning rate rises for the first tenth of the epochs: of
+fifty steps, most are spent getting under way.
+"""
 
 
 def warnings(summaries: Sequence[MethodSummary], *, batch_size: int) -> list[str]:
@@ -130,7 +134,7 @@ def warnings(summaries: Sequence[MethodSummary], *, batch_size: int) -> list[str
     if steps and min(steps) < FEW_STEPS:
         told.append(
             f"Nothing was trained yet, or next to nothing: a run made {min(steps)} optimizer steps in all, so that "
-            "differences between methods mean nothing. Train for more epochs, on more examples, or in smaller batches."
+            "differences between methods say little. Train for more epochs, on more examples, or in smaller batches."
         )
     return told
 

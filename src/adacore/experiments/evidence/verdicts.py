@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from adacore.experiments.evidence.intervals import Interval, mean_interval, paired_differences
 
@@ -189,10 +191,16 @@ def seeds_needed(mean: float, spread: float, level: float) -> int | None:
         >>> seeds_needed(0.02, 0.02, 0.95)
         10
     """
-    from scipy.stats import t  # here, since importing it takes longer than most commands
-
     n = np.arange(LEAST_SEEDS, MOST_SEEDS + 1)
-    half = t.ppf((1 + level) / 2, n - 1) * spread / np.sqrt(n)
-    detects = abs(mean) >= half + t.ppf(POWER, n - 1) * spread / np.sqrt(n)
+    half = _quantiles((1 + level) / 2) * spread / np.sqrt(n)
+    detects = abs(mean) >= half + _quantiles(POWER) * spread / np.sqrt(n)
     enough = n[detects | (abs(mean) + half <= MARGIN)]
     return int(enough[0]) if enough.size else None
+
+
+@functools.lru_cache(maxsize=64)  # a comparison asks for the same few levels again and again
+def _quantiles(probability: float) -> NDArray[np.float64]:
+    """Student's t quantiles for ``LEAST_SEEDS`` to ``MOST_SEEDS`` seeds."""
+    from scipy.stats import t  # here, since importing it takes longer than most commands
+
+    return np.asarray(t.ppf(probability, np.arange(LEAST_SEEDS, MOST_SEEDS + 1) - 1), dtype=np.float64)
