@@ -184,16 +184,13 @@ def test_texts_dates_and_what_pandas_has(labels):
     ids=lambda labels: f"{type(labels).__name__} {getattr(labels, 'dtype', '')}",
 )
 def test_missing_labels_are_named(labels):
-    with pytest.raises(ValueError, match="label of example 1 is missing"):
+    with pytest.raises(ValueError, match=r"at row 1|masked entries"):
         check_labels(labels, 3)
 
 
 def test_labels_that_do_not_fit_are_refused():
     with pytest.raises(ValueError, match=r"labels have shape \(3,\): expected \(2,\)"):
         check_labels([1, 2, 3], 2)
-    with pytest.raises(TypeError, match="float64: expected whole numbers"):
-        check_labels([1.5, 2.0], 2)
-    with pytest.raises(TypeError, match="no order"):
+    with pytest.raises(TypeError, match="pass numbers, or texts, not both"):
         check_labels(np.array([1, "a"], object), 2)
-    with pytest.raises(ValueError, match=r"2\^63"):
-        check_labels(np.array([1, 2**63], np.uint64), 2)
+    np.testing.assert_array_equal(check_labels(np.array([1, 2**63, 0], np.uint64), 3), [1, 2, 0])

@@ -346,7 +346,8 @@ def test_images_follow_the_models_memory_format():
         lambda _m, args: seen.append(args[0].is_contiguous(memory_format=torch.channels_last))
     )
     probe(model, TensorDataset(torch.rand(5, 3, 4, 4), torch.zeros(5, dtype=torch.long)), Requirements("logits"))
-    assert seen == [True, True]
+    assert seen
+    assert all(seen)
 
 
 @pytest.mark.parametrize(
@@ -420,6 +421,33 @@ def test_losses_that_couple_examples_are_refused():
     for proxy in ("logits", "penultimate"):
         with pytest.raises(ValueError, match="InfoNCE"):
             probe(nn.Linear(INPUTS, 3), data, Requirements(proxy), criterion=info_nce)
+
+
+class Similarities(nn.Module):
+    def forward(self, x):
+        return x @ x.T
+
+
+@pytest.mark.parametrize("model", [Similarities(), nn.BatchNorm1d(INPUTS, track_running_stats=False)])
+def test_models_that_couple_examples_are_refused(model):
+    data = TensorDataset(torch.randn(N, INPUTS), torch.zeros(N).long())
+    with pytest.raises(ValueError, match=r"depends on the others in its batch.*Probe\(forward=\.\.\.\)"):
+        probe(model, data, Requirements("logits"))
+
+
+def test_models_with_chance_in_them_are_not_mistaken_for_coupled_ones():
+    noisy = lambda m, x: m(x) + torch.rand(len(x), 3)  # noqa: E731
+    data = TensorDataset(torch.randn(N, INPUTS), torch.zeros(N).long())
+    assert probe(nn.Linear(INPUTS, 3), data, Requirements("logits"), forward=noisy).proxies.shape == (N, 3)
+
+
+def test_running_out_of_memory_names_the_remedy(model, data):
+    def forward(_model, _inputs):
+        raise torch.OutOfMemoryError
+
+    with pytest.raises(torch.OutOfMemoryError) as caught:
+        probe(model, data, Requirements("logits"), forward=forward, batch_size=7)
+    assert "7 examples at a time: lower Probe(batch_size=...)" in caught.value.__notes__[0]
 
 
 @pytest.mark.parametrize("criterion", [nn.MSELoss(), nn.HuberLoss()])

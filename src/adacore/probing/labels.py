@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import ConcatDataset, Dataset, Subset, TensorDataset
 
+from adacore.facility.strata import partition
 from adacore.probing.batches import TARGET_KEYS, length_of
 from adacore.probing.losses import LossFunction
 from adacore.probing.preserving import preserving_random_streams
@@ -25,58 +26,31 @@ def check_labels(labels: ArrayLike | Tensor, n: int) -> NDArray[np.int64]:
     """Turn labels given by the user into whole numbers, one for each example.
 
     Args:
-        labels: Shape (n,) or (n, 1): whole numbers of any width, bools, or texts, dates and the like, which are
-            numbered in ascending order. An array of numpy, torch, pandas or pyarrow, or a list.
+        labels: As ``adacore.facility_location`` takes them, shape (n,) or (n, 1): whole numbers of any width, truth
+            values, texts, dates; an array of numpy, torch or pandas, or a list.
         n: Number of examples.
 
     Returns:
-        int64, shape (n,).
+        int64, shape (n,): whole numbers as they are, anything else numbered in ascending order.
 
     Raises:
         ValueError: If there are more or fewer, more than one for each example, or one is missing (None, nan, NaT,
             pandas.NA, masked).
-        TypeError: If they are of a kind that has no order, or fractions.
+        TypeError: If they are of kinds that cannot be compared with one another.
 
     Example:
         >>> check_labels([1, 0], 2), check_labels(["dog", "cat", "dog"], 3)
         (array([1, 0]), array([1, 0, 1]))
     """
-    array = labels.detach().cpu().numpy() if isinstance(labels, Tensor) else np.asanyarray(labels)
-    if array.shape == (n, 1):
-        array = array[:, 0]
-    if array.shape != (n,):
-        raise ValueError(f"labels have shape {array.shape}: expected ({n},), one for each example of the data set")
-    missing = _missing(array)
-    if missing.any():
-        row = int(missing.argmax())
-        raise ValueError(f"the label of example {row} is missing: give it a label of its own, or leave the example out")
-    array = np.asarray(array)
-    if array.dtype == object and all(isinstance(v, int | np.integer) for v in array):
-        array = array.astype(np.int64)  # as pandas keeps whole numbers in a column that may lack some
-    if array.dtype.kind in "iub":
-        if array.dtype == np.uint64 and n and array.max() > np.iinfo(np.int64).max:
-            raise ValueError(f"a label is {array.max()}: expected whole numbers below 2^63")
-        return array.astype(np.int64)
-    if array.dtype.kind == "f":
-        raise TypeError(f"labels have dtype {array.dtype}: expected whole numbers or texts; round or bin them first")
-    try:
-        return np.unique(array, return_inverse=True)[1].astype(np.int64)
-    except TypeError as error:
-        raise TypeError(f"labels are of kinds that have no order together ({error}): make them all texts") from error
-
-
-def _missing(array: NDArray[Any]) -> NDArray[np.bool_]:
-    """Tell which entries are no labels at all; None, nan, NaT and pandas.NA all differ from themselves or are None."""
-    if isinstance(array, np.ma.MaskedArray):
-        return np.ma.getmaskarray(array)
-    if array.dtype.kind == "f":
-        return np.asarray(np.isnan(array))
-    if array.dtype.kind in "mM":
-        return np.asarray(np.isnat(array))
-    if array.dtype != object:
-        return np.zeros(array.shape, np.bool_)
-    # pandas.NA compares to itself as NA, which is neither true nor false.
-    return np.array([value is None or type(value).__name__ == "NAType" or value != value for value in array], np.bool_)
+    strata = partition(labels, n)
+    names: NDArray[Any] = strata.names
+    if names.dtype == object and all(isinstance(name, int | np.integer) for name in names):
+        names = names.astype(np.int64)  # as pandas keeps whole numbers in a column that may lack some
+    whole = names.dtype.kind in "ib" or (names.dtype.kind == "u" and int(names.max()) <= np.iinfo(np.int64).max)
+    numbered = np.empty(n, np.int64)
+    for number, (name, rows) in enumerate(zip(names, strata.rows, strict=True)):
+        numbered[rows] = name if whole else number
+    return numbered
 
 
 def classes_of(targets: Tensor | None, criterion: LossFunction | None) -> Tensor | None:

@@ -36,6 +36,7 @@ from adacore.probing.losses import (
 )
 from adacore.probing.positions import Positions, positions_of, predicts_the_next
 from adacore.probing.reading import FIRST, Batch, batch_fetcher, in_order, read, same
+from adacore.probing.rows_apart import check_rows_apart
 from adacore.probing.snapshot import LastLayer, Requirements, Snapshot
 from adacore.probing.targets import check_targets, predicted_targets
 from adacore.probing.wrappers import device_of, is_channels_last, unwrap
@@ -149,6 +150,7 @@ class Measurement:
             with torch.autocast(self._device.type, enabled=False):
                 self._criterion = with_respect_to_logits(self._of_outputs, outputs, targets)
                 check_independence(self._criterion, as_logits(self._criterion, outputs), targets)
+        check_rows_apart(lambda inputs: self._outputs(inputs).detach(), batch, outputs)
         return self._head(batch) if needs.needs_head else None
 
     def _head(self, batch: Batch) -> Head:

@@ -102,8 +102,12 @@ class Probe:
         snapshot = Snapshot(n, None if strata is None else check_labels(strata, n))
         if requirements.needs_model:
             generator = np.random.default_rng([seed, reselection, 0xB1])
-            with preserving_state(model):
-                measured = Measurement(model, requirements, self, seed=seed, generator=generator).over(dataset)
+            try:
+                with preserving_state(model):
+                    measured = Measurement(model, requirements, self, seed=seed, generator=generator).over(dataset)
+            except torch.OutOfMemoryError as error:
+                error.add_note(f"The probe ran {self.batch_size} examples at a time: lower Probe(batch_size=...).")
+                raise
             # What the model predicts is not known of the examples, and so nothing to select within.
             classes = measured.targets if requirements.targets == "given" else None
             snapshot = replace(measured, strata=classes if strata is None else snapshot.strata)

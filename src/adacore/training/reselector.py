@@ -201,7 +201,9 @@ class Reselector:
 
     def _check_before_probing(self) -> None:
         self._checked = True
-        labels = self._labels if self._given else self._find_labels(read_all=False)
+        labels = self._labels
+        if not self._given and self.requirements.targets == "given":
+            labels = self._find_labels(read_all=False)
         if labels is not None:
             self._check_budget(labels)
 
