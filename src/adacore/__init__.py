@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # what type checkers and editors read; at run time the table below loads the same names
     from adacore.coreset import Coreset
-    from adacore.facility import facility_location
+    from adacore.facility import assign, facility_location, k_center
     from adacore.probing.embedding import embed
     from adacore.probing.probe import Probe
     from adacore.selectors import (
@@ -73,8 +73,10 @@ __all__ = [
     "Stratified",
     "TypiClust",
     "Whole",
+    "assign",
     "embed",
     "facility_location",
+    "k_center",
     "select",
 ]
 
@@ -83,7 +85,9 @@ _MODULES = {
     "CoresetLoader": "adacore.training.loader",
     "Probe": "adacore.probing.probe",
     "embed": "adacore.probing.embedding",
+    "assign": "adacore.facility",
     "facility_location": "adacore.facility",
+    "k_center": "adacore.facility",
     "select": "adacore.training.reselector",
 }
 """Where a public name is defined; every name that is not listed here is a selector, of ``adacore.selectors``."""

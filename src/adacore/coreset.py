@@ -102,6 +102,12 @@ class Coreset:
             return None
         return 1.0 if self.objective == 0 else min(1.0, self.lower_bound / self.objective)
 
+    @property
+    def radius(self) -> float | None:
+        """Largest distance of an example to the nearest selected one; None where the method has no such measure."""
+        radius = self.statistics.get("radius")
+        return float(radius) if isinstance(radius, int | float) else None
+
     def to_torch(self, device: torch.device | str = "cpu") -> tuple[torch.Tensor, torch.Tensor]:
         """Copy indices (int64) and weights (float32) to a device.
 

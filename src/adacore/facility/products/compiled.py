@@ -186,7 +186,7 @@ class CompiledEvaluator:
     def add_initial(self) -> None:
         """See ``Evaluator``."""
         assert self._sides.initial is not None
-        owner, distances = nearest(self._sides.clients, self._sides.initial)
+        owner, distances = nearest(self._sides.clients, self._sides.initial, self._workers)
         self._owner[:], self._minima[:] = owner.numpy(), distances.numpy()
         self.distances += self.m * self._sides.initial.n
 

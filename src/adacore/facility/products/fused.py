@@ -54,7 +54,7 @@ def gains_of_block(block: Tensor, i: Side, j: Side, both: bool) -> tuple[Tensor,
     from adacore.facility.products.tiles import gains_of_tile  # here, for it needs Triton
 
     gains_of_tile[(down, across)](
-        block, i.low, j.low, i.minima, j.minima, i.weights, j.weights, by_row, by_column, rows, columns,
+        block, torch.stack(i), torch.stack(j), by_row, by_column, rows, columns,
         tile_rows=ROWS, tile_columns=COLUMNS, both=both, num_warps=WARPS,
     )  # fmt: skip
     return by_row.sum(dim=1, dtype=torch.float64), by_column.sum(dim=0, dtype=torch.float64) if both else None

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from adacore.facility.products.rows import UNIT_ROUNDOFF, Rows, pair_distances
+from adacore.facility.workers import Workers
 
 OTHERS_AT_A_TIME = 4096
 BLOCK_NUMBERS = 1 << 22
@@ -14,13 +15,13 @@ BLOCK_NUMBERS = 1 << 22
 BLOCK_NUMBERS_ON_GPU = 1 << 28
 
 
-def nearest(rows: Rows, others: Rows, start: int = 0) -> tuple[Tensor, Tensor]:
+def nearest(rows: Rows, others: Rows, workers: Workers | None = None) -> tuple[Tensor, Tensor]:
     """Find for every row which of the others is nearest, ties to the first.
 
     Args:
         rows: Rows.
         others: What they may belong to, at least one.
-        start: Number of the first of the others.
+        workers: Threads to share the work; the calling one if None.
 
     Returns:
         Numbers of the nearest, int64, and the distances in double precision, both of shape (rows.n,).
@@ -30,23 +31,30 @@ def nearest(rows: Rows, others: Rows, start: int = 0) -> tuple[Tensor, Tensor]:
     distances = torch.full((rows.n,), torch.inf, dtype=torch.float64, device=device)
     width = min(OTHERS_AT_A_TIME, others.n)
     step = max(1, (BLOCK_NUMBERS_ON_GPU if device.type == "cuda" else BLOCK_NUMBERS) // width)
-    for first in range(0, rows.n, step):
-        some = slice(first, min(first + step, rows.n))
+
+    def work(first: int, last: int) -> int:
+        some = slice(first, last)
         for begin in range(0, others.n, width):
-            _look_at(rows, others, some, slice(begin, min(begin + width, others.n)), start, owner, distances)
+            _look_at(rows, others, some, slice(begin, min(begin + width, others.n)), owner, distances)
+        return 0
+
+    (workers or Workers(1)).share(work, rows.n, step)
     return owner, distances
 
 
-def _look_at(rows: Rows, others: Rows, some: slice, those: slice, start: int, owner: Tensor, distances: Tensor) -> None:
+def _look_at(rows: Rows, others: Rows, some: slice, those: slice, owner: Tensor, distances: Tensor) -> None:
     """Let a range of the others compete for a range of rows; those looked at earlier win ties."""
-    low, high = rows.low[some, None], rows.high[some, None]
-    products = torch.mm(rows.single[some], others.single[those].T).mul_(-2)
-    # Least upper bound on the squared distance: of these, or of what was nearest until now.
-    most = (products + (high + others.high[those])).amin(dim=1)
-    before = distances[some].square().mul_(1 + 4 * UNIT_ROUNDOFF).float().mul_(1 + 2 * UNIT_ROUNDOFF)
-    most = torch.minimum(most, before) if start or those.start else most
-    products += low + others.low[those]
-    client, other = (products <= most[:, None]).nonzero(as_tuple=True)
+    # t_j = low_j - 2 y_i . y_j. With t least at j0, the nearest j has
+    # t_j + low_i <= d_ij^2 <= d_ij0^2 <= t_j0 + (high - low)_j0 + high_i,
+    # so that only those with t_j <= min t + max (high - low)_j + (high - low)_i are left.
+    products = torch.addmm(others.low[those], rows.single[some], others.single[those].T, alpha=-2)
+    slack = (others.high[those].double() - others.low[those]).max() + (rows.high[some].double() - rows.low[some])
+    most = products.amin(dim=1).double() + slack
+    if those.start:  # what was nearest until now bounds it too
+        most = torch.minimum(most, distances[some].square() * (1 + 4 * UNIT_ROUNDOFF) - rows.low[some].double())
+    limit = most.float()
+    limit = torch.nextafter(limit, torch.full_like(limit, torch.inf))
+    client, other = (products <= limit[:, None]).nonzero(as_tuple=True)
     exact = pair_distances(rows, client + some.start, others, other + those.start)
     least = torch.full((some.stop - some.start,), torch.inf, dtype=torch.float64, device=exact.device)
     least.scatter_reduce_(0, client, exact, "amin")
@@ -55,4 +63,4 @@ def _look_at(rows: Rows, others: Rows, some: slice, those: slice, start: int, ow
     nearest_of_these.scatter_reduce_(0, client[ties], other[ties], "amin")
     closer = least < distances[some]
     distances[some] = torch.where(closer, least, distances[some])
-    owner[some] = torch.where(closer, nearest_of_these + (start + those.start), owner[some])
+    owner[some] = torch.where(closer, nearest_of_these + those.start, owner[some])

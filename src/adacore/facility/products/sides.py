@@ -47,6 +47,17 @@ class Sides:
     exponent: int
 
 
+def own_exponent(problem: Problem) -> int:
+    """Choose e so that distances in the caller's units are those that are computed times 2^e; mostly 0.
+
+    Args:
+        problem: The problem, in its own units.
+    """
+    # In the caller's units the largest distance is near 2^(distance_exponent + 58).
+    largest = problem.distance_exponent + LARGEST_EXPONENT
+    return largest if abs(largest) > COMFORTABLE else 0
+
+
 def split_sides(problem: Problem, device: torch.device) -> Sides:
     """Bring a problem to the form in which it is multiplied.
 
@@ -57,19 +68,17 @@ def split_sides(problem: Problem, device: torch.device) -> Sides:
     Returns:
         The two sides, on that device.
     """
-    # In the caller's units the largest distance is near 2^(distance_exponent + 58).
-    largest = problem.distance_exponent + LARGEST_EXPONENT
-    own = largest if abs(largest) > COMFORTABLE else 0
-    exact = _to(problem.rows, device)
+    own = own_exponent(problem)
+    exact = to_device(problem.rows, device)
     factors = np.ldexp(problem.unit, -own)
     clients = problem.clients
     inside = np.isin(problem.candidates, clients, assume_unique=True)
     same = bool(inside.all()) and problem.candidates.size >= MOSTLY * clients.size
     rows = clients if same else problem.candidates
-    shift = choose_shift(exact, _to(clients, device), _to(factors[clients], device))
+    shift = choose_shift(exact, to_device(clients, device), to_device(factors[clients], device))
 
     def take(index: NDArray[np.int64]) -> Rows:
-        return make_rows(exact, _to(index, device), _to(factors[index], device), shift)
+        return make_rows(exact, to_device(index, device), to_device(factors[index], device), shift)
 
     served = take(clients)
     return Sides(
@@ -83,7 +92,8 @@ def split_sides(problem: Problem, device: torch.device) -> Sides:
     )
 
 
-def _to(values: NDArray[np.generic], device: torch.device) -> torch.Tensor:
+def to_device(values: NDArray[np.generic], device: torch.device) -> torch.Tensor:
+    """View an array as a tensor, on a device."""
     with warnings.catch_warnings():
         # Memory maps may be read-only, and nothing here writes to the rows.
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")

@@ -6,11 +6,13 @@ import triton.language as tl
 
 @triton.jit
 def gains_of_tile(  # type: ignore[no-untyped-def]
-
-    block, low_i, low_j, minima_i, minima_j, weights_i, weights_j, by_row,
-    by_column, rows, columns, tile_rows: tl.constexpr, tile_columns: tl.constexpr, both: tl.constexpr,
+    block, side_i, side_j, by_row, by_column, rows, columns,
+    tile_rows: tl.constexpr, tile_columns: tl.constexpr, both: tl.constexpr,
 ):  # fmt: skip
-    """Sum w max(0, m - d) of a tile by rows, and by columns if ``both``."""
+    """Sum w max(0, m - d) of a tile by rows, and by columns if ``both``.
+
+    A side is a matrix of three rows: squared norms less the bound on rounding, minima m, weights w.
+    """
     down, across = tl.program_id(0), tl.program_id(1)
     i = down * tile_rows + tl.arange(0, tile_rows)
     j = across * tile_columns + tl.arange(0, tile_columns)
@@ -18,15 +20,16 @@ def gains_of_tile(  # type: ignore[no-untyped-def]
     inside = inside_i[:, None] & inside_j[None, :]
     at = i.to(tl.int64)[:, None] * columns + j[None, :]
     squares = tl.load(block + at, mask=inside, other=0.0)
-    squares += tl.load(low_i + i, mask=inside_i, other=0.0)[:, None] + tl.load(low_j + j, mask=inside_j, other=0.0)
+    squares += tl.load(side_i + i, mask=inside_i, other=0.0)[:, None]
+    squares += tl.load(side_j + j, mask=inside_j, other=0.0)[None, :]
     distances = tl.sqrt_rn(tl.maximum(squares, 0.0))
     # Outside, minima and weights are 0, and nothing is gained.
-    minimum = tl.load(minima_j + j, mask=inside_j, other=0.0)[None, :]
-    weight = tl.load(weights_j + j, mask=inside_j, other=0.0)[None, :]
+    minimum = tl.load(side_j + columns + j, mask=inside_j, other=0.0)[None, :]
+    weight = tl.load(side_j + 2 * columns + j, mask=inside_j, other=0.0)[None, :]
     sums = tl.sum(tl.maximum(minimum - distances, 0.0) * weight, axis=1)
     tl.store(by_row + i.to(tl.int64) * tl.num_programs(1) + across, sums, mask=inside_i)
     if both:
-        minimum = tl.load(minima_i + i, mask=inside_i, other=0.0)[:, None]
-        weight = tl.load(weights_i + i, mask=inside_i, other=0.0)[:, None]
+        minimum = tl.load(side_i + rows + i, mask=inside_i, other=0.0)[:, None]
+        weight = tl.load(side_i + 2 * rows + i, mask=inside_i, other=0.0)[:, None]
         sums = tl.sum(tl.maximum(minimum - distances, 0.0) * weight, axis=0)
         tl.store(by_column + down.to(tl.int64) * columns + j, sums, mask=inside_j)

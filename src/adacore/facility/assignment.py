@@ -1,0 +1,115 @@
+"""assign: which of some picks every row belongs to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adacore.facility.arrays import as_positions
+from adacore.facility.devices import check_device
+from adacore.facility.problem import Problem, check_problem
+from adacore.facility.threads import check_threads
+from adacore.facility.workers import Workers, open_workers
+
+ROWS_AT_A_TIME = 1 << 16
+"""Rows that are brought to single precision at once: 96 MiB at 384 dimensions, beside which nothing of size n x d."""
+
+
+@dataclass(frozen=True, eq=False)
+class Assignment:
+    """What every row belongs to.
+
+    Attributes:
+        owner: Position in ``picks`` of the nearest pick, ties to the first, int64, shape (n,).
+        distances: Distance to it, float64, shape (n,).
+        weights: Weight of the rows that belong to each pick, float64, shape (len(picks),).
+    """
+
+    owner: NDArray[np.int64]
+    distances: NDArray[np.float64]
+    weights: NDArray[np.float64]
+
+
+def assign(
+    x: Any,
+    picks: Any,
+    *,
+    metric: str = "euclidean",
+    weights: Any = None,
+    device: Any = None,
+    threads: int | None = None,
+) -> Assignment:
+    """Find the nearest of some picks for every row: exact, by blocked products.
+
+    Products in single precision with a bound on their rounding leave one or two candidates for each row; distances in
+    double precision decide. Memory is O(n) beside the rows.
+
+    Args:
+        x: Rows, shape (n, d); see ``facility_location``.
+        picks: Positions of rows of ``x``, or a mask, at least one; ``coreset.indices``, say.
+        metric: ``"euclidean"`` or ``"cosine"``.
+        weights: How much each row counts, shape (n,); one each if None.
+        device: Where to compute, ``"cpu"`` or ``"cuda"``; where ``x`` is if None.
+        threads: How many threads; those that torch would use if None.
+
+    Returns:
+        The assignment.
+
+    Raises:
+        ValueError: If a value, shape or name is not as described.
+        TypeError: If a type is not.
+
+    Example:
+        >>> a = assign(np.array([[0.0], [1.0], [5.0], [7.0]]), [3, 0])
+        >>> a.owner, a.distances, a.weights
+        (array([1, 1, 0, 0]), array([0., 1., 2., 0.]), array([2., 2.]))
+    """
+    place, threads = check_device(device, x), check_threads(threads)
+    problem = check_problem(x, weights=weights, metric=metric)
+    chosen = as_positions(picks, problem.rows.shape[0], "picks")
+    if chosen.size == 0:
+        raise ValueError("picks= names no row: pass the position of at least one")
+    with open_workers(threads, place) as workers:
+        owner, distances = assign_rows(problem.in_own_units(), chosen, workers)
+    totals = np.bincount(owner, weights=problem.weights, minlength=chosen.size)
+    return Assignment(owner, distances, totals.astype(np.float64))
+
+
+def assign_rows(
+    problem: Problem, chosen: NDArray[np.int64], workers: Workers
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Find the nearest of the chosen rows for every client of a problem.
+
+    Args:
+        problem: The problem, in its own units.
+        chosen: Rows, int64, at least one.
+        workers: Threads, or a GPU.
+
+    Returns:
+        Position in ``chosen`` of the nearest, int64, and the distance in the caller's units, both of shape (m,).
+    """
+    import torch  # 1 s, and not needed to import the engine
+
+    from adacore.facility.products.nearest import nearest
+    from adacore.facility.products.rows import choose_shift, make_rows
+    from adacore.facility.products.settings import full_precision
+    from adacore.facility.products.sides import own_exponent, to_device
+
+    device, exponent = workers.device or torch.device("cpu"), own_exponent(problem)
+    with full_precision():
+        exact = to_device(problem.rows, device)
+        factors = to_device(np.ldexp(problem.unit, -exponent), device)
+        clients, picked = to_device(problem.clients, device), to_device(chosen, device)
+        shift = choose_shift(exact, clients, factors[clients])
+        others = make_rows(exact, picked, factors[picked], shift)
+        parts = []
+        for first in range(0, problem.clients.size, ROWS_AT_A_TIME):
+            some = clients[first : first + ROWS_AT_A_TIME]
+            owner, distances = nearest(make_rows(exact, some, factors[some], shift), others, workers)
+            parts.append((owner.cpu().numpy(), distances.cpu().numpy()))
+            workers.check()
+    owners, values = (np.concatenate(part) for part in zip(*parts, strict=True))
+    return owners, np.ldexp(values, exponent)

@@ -1,0 +1,132 @@
+"""Farthest first by products: several picks share one pass over all rows.
+
+Minima only fall, so an upper bound on a row's distance to what is selected stays one. The rows with the largest bounds
+form a batch, whose distances are computed in double precision; as long as the farthest of the batch is farther than
+every bound outside, it is the farthest of all, and can be picked before the others hear of the picks made meanwhile.
+Then one product brings all bounds up to date for all picks of the batch.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from adacore.facility.lists import TIE
+from adacore.facility.products.nearest import nearest
+from adacore.facility.products.rows import NUMBERS_AT_A_TIME, UNIT_ROUNDOFF, Rows, pair_distances
+from adacore.facility.workers import Workers
+
+LEAST_BATCH, MOST_BATCH = 64, 2048
+"""Rows in a batch: twice as many where all picks came before the batch's last, half as many where under an eighth of it
+was picked. A pass over all rows costs as much for 1 pick as for some 20, for it waits for memory."""
+
+ROWS_AT_A_TIME = 4096
+
+
+def take_rows(rows: Rows, at: Tensor) -> Rows:
+    """Return some of the rows."""
+    return Rows(rows.exact, rows.index[at], rows.factors[at], rows.single[at], rows.low[at], rows.high[at])
+
+
+def nearest_to_mean(rows: Rows) -> int:
+    """Find the row that is nearest to the mean of all, in double precision, ties to the first."""
+    step = max(1, NUMBERS_AT_A_TIME // rows.d)
+    mean = torch.zeros(rows.d, dtype=torch.float64, device=rows.single.device)
+    for first in range(0, rows.n, step):
+        some = slice(first, first + step)
+        mean += (rows.exact[rows.index[some]].double() * rows.factors[some, None]).sum(dim=0)
+    mean /= rows.n
+    distances = torch.empty(rows.n, dtype=torch.float64, device=rows.single.device)
+    for first in range(0, rows.n, step):
+        some = slice(first, first + step)
+        block = (rows.exact[rows.index[some]].double() * rows.factors[some, None]).sub_(mean)
+        distances[some] = torch.linalg.vector_norm(block, dim=1)
+    return int((distances <= distances.min() * (1 + TIE)).nonzero()[0, 0])
+
+
+def farthest_first(rows: Rows, initial: Rows | None, k: int, workers: Workers) -> NDArray[np.int64]:
+    """Pick again and again the row that is farthest from all that is selected, ties within 1e-12 to the first.
+
+    Args:
+        rows: The rows.
+        initial: What is selected already; the row nearest to the mean is picked first if None.
+        k: How many to pick at most.
+        workers: Threads to share the work.
+
+    Returns:
+        Positions of the picks, in order; fewer than ``k`` where every row equals one that is selected.
+    """
+    bounds = torch.full((rows.n,), torch.inf, dtype=torch.float32, device=rows.single.device)
+    picks: list[int] = []
+    if initial is None:
+        picks.append(nearest_to_mean(rows))
+        _lower(rows, take_rows(rows, _at(picks, rows)), bounds, workers)
+    else:
+        _lower(rows, initial, bounds, workers)
+    size = LEAST_BATCH
+    while len(picks) < k:
+        batch, outside = _top(bounds, size)
+        minima = _minima(take_rows(rows, batch), rows, initial, picks)
+        before = len(picks)
+        while len(picks) < k:
+            farthest = float(minima.max())
+            # Whoever is outside may be this far, or in a tie with the farthest.
+            if farthest <= 0 or farthest * (1 - TIE) <= outside:
+                break
+            ties = batch[minima >= farthest * (1 - TIE)]
+            picks.append(int(ties.min()))
+            distances = pair_distances(rows, batch, rows, _at(picks[-1:], rows))
+            minima = torch.minimum(minima, distances)
+        made = len(picks) - before
+        if made == 0 and outside <= 0:
+            break
+        if made:
+            _lower(rows, take_rows(rows, _at(picks[before:], rows)), bounds, workers)
+        else:
+            # The batch's own bounds come down to what they are, so that the next batch is another one, and larger.
+            exact = minima.square().mul_(1 + 4 * UNIT_ROUNDOFF).float()
+            bounds[batch] = torch.minimum(bounds[batch], exact)
+        size = 2 * size if made == 0 or made > size // 2 else size // 2 if made < size // 8 else size
+        size = min(max(size, LEAST_BATCH), MOST_BATCH if made else rows.n)
+        workers.check()
+    return np.array(picks, dtype=np.int64)
+
+
+def _at(positions: list[int], rows: Rows) -> Tensor:
+    return torch.tensor(positions, dtype=torch.int64, device=rows.single.device)
+
+
+def _top(bounds: Tensor, size: int) -> tuple[Tensor, float]:
+    """Return the rows with the largest bounds, and a bound on the distance of all others."""
+    if size >= bounds.shape[0]:
+        return torch.arange(bounds.shape[0], device=bounds.device), -1.0
+    values, batch = bounds.topk(size + 1)
+    # A root in double precision of a single-precision bound, rounded up; nobody is left where it is 0.
+    return batch[:size], float(values[-1].double().clamp(min=0).sqrt()) * (1 + 1e-15)
+
+
+def _minima(batch: Rows, rows: Rows, initial: Rows | None, picks: list[int]) -> Tensor:
+    """Compute the batch's distances to what is selected, in double precision."""
+    minima = torch.full((batch.n,), torch.inf, dtype=torch.float64, device=batch.single.device)
+    if initial is not None:
+        minima = nearest(batch, initial)[1]
+    if picks:
+        minima = torch.minimum(minima, nearest(batch, take_rows(rows, _at(picks, rows)))[1])
+    return minima
+
+
+def _lower(rows: Rows, others: Rows, bounds: Tensor, workers: Workers) -> None:
+    """Bring upper bounds on squared distances down to those to some others, where these are lower."""
+    step = ROWS_AT_A_TIME if rows.single.device.type == "cpu" else max(ROWS_AT_A_TIME, (1 << 28) // others.n)
+
+    def work(first: int, last: int) -> int:
+        some = slice(first, last)
+        for begin in range(0, others.n, ROWS_AT_A_TIME):
+            those = slice(begin, begin + ROWS_AT_A_TIME)
+            products = torch.addmm(others.high[those], rows.single[some], others.single[those].T, alpha=-2)
+            torch.minimum(bounds[some], products.amin(dim=1).add_(rows.high[some]), out=bounds[some])
+        return 0
+
+    workers.share(work, rows.n, step)
