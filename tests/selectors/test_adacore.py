@@ -4,10 +4,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
+from tests.oracles import naive_greedy
+from torch.utils.data import TensorDataset
 
+import adacore
 from adacore.coreset import Coreset
+from adacore.facility import facility_location
 from adacore.probing.snapshot import Curvature, Requirements, Snapshot
-from adacore.selectors import CRAIG, AdaCore, PerClass
+from adacore.selectors import CRAIG, AdaCore, FacilityLocation, GradientNorm, KCenter, KMedoids, PerClass
 from adacore.selectors.synthetic import synthetic_snapshot
 from adacore.selectors.weighting import equally_weighted, reweight
 
@@ -22,23 +27,11 @@ def snapshot():
     return synthetic_snapshot(AdaCore().requirements(), labels)
 
 
-def naive_greedy(x, k):
-    """Facility location by trying everything, over the full matrix of distances; ties go to the lower index."""
-    distances = np.linalg.norm(x[:, None].astype(np.float64) - x[None], axis=2)
-    nearest, picks = np.full(len(x), np.inf), []
-    for _ in range(k):
-        totals = np.array([np.minimum(nearest, distances[:, j]).sum() for j in range(len(x))])
-        totals[picks] = np.inf
-        picks.append(int(np.flatnonzero(totals <= totals.min() * (1 + 1e-12))[0]))
-        nearest = np.minimum(nearest, distances[:, picks[-1]])
-    return picks, np.bincount(distances[:, picks].argmin(1), minlength=k)
-
-
 def expected(points, labels, budgets):
     indices, weights = [], []
     for label, k in enumerate(budgets):
         rows = np.flatnonzero(labels == label)
-        picks, sizes = naive_greedy(points[rows], k)
+        picks, _, _, sizes, _ = naive_greedy(points[rows], k)
         indices += rows[picks].tolist()
         weights += sizes.tolist()
     return indices, weights
@@ -132,6 +125,45 @@ def test_equal_weights_of_nothing():
 def test_bad_settings_are_refused_at_construction(settings, error, message):
     with pytest.raises(error, match=message):
         AdaCore(**settings)
+
+
+@pytest.mark.parametrize("selector", [AdaCore, CRAIG, FacilityLocation, KMedoids])
+def test_engines_and_refinement_are_those_of_facility_location(selector, snapshot):
+    made = selector(engine="stochastic", refine=False)
+    snapshot = replace(snapshot, features=snapshot.proxies)
+    points = made.coordinates(snapshot)
+    expected = facility_location(points, budget=6, method="stochastic", seed=rng())
+    coreset = made.select(snapshot, 6, generator=rng())
+    np.testing.assert_array_equal(coreset.indices, expected.indices)
+    refined = selector(refine=True).select(snapshot, 6, generator=rng())
+    exact = selector(refine=False).select(snapshot, 6, generator=rng())
+    assert refined.objective <= exact.objective == pytest.approx(made.objective(snapshot, exact))
+    assert made.traits.randomised
+    assert not selector(refine=False).traits.randomised
+
+
+def test_presets_say_what_they_compare():
+    assert FacilityLocation().requirements() == Requirements(features=True)
+    assert CRAIG(targets="predicted").requirements() == Requirements(proxy="logits", targets="predicted")
+    assert KMedoids(points="features").requirements() == KCenter(points="features").requirements()
+
+
+def test_an_unlabelled_pool_is_selected_from_at_predicted_targets():
+    torch.manual_seed(0)
+    model, inputs = torch.nn.Linear(4, 3), torch.randn(60, 4)
+    predicted = model(inputs).argmax(1)
+    for selector in (
+        AdaCore(targets="predicted"),
+        CRAIG(targets="predicted"),
+        GradientNorm("top", targets="predicted"),
+    ):
+        wrong = TensorDataset(inputs, (predicted + 1) % 3)
+        at_predictions = TensorDataset(inputs, predicted)
+        strata = np.zeros(60, np.int64)
+        one = adacore.select(model, wrong, selector, budget=9, labels=strata)
+        given = replace(selector, targets="given")
+        other = adacore.select(model, at_predictions, given, budget=9, labels=strata)
+        assert one.indices.tolist() == other.indices.tolist()
 
 
 def test_a_snapshot_without_curvature_is_refused(snapshot):

@@ -8,6 +8,7 @@ import pytest
 from adacore.selectors import SELECTORS, PerBatch, Traits, Whole, make_selector, parse_selector
 from adacore.selectors.invariants import INVARIANTS, BrokenInvariantError, check_selector
 from adacore.selectors.random import Random
+from adacore.selectors.strata import Strata
 from adacore.selectors.weighting import equally_weighted
 
 VARIANTS = [
@@ -162,3 +163,27 @@ def test_statistics_must_say_how_they_combine():
             return replace(coreset, statistics={"radius": 1.0})
 
     assert "does not say how ['radius'] combine" in check_selector(Undeclared())["protocol"]
+
+
+class Ordering(Complete):
+    traits = Traits(randomised=True, equivariant=False, objective=False, unbiased=True, orders=True)
+
+    def strata(self, snapshot, *, generator):
+        return Strata(np.arange(snapshot.n), np.array([0, snapshot.n]))
+
+
+def test_an_order_is_checked_too():
+    assert check_selector(Ordering()) == {}
+
+    class Favouring(Strata):
+        def sample(self, size, *, generator):
+            return self.order[:size]
+
+    class Unfair(Ordering):
+        def strata(self, snapshot, *, generator):
+            return Favouring(np.arange(snapshot.n), np.array([0, snapshot.n]))
+
+    assert "as often" in check_selector(Unfair())["strata"]
+    assert (
+        "add a method strata" in check_selector(type("Promising", (Complete,), {"traits": Ordering.traits})())["strata"]
+    )

@@ -32,6 +32,7 @@ class Traits:
         ignores_budget: Everything is chosen, whatever the budget.
         objective: The method makes a number small, ``objective(snapshot, coreset)``.
         compiled: It runs facility location's kernels, which are compiled when first needed on a machine.
+        orders: It has ``strata``, an order along which mini-batches are drawn: see ``HasStrata``.
         statistics: How each entry of ``Coreset.statistics`` combines over strata: a radius by its ``"maximum"``, say.
     """
 
@@ -43,6 +44,7 @@ class Traits:
     ignores_budget: bool = False
     objective: bool = True
     compiled: bool = False
+    orders: bool = False
     statistics: Mapping[str, Combine] = field(default_factory=dict)
 
 

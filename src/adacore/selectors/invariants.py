@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from adacore.coreset import Coreset
 from adacore.probing.snapshot import Requirements, Snapshot
-from adacore.selectors.base import HasObjective, Per, Selector, Traits
+from adacore.selectors.base import HasObjective, HasStrata, Per, Selector, Traits
 from adacore.selectors.partition import partitioned
 from adacore.selectors.random import Random
+from adacore.selectors.strata import Strata
 from adacore.selectors.synthetic import synthetic_snapshot
 
 _RANDOM_SUBSETS = 20
@@ -277,6 +278,29 @@ def _check_refusals(selector: Selector, seed: int) -> None:
         raise BrokenInvariantError(f"{what} was accepted: raise ValueError")
 
 
+def _check_strata(selector: Selector, seed: int) -> None:
+    """Check that an order holds every example once, and its batches every example equally often."""
+    if not isinstance(selector, HasStrata):
+        raise BrokenInvariantError("the traits promise an order: add a method strata(snapshot, *, generator)")
+    snapshot, _ = _case(selector, seed, 50)
+    strata = selector.strata(snapshot, generator=np.random.default_rng([seed, 2]))
+    _require(isinstance(strata, Strata), f"strata() gave a {type(strata).__name__}, not Strata")
+    _require(strata.population == snapshot.n, f"the order is of {strata.population} examples, not {snapshot.n}")
+    size, batch_size, generator = 23, 5, np.random.default_rng([seed, 5])
+    counts = np.zeros(snapshot.n)
+    for _ in range(_DRAWS):
+        batches = strata.batches(size, batch_size, generator=generator)
+        drawn = np.concatenate(batches)
+        _require([len(batch) for batch in batches] == [5, 5, 5, 5, 3], "batches are not of the size asked for")
+        _require(len(np.unique(drawn)) == size, "an example came twice in an epoch")
+        counts[drawn] += 1
+    p = size / snapshot.n
+    error = np.abs(counts / _DRAWS - p) / np.sqrt(p * (1 - p) / _DRAWS)
+    _require(
+        (error < 5).all(), f"example {error.argmax()} is drawn {counts[error.argmax()] / _DRAWS / p:.2f} x as often"
+    )
+
+
 def _check_protocol(selector: Selector, seed: int) -> None:
     """Check the shape of a selector: what it is made of, what it takes and what it returns on an easy problem."""
     if isinstance(selector, type):
@@ -328,6 +352,11 @@ INVARIANTS: dict[str, Invariant] = {
     "untouched": Invariant("snapshot and global random streams stay as they were", _check_untouched),
     "objective": Invariant(
         "better than random subsets in its own objective", _check_objective, lambda traits: traits.objective
+    ),
+    "strata": Invariant(
+        "its batches hold every example equally often, none twice in an epoch",
+        _check_strata,
+        lambda traits: traits.orders,
     ),
     "refusals": Invariant("refuses bad budgets and missing data with a ValueError", _check_refusals),
 }

@@ -93,6 +93,7 @@ class Stratified(Preconditioned):
             randomised=True,
             objective=False,
             compiled=self.order != "classes",
+            orders=True,
         )
 
     def requirements(self) -> Requirements:
