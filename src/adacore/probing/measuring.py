@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -35,14 +35,26 @@ from adacore.probing.losses import (
     with_respect_to_logits,
 )
 from adacore.probing.positions import Positions, positions_of, predicts_the_next
+from adacore.probing.processes import Processes
 from adacore.probing.reading import FIRST, Batch, batch_fetcher, in_order, read, same
 from adacore.probing.rows_apart import check_rows_apart
 from adacore.probing.snapshot import LastLayer, Requirements, Snapshot
 from adacore.probing.targets import check_targets, predicted_targets
-from adacore.probing.wrappers import device_of, is_channels_last, unwrap
+from adacore.probing.wrappers import device_of, is_channels_last, is_sharded, unwrap
 
 if TYPE_CHECKING:
     from adacore.probing.probe import Probe
+
+
+@dataclass(frozen=True, eq=False)
+class _Measured:
+    """What one process has measured: rows of the whole data set, of which those at ``positions`` are filled in."""
+
+    rows: dict[str, NDArray[np.float32]]
+    targets: NDArray[np.int64] | None
+    positions: Tensor
+    augmented: bool
+    last_layer: LastLayer | None
 
 
 class Measurement:
@@ -54,6 +66,7 @@ class Measurement:
         probe: How.
         seed: Of the projection of ``proxy="last_layer"``.
         generator: Draws blocks and Rademacher vectors.
+        processes: Those that measure a share of the batches each; all of them end with the whole.
     """
 
     def __init__(
@@ -64,13 +77,18 @@ class Measurement:
         *,
         seed: int,
         generator: np.random.Generator,
+        processes: Processes | None = None,
     ) -> None:
+        # Of a sharded model every forward pass gathers weights from all processes: each measures everything then, since
+        # with shares of different lengths some would wait for others that have finished.
+        self._processes = Processes() if processes is None or is_sharded(model) else processes
         self._wrapped = unwrap(model)
         self._model, self._requirements, self._probe = self._wrapped.module, requirements, probe
         self._device = device_of(self._model, probe.device)
         self._memory_format = torch.channels_last if is_channels_last(self._model) else None
         self._criterion: Criterion = per_example(probe.criterion)
         self._seed, self._generator = seed, generator
+        self._drawn = 0  # examples whose Rademacher vectors were drawn
         # The loss of the model's own outputs, where those are no logits but what the model makes of them.
         self._of_outputs = self._criterion
 
@@ -84,43 +102,89 @@ class Measurement:
             What is required of the model, and the targets where they are classes.
         """
         n, needs = len(dataset), self._requirements  # type: ignore[arg-type]
-        rows: dict[str, Any] = {}
-        classes: list[Tensor | None] = []
         batches = in_order(n, self._probe.batch_size, first=FIRST)
+        measured = self._processes.together("probing", lambda: self._share(dataset, batches))
+        rows, targets = self._gather(measured, n, len(batches[0]))
+        self._check_curvature(rows)
+        if needs.curvature is not None:
+            # Blocks are the same in all processes, even where they drew differently many numbers (one for each token).
+            stream = self._generator.bit_generator
+            stream.state = self._processes.from_the_first(stream.state)
+            rows["curvature"] = pool(
+                rows["curvature"], needs.curvature.scope, needs.curvature.block_size, self._generator
+            )
+        augmented = self._processes.any(measured.augmented)
+        return replace(
+            Snapshot(n, targets=targets, last_layer=measured.last_layer, augmented=augmented),
+            **rows,
+        )
+
+    def _share(self, dataset: Dataset[Any], batches: list[Tensor]) -> _Measured:
+        """Measure the first batch, on which all is checked, and this process's share of the others."""
+        n, needs = len(dataset), self._requirements  # type: ignore[arg-type]
+        numbers = [0, *self._processes.share(list(range(1, len(batches))))]
+        mine = [batches[number] for number in numbers]
         if batch_fetcher(dataset) is None or "collate_fn" in self._probe.loader:
-            batches.append(batches[0])  # once more, to see whether it comes out the same
+            mine.append(batches[0])  # once more, to see whether it comes out the same
         reading = read(
             dataset,
-            batches,
+            mine,
             loader=self._probe.loader,
             device=self._device,
             memory_format=self._memory_format,
             targets="required" if needs.needs_targets and needs.targets == "given" else "optional",
         )
         first, augmented = next(reading), False
+        rows: dict[str, Any] = {}
+        classes: list[Tensor | None] = []
         with self._wrapped.running():
             head, everywhere = self._prepare(first), self._all_layers()
             calls: list[LayerCall] = []
             recording = nullcontext() if everywhere is None else everywhere.recording(calls)
             with recording, watching(head, cut=everywhere is None) as watched:
                 for number, batch in enumerate(itertools.chain([first], reading)):
-                    if number and batch.positions is batches[0]:
+                    if number == len(numbers):
                         augmented = not same(first[:2], batch[:2])
                         break
+                    self._skip_draws(rows, int(batch.positions[0]))
                     with torch.no_grad():  # watching() may turn gradients on within
                         if everywhere is None:
                             measured, targets = self._measure(batch, head, watched)
                         else:
                             measured, targets = self._measure_everywhere(batch, everywhere, calls, watched)
+                    self._drawn = int(batch.positions[-1]) + 1
                     classes.append(classes_of(targets, self._probe.criterion))
                     _write(rows, measured, n, int(batch.positions[0]))
-        self._check_curvature(rows)
-        if needs.curvature is not None:
-            rows["curvature"] = pool(
-                rows["curvature"], needs.curvature.scope, needs.curvature.block_size, self._generator
-            )
+        self._skip_draws(rows, n)
         last_layer = _weights(head.layer) if head is not None and needs.last_layer else None
-        return replace(Snapshot(n, targets=joined(classes), last_layer=last_layer, augmented=augmented), **rows)
+        return _Measured(rows, joined(classes), torch.cat(mine[: len(numbers)]), augmented, last_layer)
+
+    def _skip_draws(self, rows: dict[str, NDArray[np.float32]], position: int) -> None:
+        """Draw what other processes draw for the examples before a position, so that all have the same stream."""
+        curvature = self._requirements.curvature
+        drawing = curvature is not None and curvature.kind == "hutchinson" and "curvature" in rows
+        if curvature is not None and drawing and position > self._drawn:
+            draws = curvature.samples * rows["curvature"].shape[1]  # for each example
+            self._generator.random((position - self._drawn, draws), dtype=np.float32)
+            self._drawn = position
+
+    def _gather(self, measured: _Measured, n: int, first: int) -> tuple[dict[str, Any], NDArray[np.int64] | None]:
+        """Put together what every process measured: all rows, and the targets where they are classes."""
+        rows, targets = measured.rows, measured.targets
+        if self._processes.size == 1:
+            return rows, targets
+        for values in rows.values():
+            if self._processes.rank:
+                values[:first] = 0  # every process measured the first batch; process 0 answers for it
+            self._processes.add_up(values)
+        if self._processes.any(targets is None) or targets is None:
+            return rows, None
+        together = np.zeros(n, dtype=np.int64)
+        together[measured.positions.numpy()] = targets
+        if self._processes.rank:
+            together[:first] = 0
+        self._processes.add_up(together)
+        return rows, together
 
     def _outputs(self, inputs: Any) -> Tensor:
         outputs = call(self._model, self._wrapped.convert(inputs), self._probe.forward)
@@ -309,5 +373,6 @@ def _weights(layer: nn.Linear) -> LastLayer:
 def _write(rows: dict[str, NDArray[np.float32]], measured: dict[str, Tensor], n: int, start: int) -> None:
     for name, values in measured.items():
         if name not in rows:
-            rows[name] = np.empty((n, *values.shape[1:]), np.float32)
+            # Zeros, since what other processes measure is added; the pages that are written anyway cost nothing more.
+            rows[name] = np.zeros((n, *values.shape[1:]), np.float32)
         torch.from_numpy(rows[name][start : start + len(values)]).copy_(values)

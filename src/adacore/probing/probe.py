@@ -17,6 +17,7 @@ from adacore.probing.labels import check_labels
 from adacore.probing.losses import LossFunction, per_example
 from adacore.probing.measuring import Measurement
 from adacore.probing.preserving import preserving_state
+from adacore.probing.processes import Processes
 from adacore.probing.reading import check_reading_settings
 from adacore.probing.snapshot import Requirements, Snapshot
 
@@ -73,6 +74,7 @@ class Probe:
         seed: int = 0,
         reselection: int = 0,
         forgetting: NDArray[np.int64] | None = None,
+        processes: Processes | None = None,
     ) -> Snapshot:
         """Run a model over a data set once, in eval mode and without a graph, and keep what a selector requires.
 
@@ -87,6 +89,7 @@ class Probe:
             seed: Of the projection of ``proxy="last_layer"``, and with ``reselection`` of what else is drawn.
             reselection: How many reselections came before.
             forgetting: Forgetting events counted in training, int64, shape (n,).
+            processes: Those that call this together, with the same model and data set; each runs a share of it.
 
         Returns:
             A snapshot with float32 arrays in the order of the data set.
@@ -104,7 +107,10 @@ class Probe:
             generator = np.random.default_rng([seed, reselection, 0xB1])
             try:
                 with preserving_state(model):
-                    measured = Measurement(model, requirements, self, seed=seed, generator=generator).over(dataset)
+                    measurement = Measurement(
+                        model, requirements, self, seed=seed, generator=generator, processes=processes
+                    )
+                    measured = measurement.over(dataset)
             except torch.OutOfMemoryError as error:
                 error.add_note(f"The probe ran {self.batch_size} examples at a time: lower Probe(batch_size=...).")
                 raise
@@ -115,7 +121,7 @@ class Probe:
             snapshot = replace(snapshot, forgetting=np.zeros(n, np.int64) if forgetting is None else forgetting)
         if requirements.validation and validation is not None:
             needs = replace(requirements, validation=False, forgetting=False)
-            held_out = self.measure(model, validation, needs, seed=seed, reselection=reselection)
+            held_out = self.measure(model, validation, needs, seed=seed, reselection=reselection, processes=processes)
             if strata is not None:  # the user's groups of the training data say nothing about other examples
                 held_out = replace(held_out, strata=None)
             snapshot = replace(snapshot, validation=held_out)

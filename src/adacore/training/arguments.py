@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import torch.distributed as dist
 from torch import nn
 from torch.utils.data import (
     DataLoader,
@@ -199,20 +198,6 @@ def swallows(model: nn.Module, key: str) -> bool:
     # DataParallel and the like, and compiled models, hand any keyword on to the model inside.
     inner = next((model._modules[name] for name in ("module", "_orig_mod") if name in model._modules), None)
     return inner is None or swallows(inner, key)
-
-
-def check_one_process() -> None:
-    """Refuse to train in several processes, where each would select for itself and train on the same batches.
-
-    Raises:
-        NotImplementedError: If a process group of more than one process is initialised.
-    """
-    if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
-        raise NotImplementedError(
-            f"CoresetLoader in a group of {dist.get_world_size()} processes is not supported yet: every process would "
-            "train on the same batches; train in one process, or select once with adacore.select and share "
-            "Coreset.subset(dataset) by a DistributedSampler"
-        )
 
 
 def check_seed(seed: Any) -> int:

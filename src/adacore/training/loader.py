@@ -42,6 +42,9 @@ class CoresetLoader(DataLoader[Any]):
     Weights travel with the examples: ``DataLoader(loader.dataset, batch_sampler=loader.batch_sampler)``, which is what
     Accelerate makes of a loader, selects, shuffles and weights as this loader does.
 
+    In a group of several processes (``torch.distributed``) each process makes its own loader with the same arguments.
+    They select together, and each delivers its share of every batch: see ``EpochPlan.share``.
+
     Args:
         dataset: A map-style data set of n examples, which is trained on.
         model: The model that is being trained; it is run over the data to select, and left untouched.
@@ -51,7 +54,7 @@ class CoresetLoader(DataLoader[Any]):
         budget: How many to select, in [1, n].
         every: R, epochs between reselections; ``"auto"`` measures the first two and then chooses the smallest that
             keeps probing and selecting under a fifth of the time, so that it differs from machine to machine.
-        batch_size: Examples in a batch.
+        batch_size: Examples in a batch; of each process, where there are several.
         seed: Of every random draw, those of augmentation included.
         labels: Strata to select within, whole numbers, shape (n,); None to take the targets where they are classes.
         validation: A held-out data set, for selectors that require one.
@@ -200,7 +203,7 @@ class CoresetLoader(DataLoader[Any]):
         return self.reselector.forgetting
 
     def __len__(self) -> int:
-        return len(self.batch_sampler)
+        return self.batch_sampler.batches_in(self.epoch)
 
     def total_steps(self, epochs: int) -> int:
         """Count the batches of a whole training, for learning-rate schedules.
@@ -230,25 +233,27 @@ class CoresetLoader(DataLoader[Any]):
         self.batch_sampler.set_epoch(epoch)
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
+        processes = self.reselector.processes
         plan = self.batch_sampler.begin()
+        share = plan.share(processes.rank, processes.size) if processes.size > 1 else plan
         if self._reader is None:
-            return self._deliver(plan, None)
-        self._planned.plan = plan
-        return self._deliver(plan, iter(self._reader))
+            return self._deliver(plan, share, None)
+        self._planned.plan = share
+        return self._deliver(plan, share, iter(self._reader))
 
-    def _deliver(self, plan: EpochPlan, fetched: Iterator[Any] | None) -> Iterator[Any]:
-        """Deliver a plan's batches, read here or fetched by workers, and keep account of them."""
+    def _deliver(self, plan: EpochPlan, share: EpochPlan, fetched: Iterator[Any] | None) -> Iterator[Any]:
+        """Deliver a share of a plan, read here or fetched by workers, and keep account of the plan."""
         sampler, read, clock = self.batch_sampler, self.dataset.read, time.perf_counter
         last = clock()
         for number in range(plan.start, len(plan)):
-            if fetched is not None and self.persistent_workers and self._planned.plan is not plan:
+            if fetched is not None and self.persistent_workers and self._planned.plan is not share:
                 # torch's persistent workers belong to the iteration that began last. This one reads the rest itself:
                 # the streams are seeded by batch, so that nothing differs but the time it takes.
                 fetched = None
-            batch = read(plan, number) if fetched is None else next(fetched)
+            batch = read(share, number) if fetched is None else next(fetched)
             now = clock()
             if sampler.deliver(plan, number, now - last):
-                self.indices = plan.batches[number]
+                self.indices = share.batches[number]
             last = now
             yield batch
         sampler.end(plan, clock() - last)
@@ -269,7 +274,10 @@ class CoresetLoader(DataLoader[Any]):
 
         Raises:
             ValueError: If they are not of that batch.
+            NotImplementedError: In a group of several processes, each of which sees a share of the examples.
         """
+        if self.reselector.processes.size > 1:
+            raise NotImplementedError("forgetting events are counted in one process only: do not call observe")
         self.forgetting.observe(self.indices, logits, targets)
 
     def state_dict(self) -> dict[str, Any]:

@@ -23,6 +23,7 @@ class Key(tuple[int, float]):
     Attributes:
         epoch: The epoch in which it is asked for, from 0.
         number: The batch of that epoch in which it is asked for, from 0. Both seed the random streams of augmentation.
+        owner: The process that is to ask for it, or None where there is only one.
 
     Example:
         >>> position, weight = Key((7, 2.0))
@@ -31,6 +32,7 @@ class Key(tuple[int, float]):
     # Attributes beside the two items: who takes a batch sampler's output apart finds pairs, and pickle keeps all four.
     epoch: int = 0
     number: int = 0
+    owner: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +44,7 @@ class EpochPlan:
         batches: Positions of the examples of each batch, int64 tensors of shape (batch,), none of them empty.
         weights: Weights of the same, float32 tensors; their mean over the coreset is one.
         start: Number of the batch to begin with: 0, or where a run was stopped; ``len(batches)`` if nothing is left.
+        owner: The process whose share of an epoch it is, or None where there is only one.
 
     Raises:
         ValueError: If a batch is empty, weights do not fit batches, or the start is out of range.
@@ -56,6 +59,7 @@ class EpochPlan:
     batches: tuple[Tensor, ...]
     weights: tuple[Tensor, ...]
     start: int = 0
+    owner: int | None = None
 
     def __post_init__(self) -> None:
         sizes, weighted = [len(batch) for batch in self.batches], [len(weights) for weights in self.weights]
@@ -80,8 +84,40 @@ class EpochPlan:
         """
         keys = [Key(pair) for pair in zip(self.batches[number].tolist(), self.weights[number].tolist(), strict=True)]
         for key in keys:
-            key.epoch, key.number = self.epoch, number
+            key.epoch, key.number, key.owner = self.epoch, number, self.owner
         return keys
+
+    def share(self, rank: int, processes: int, *, batch_size: int | None = None) -> EpochPlan:
+        """Take one process's share: every ``processes``-th example of each batch, from number ``rank`` on.
+
+        Of a batch that is drawn along strata, each share is again a stratified sample. All shares of a batch have
+        equally many examples: where some are missing, the first of the batch is repeated with a weight of 0. Weights
+        are scaled so that the mean over processes of the mean over a share is the mean over the batch. So the averaged
+        gradient of data-parallel training is the gradient of one process that takes the batch whole.
+
+        Args:
+            rank: Which process, from 0.
+            processes: How many there are.
+            batch_size: Examples in every share; None for as few as hold the batch.
+
+        Returns:
+            The share, with as many batches.
+
+        Example:
+            >>> plan = EpochPlan(0, (torch.tensor([4, 2, 7]),), (torch.ones(3),))
+            >>> plan.share(0, 2).keys(0), plan.share(1, 2).keys(0)
+            ([(4, 1.3333333730697632), (7, 1.3333333730697632)], [(2, 1.3333333730697632), (4, 0.0)])
+        """
+        batches, shares = list[Tensor](), list[Tensor]()
+        for batch, weights in zip(self.batches, self.weights, strict=True):
+            size = -(-len(batch) // processes) if batch_size is None else batch_size
+            mine, own = batch[rank::processes], weights[rank::processes]
+            missing = size - len(mine)
+            batches.append(torch.cat([mine, batch[:1].expand(missing)]) if missing else mine)
+            # Sum over all examples of w l, divided by processes and by size, is to be divided by len(batch).
+            scaled = own * (processes * size / len(batch))
+            shares.append(torch.cat([scaled, scaled.new_zeros(missing)]) if missing else scaled)
+        return EpochPlan(self.epoch, tuple(batches), tuple(shares), self.start, rank)
 
 
 def count_batches(size: int, batch_size: int, *, drop_last: bool) -> int:

@@ -17,6 +17,7 @@ from adacore.probing.batches import length_of
 from adacore.probing.curvature import RunningAverages
 from adacore.probing.labels import check_labels, labels_of
 from adacore.probing.probe import Probe
+from adacore.probing.processes import Processes
 from adacore.probing.snapshot import Snapshot
 from adacore.selectors import Full, HasStrata, Random, Selector, partitioned
 from adacore.selectors.strata import Strata
@@ -105,6 +106,11 @@ class Reselector:
         """The current coreset, or None before the first selection, and where the selector orders examples instead."""
         return self.selection if isinstance(self.selection, Coreset) else None
 
+    @property
+    def processes(self) -> Processes:
+        """Those that select together; this one alone for ``select``, and where no process group is initialised."""
+        return Processes.current() if self.order else Processes()
+
     def is_due(self, epoch: int) -> bool:
         """Tell whether an epoch needs a new selection.
 
@@ -137,6 +143,7 @@ class Reselector:
             The selection; asking again in the same epoch costs nothing.
         """
         self.advisor.settle(epoch, self.phase)
+        self.advisor.chosen = self.processes.from_the_first(self.advisor.chosen)  # measured time differs
         if self.selection is None or self.is_due(epoch):
             phase = self.phase_of(epoch)
             with self.advisor.measure():
@@ -152,17 +159,30 @@ class Reselector:
         with self.ledger.measure("selecting"):
             warm: dict[str, Selector] = {"full": Full(), "random": Random()}
             selector = warm.get(phase.source, self.selector)
-            if self.order and isinstance(selector, HasStrata):
-                selection: Coreset | Strata = selector.strata(snapshot, generator=generator)
-            else:
-                method = partitioned(selector, labelled=snapshot.strata is not None)
-                selection = method.select(snapshot, self.budget, generator=generator)
+            selection = self._select_together(selector, snapshot, generator)
         if isinstance(selection, Coreset):
             if not len(selection):
                 raise ValueError(f"{self.selector.name} selected nothing: raise the budget or use another selector")
             if phase.source == "selector":
                 self._warn_of_few(len(selection))
         self.averages = averages
+        return selection
+
+    def _select_together(
+        self, selector: Selector, snapshot: Snapshot, generator: np.random.Generator
+    ) -> Coreset | Strata:
+        """Select in process 0, and hand the selection to the others."""
+
+        def choose() -> Coreset | Strata | None:
+            if self.processes.rank:
+                return None
+            if self.order and isinstance(selector, HasStrata):
+                return selector.strata(snapshot, generator=generator)
+            method = partitioned(selector, labelled=snapshot.strata is not None)
+            return method.select(snapshot, self.budget, generator=generator)
+
+        selection = self.processes.from_the_first(self.processes.together("selecting", choose))
+        assert selection is not None  # of process 0
         return selection
 
     def _warn_of_few(self, selected: int) -> None:
@@ -189,6 +209,7 @@ class Reselector:
             seed=self.seed,
             reselection=self.reselections,
             forgetting=self.forgetting.scores,
+            processes=self.processes,
         )
         if not self.requirements.needs_model:
             snapshot = Snapshot(snapshot.n, self._classes(), forgetting=snapshot.forgetting)

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch.utils.data import Sampler
 
-from adacore.training.arguments import check_batch_size, check_batches, check_one_process
+from adacore.training.arguments import check_batch_size, check_batches
 from adacore.training.fingerprint import check_fingerprint
 from adacore.training.plan import Batches, EpochPlan, Key, count_batches, plan_epoch
 from adacore.training.reselector import Reselector
@@ -24,13 +24,13 @@ class CoresetBatchSampler(Sampler[list[Key]]):
 
     Args:
         reselector: Selects, and accounts for what is delivered in its ledger.
-        batch_size: Examples in a batch.
+        batch_size: Examples in a batch of each process.
         drop_last: Whether an incomplete last batch is left out.
         batches: How batches are drawn from the coreset.
 
     Attributes:
         epoch: The current epoch, from 0.
-        plan: The plan of the iteration that began last, or None where its epoch has ended.
+        plan: The plan, for all processes, of the iteration that began last, or None where its epoch has ended.
         position: Batches of the current epoch that were delivered.
     """
 
@@ -46,10 +46,11 @@ class CoresetBatchSampler(Sampler[list[Key]]):
         self._warned = False
 
     def __len__(self) -> int:
-        return self.batches_in(self.epoch)
+        # Who builds a loader over this sampler for each of several processes deals out the batches of all of them.
+        return self.batches_in(self.epoch) * self.reselector.processes.size
 
     def batches_in(self, epoch: int) -> int:
-        """Count the batches of an epoch; an upper bound where its coreset is still to be selected.
+        """Count a process's batches of an epoch; an upper bound where its coreset is still to be selected.
 
         Args:
             epoch: From 0.
@@ -63,7 +64,7 @@ class CoresetBatchSampler(Sampler[list[Key]]):
         else:
             full = reselector.phase_of(epoch).source == "full" or reselector.selector.traits.ignores_budget
             size = reselector.population if full else reselector.budget
-        return count_batches(size, self.batch_size, drop_last=self.drop_last)
+        return count_batches(size, self.batch_size * self.reselector.processes.size, drop_last=self.drop_last)
 
     def set_epoch(self, epoch: int) -> None:
         """Go to the start of an epoch, unless it is the current one and was not begun.
@@ -89,24 +90,23 @@ class CoresetBatchSampler(Sampler[list[Key]]):
             self._begin_again(f"set_epoch({epoch}) begins that epoch again")
 
     def begin(self, *, exact: bool = True) -> EpochPlan:
-        """Begin an iteration: select if it is due, and lay out the epoch.
+        """Begin an iteration: select if it is due, and lay out the epoch. All processes call it together.
 
         Args:
             exact: Whether ``deliver`` will be called for what reaches the training loop, and not for what is fetched
                 ahead of it; only then is the position within an epoch a part of the state.
 
         Returns:
-            The plan, which stays valid whatever this sampler does next.
+            The plan for all processes, which stays valid whatever this sampler does next.
 
         Raises:
             ValueError: If the coreset holds no whole batch and incomplete ones are left out.
         """
-        check_one_process()
         self._leave()
         self.plan = plan_epoch(
             self.reselector.selection_for(self.epoch),
             self.epoch,
-            batch_size=self.batch_size,
+            batch_size=self.batch_size * self.reselector.processes.size,
             seed=self.reselector.seed,
             size=self.reselector.budget,
             drop_last=self.drop_last,
@@ -183,25 +183,44 @@ class CoresetBatchSampler(Sampler[list[Key]]):
         return self._hand_out(self.begin(exact=False))
 
     def _hand_out(self, plan: EpochPlan) -> Iterator[list[Key]]:
+        processes = self.reselector.processes.size
+        # All of one size, since Accelerate would fill up an incomplete batch with others' examples at full weight.
+        shares = [plan.share(rank, processes, batch_size=self.batch_size) for rank in range(processes)]
         last = time.perf_counter()
         for number in range(plan.start, len(plan)):
             now = time.perf_counter()
             self.deliver(plan, number, now - last)
             last = now
-            yield plan.keys(number)
+            yield from (share.keys(number) for share in (shares if processes > 1 else [plan]))
         self.end(plan, time.perf_counter() - last)
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything that lives across batches and epochs, as ``torch.load(weights_only=True)`` takes it."""
         return {
             "fingerprint": self._fingerprint(),
+            "batch_size": self.batch_size,
+            "processes": self.reselector.processes.size,
             "epoch": self.epoch,
             "position": self.position if self._exact else self._start,
             "reselector": self.reselector.state_dict(),
         }
 
+    def _check_batch_size(self, state: Mapping[str, Any]) -> None:
+        """Compare batches: those of all processes together, or at the start of an epoch those of each of them."""
+        saved, processes = (state["batch_size"], state["processes"]), self.reselector.processes.size
+        if saved[0] * saved[1] == self.batch_size * processes:
+            return
+        if saved[1] == processes:
+            check_fingerprint({"batch_size": saved[0]}, {"batch_size": self.batch_size})
+        if saved[0] != self.batch_size or state["position"]:
+            raise ValueError(
+                f"the state was saved by {saved[1]} processes with batch_size={saved[0]}, and is loaded in {processes} "
+                f"with batch_size={self.batch_size}: in the middle of an epoch the batches of all processes together "
+                f"must stay {saved[0] * saved[1]} examples; save at the end of an epoch, or change batch_size="
+            )
+
     def _fingerprint(self) -> dict[str, Any]:
-        return {"batch_size": self.batch_size, "drop_last": self.drop_last, "batches": self.batches}
+        return {"drop_last": self.drop_last, "batches": self.batches}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue where a ``state_dict()`` was taken: the next iteration delivers the batches that remained.
@@ -212,12 +231,13 @@ class CoresetBatchSampler(Sampler[list[Key]]):
         Raises:
             ValueError: If it is of another.
         """
-        expected = {"fingerprint", "epoch", "position", "reselector"}
+        expected = {"fingerprint", "batch_size", "processes", "epoch", "position", "reselector"}
         if not isinstance(state, Mapping) or not expected <= state.keys():
             raise ValueError(f"this is no state of a CoresetLoader: expected the keys {sorted(expected)}")
         # Both are compared before anything is changed, so that a state that is refused leaves no trace.
         saved = {**state["reselector"]["fingerprint"], **state["fingerprint"]}
         check_fingerprint(saved, {**self.reselector.fingerprint(), **self._fingerprint()})
+        self._check_batch_size(state)
         self.reselector.load_state_dict(state["reselector"])
         self._go_to(int(state["epoch"]))
         self.position = self._start = int(state["position"])

@@ -17,6 +17,7 @@ from torch.utils.data._utils.collate import default_collate_fn_map
 
 from adacore.probing.batches import check_rows, length_of
 from adacore.probing.preserving import preserving_random_streams
+from adacore.probing.processes import Processes
 from adacore.probing.reading import Collate, batch_fetcher
 from adacore.training.plan import EpochPlan, Key
 
@@ -56,13 +57,14 @@ class WeightedDataset(Dataset[Any]):
         self.dataset, self.weight_key, self.seed = dataset, weight_key, seed
         self._collate, self._swallowed_by = collate_fn, swallowed_by
         self._fetch = batch_fetcher(dataset) if collate_fn is None else None
+        self._rank: int | None = None  # of the process that started this worker
 
     def __len__(self) -> int:
         return length_of(self.dataset)
 
     def __getstate__(self) -> dict[str, Any]:
         # What fetches a batch at once is a closure, which does not go to a spawned worker.
-        return {**self.__dict__, "_fetch": None}
+        return {**self.__dict__, "_fetch": None, "_rank": Processes.current().rank}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -96,9 +98,21 @@ class WeightedDataset(Dataset[Any]):
             ValueError: If collating loses examples, or the weights' key is taken.
         """
         keys = [_as_key(key) for key in keys]
+        self._check_owner(keys)
         positions = torch.tensor([position for position, _ in keys])
         weights = torch.tensor([weight for _, weight in keys], dtype=torch.float32)
         return [CollatedBatch(self._read(positions, weights, keys))]
+
+    def _check_owner(self, keys: Sequence[Key]) -> None:
+        """Refuse another process's batch: whoever reads it has not shared out the batches, or not as we have."""
+        rank = self._rank if self._rank is not None else Processes.current().rank
+        other = next((key.owner for key in keys if key.owner not in {None, rank}), None)
+        if other is not None:
+            raise RuntimeError(
+                f"process {rank} was given a batch of process {other}: in several processes iterate over the "
+                "CoresetLoader, or over accelerator.prepare(loader) without dispatch_batches and split_batches; a "
+                "DataLoader built of its data set and batch sampler would train every process on the same batches"
+            )
 
     def read(self, plan: EpochPlan, number: int) -> Any:
         """Read a batch of a plan, as ``__getitems__`` does of keys but faster.
