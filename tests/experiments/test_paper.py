@@ -16,6 +16,7 @@ from adacore.experiments.paper import configure, parts_of, reproduce, write_resu
 from adacore.experiments.paper.__main__ import main
 from adacore.experiments.paper.claims import count_outcomes, judge_claims, reproduced
 from adacore.experiments.paper.differences import differences
+from adacore.experiments.paper.quotes import wrong_quotes
 from adacore.experiments.paper.records import is_small, make_record, read_records
 from adacore.experiments.paper.results import results
 from adacore.experiments.paper.set_ups import (
@@ -393,3 +394,21 @@ def test_a_record_of_a_folder_without_runs(tmp_path: Path) -> None:
 def test_the_digits_demo_is_a_comparison() -> None:
     if "demo" in NAMES:
         assert set(load_set_up("demo")) <= set(CompareConfig.__dataclass_fields__)
+
+
+def test_a_figure_that_is_not_what_its_record_says_is_found(tmp_path: Path) -> None:
+    records = {"demo": record_of(method("adacore", [0.9444, 0.9446, 0.9442]))}
+    page = tmp_path / "page.md"
+
+    def wrong(text: str) -> str:
+        page.write_text(f"first line\n{text}\n")
+        return "\n".join(wrong_quotes(page, records))
+
+    assert (
+        wrong("AdaCore (94.4 %<!-- record demo: adacore accuracy -->, 3<!-- record demo: adacore seeds --> seeds)")
+        == ""
+    )
+    assert "line 2: 94.5 is quoted" in wrong("94.5 %<!-- record demo: adacore accuracy -->")
+    assert "no record demo2" in wrong("94.4 %<!-- record demo2: adacore accuracy -->")
+    assert "says nothing of 'craig accuracy'" in wrong("94.4 %<!-- record demo: craig accuracy -->")
+    assert "follows no figure" in wrong("nothing<!-- record demo: adacore accuracy -->")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from adacore.experiments.paper.quotes import wrong_quotes
+from adacore.experiments.paper.records import read_records
 from adacore.experiments.paper.results import write_results
 
 
@@ -12,12 +14,13 @@ def main() -> int:
     """Write the page of results.
 
     Returns:
-        0, or 1 if ``--check`` finds that the page is not what the records make.
+        0, or 1 if ``--check`` finds that the page is not what the records make, or a figure in another page is not what
+        its record says.
     """
     parser = argparse.ArgumentParser(prog="python -m adacore.experiments.paper", description=__doc__)
     action = parser.add_mutually_exclusive_group(required=True)
     action.add_argument("--write-results", action="store_true", help="write the page")
-    action.add_argument("--check", action="store_true", help="only tell whether the page is up to date")
+    action.add_argument("--check", action="store_true", help="only tell whether pages say what records say")
     parser.add_argument("--records", type=Path, default=Path("docs/records"), help="default: docs/records")
     parser.add_argument("--out", type=Path, default=Path("docs/results.md"), help="default: docs/results.md")
     arguments = parser.parse_args()
@@ -30,9 +33,13 @@ def main() -> int:
     scratch = write_results(arguments.records, arguments.out.with_suffix(".partial"))
     made = scratch.read_text(encoding="utf-8")
     scratch.unlink()
-    if made != before:
-        print(f"{arguments.out} is not what the records make: run with --write-results")
-    return int(made != before)
+    wrong = [] if made == before else [f"{arguments.out} is not what the records make: run with --write-results"]
+    records = read_records(arguments.records)
+    for page in (Path("README.md"), *sorted(arguments.out.parent.glob("*.md"))):
+        if page.is_file():
+            wrong += wrong_quotes(page, records)
+    print("\n".join(wrong), end="\n" * bool(wrong))
+    return int(bool(wrong))
 
 
 if __name__ == "__main__":
