@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adacore.coreset import Coreset
-from adacore.training.plan import BATCHES, EpochPlan, Key, count_batches, mean_one, plan_epoch
+from adacore.training.plan import EpochPlan, Key, count_batches, mean_one, plan_epoch
 
+BATCHES = ("weighted", "proportional")  # those that are drawn from the coreset itself
 CORESET = Coreset(np.array([9, 3, 5, 0, 7]), np.array([1.0, 2.0, 3.0, 4.0, 10.0]), 20)
 
 

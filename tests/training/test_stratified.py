@@ -1,6 +1,7 @@
 """Training on stratified mini-batches, through the loader: every batch a stratified sample, weights of one."""
 
 import io
+import itertools
 import time
 
 import numpy as np
@@ -11,7 +12,9 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import adacore
 from adacore import CoresetLoader, Stratified
+from adacore.probing.snapshot import Snapshot
 from adacore.selectors.strata import Strata
+from adacore.training.clusters import strata_of_clusters
 from adacore.training.plan import plan_epoch
 
 N, CLASSES = 120, 4
@@ -75,13 +78,18 @@ def test_every_mini_batch_is_unbiased(size):
     assert draws[:, 0].var() < np.var(random)  # neighbours in the order are alike
 
 
-def test_whoever_rebuilds_the_loader_and_whoever_resumes_gets_the_same():
-    expected = [w for loader in [make(every=2, fraction=0.5)] for _ in range(3) for w in epoch_of(loader)]
-    ours = make(every=2, fraction=0.5)
+@pytest.mark.parametrize("selector", [Stratified(), adacore.AdaCore()])
+def test_whoever_rebuilds_the_loader_and_whoever_resumes_gets_the_same(selector):
+    def make_one():
+        return make(selector, every=2, fraction=0.5, batches="stratified")
+
+    undisturbed = make_one()
+    expected = [batch for _ in range(3) for batch in epoch_of(undisturbed)]
+    ours = make_one()
     rebuilt = DataLoader(ours.dataset, batch_sampler=ours.batch_sampler)
     seen = [x for _ in range(3) for x, _, _ in rebuilt]
     assert all(torch.equal(x, X[indices]) for x, (indices, _) in zip(seen, expected, strict=True))
-    stopped, resumed = make(every=2, fraction=0.5), make(every=2, fraction=0.5)
+    stopped, resumed = make_one(), make_one()
     epoch_of(stopped)
     batches = iter(stopped)
     next(batches)
@@ -105,6 +113,44 @@ def test_select_returns_a_coreset_all_the_same():
     coreset = adacore.select(nn.Linear(3, CLASSES), TensorDataset(X, Y), Stratified(), fraction=0.1)
     assert len(coreset) == 12
     assert coreset.weights.sum() == pytest.approx(N)
+
+
+@pytest.mark.parametrize("selector", [adacore.AdaCore(), adacore.CRAIG(), adacore.Whole(adacore.AdaCore())])
+def test_the_clusters_of_a_coreset_are_strata(selector):
+    loader = make(selector, budget=24, every=100, batches="stratified")
+    counts = np.zeros(N)
+    for _ in range(300):
+        for indices, weights in epoch_of(loader):
+            assert torch.equal(weights, torch.ones(12))
+            counts += np.bincount(indices, minlength=N)
+    assert len(loader.coreset) == 24
+    assert len(loader) == 2
+    expected = 300 * 24 / N
+    assert (np.abs(counts - expected) < 4.5 * np.sqrt(expected)).all()  # every example alike, medoid or not
+    strata = loader.reselector.strata
+    leaves = [strata.order[a:b] for a, b in itertools.pairwise(strata.bounds)]
+    assert sorted(len(leaf) for leaf in leaves) == sorted(loader.coreset.weights.tolist())
+    assert all(np.isin(leaf, loader.coreset.indices).sum() == 1 for leaf in leaves)
+    if not isinstance(selector, adacore.Whole):
+        assert all(len(np.unique(leaf % CLASSES)) == 1 for leaf in leaves)
+
+
+def test_clusters_are_what_the_nearest_medoid_serves():
+    points = np.random.default_rng(0).normal(size=(40, 2)).astype(np.float32)
+    points[7] = points[3]  # two medoids at one point
+    snapshot = Snapshot(40, features=points)
+    coreset = adacore.Coreset(np.array([7, 3, 20, 31]), np.ones(4), 40)
+    strata = strata_of_clusters(adacore.FacilityLocation(), snapshot, coreset, per_class=False)
+    distances = np.linalg.norm(points[:, None].astype(float) - points[[3, 20, 31]], axis=2)
+    expected = {frozenset(np.flatnonzero(distances.argmin(1) == c).tolist()) for c in range(3)}
+    assert {frozenset(strata.order[a:b].tolist()) for a, b in itertools.pairwise(strata.bounds)} == expected
+
+
+def test_methods_without_clusters_are_refused():
+    for selector in (adacore.Random(), adacore.GradMatch(), adacore.PerBatch(adacore.CRAIG())):
+        with pytest.raises(ValueError, match='pass batches="proportional"'):
+            make(selector, budget=24, batches="stratified")
+    assert len(make(batches="stratified")) == 10  # Stratified itself
 
 
 @pytest.mark.slow

@@ -18,7 +18,15 @@ from adacore.probing.batches import length_of
 from adacore.probing.probe import Probe
 from adacore.probing.reading import reading_settings
 from adacore.selectors import Selector
-from adacore.training.arguments import budget_of, check_seed, check_settings, probed, settings_of, swallows
+from adacore.training.arguments import (
+    budget_of,
+    check_batches,
+    check_seed,
+    check_settings,
+    probed,
+    settings_of,
+    swallows,
+)
 from adacore.training.forgetting import ForgettingCounts
 from adacore.training.ledger import Ledger
 from adacore.training.plan import Batches, EpochPlan, Key
@@ -64,9 +72,11 @@ class CoresetLoader(DataLoader[Any]):
         weight_key: Name of the weights in batches that are dicts.
         warm_start: Epochs at the start that do without the selector.
         warm_start_on: ``"full"`` data, or a fresh ``"random"`` subset in each of them.
-        batches: How an epoch draws them from a coreset: ``"weighted"``, each example once, with its weight;
-            ``"proportional"``, each as often as its weight says, with a weight of one. ``Stratified`` has no coreset:
-            its batches are stratified samples of all examples, with weights of one.
+        batches: How an epoch draws them from a coreset. ``"weighted"``: each example once, with its weight.
+            ``"proportional"``: each as often as its weight says, with a weight of one. ``"stratified"``, for methods
+            that choose medoids: random members of their clusters, as many as the clusters' sizes say, with a weight of
+            one.
+            ``Stratified`` has no coreset; its batches are stratified samples of all examples, with a weight of one.
         drop_last: Whether an incomplete last batch of an epoch is left out.
         **dataloader_settings: Any other setting of ``torch.utils.data.DataLoader``.
 
@@ -128,6 +138,7 @@ class CoresetLoader(DataLoader[Any]):
             labels=labels,
             validation=validation,
             seed=check_seed(seed),
+            batches=check_batches(batches),
         )
         sampler = CoresetBatchSampler(self.reselector, batch_size=batch_size, drop_last=drop_last, batches=batches)
         weighted = WeightedDataset(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -13,8 +13,8 @@ from torch import Tensor
 from adacore.coreset import Coreset
 from adacore.selectors.strata import Strata
 
-Batches = Literal["weighted", "proportional"]
-BATCHES: tuple[Batches, ...] = ("weighted", "proportional")
+Batches = Literal["weighted", "proportional", "stratified"]
+BATCHES: tuple[Batches, ...] = get_args(Batches)
 
 
 class Key(tuple[int, float]):

@@ -19,13 +19,15 @@ from adacore.probing.labels import check_labels, labels_of
 from adacore.probing.probe import Probe
 from adacore.probing.processes import Processes
 from adacore.probing.snapshot import Snapshot
-from adacore.selectors import Full, HasStrata, Random, Selector, partitioned
+from adacore.selectors import Full, HasStrata, PerClass, Random, Selector, partitioned
 from adacore.selectors.strata import Strata
 from adacore.training.advisor import Advisor
 from adacore.training.arguments import budget_of, check_seed, check_selector, probed
+from adacore.training.clusters import medoids_of, strata_of_clusters
 from adacore.training.fingerprint import check_fingerprint, written
 from adacore.training.forgetting import ForgettingCounts
 from adacore.training.ledger import Ledger
+from adacore.training.plan import Batches
 from adacore.training.schedule import Phase, Schedule
 
 
@@ -43,11 +45,13 @@ class Reselector:
         validation: A held-out data set, for selectors that require one.
         seed: Of every random draw; reselection t draws from ``default_rng([seed, t])``.
         ledger: Where to account for seconds and probed examples.
-        order: Whether a selector that can order the examples is asked for the order, and not for a coreset.
+        batches: How batches are drawn: along strata where the selector orders the examples, or where this is
+            ``"stratified"``. None for a single selection, which is a coreset and made in this process alone.
 
     Attributes:
-        selection: The current coreset or strata, or None before the first selection.
-        phase: What it came from, and the epoch in which it was selected.
+        coreset: The current coreset, or None before the first selection, and where the selector has strata instead.
+        strata: The current strata that batches are drawn along, or None.
+        phase: What they came from, and the epoch in which it was selected.
         reselections: How many selections there were.
         advisor: What reselections cost, and R once ``every="auto"`` has settled on one.
         forgetting: Forgetting events, for selectors that require them.
@@ -72,17 +76,18 @@ class Reselector:
         validation: Dataset[Any] | None = None,
         seed: int = 0,
         ledger: Ledger | None = None,
-        order: bool = True,
+        batches: Batches | None = "weighted",
     ) -> None:
         self.model, self.dataset, self.selector, self.seed = model, dataset, selector, check_seed(seed)
         self.population = length_of(dataset)
         self.budget = resolve_budget(self.population, budget=budget)
         self.schedule = Schedule() if schedule is None else schedule
         self.probe = Probe() if probe is None else probe
-        self.validation, self.order = validation, order
+        self.validation, self.batches = validation, batches
         self.ledger = Ledger(self.population) if ledger is None else ledger
         self.requirements = check_selector(selector).requirements()
-        self.selection: Coreset | Strata | None = None
+        self.coreset: Coreset | None = None
+        self.strata: Strata | None = None
         self.phase: Phase | None = None
         self.reselections = 0
         self.advisor = Advisor(self.schedule, self.ledger, self.budget)
@@ -94,6 +99,11 @@ class Reselector:
         if labels is not None:
             self._labels = check_labels(labels, self.population)
             self._check_budget(self._labels)
+        if batches == "stratified" and not isinstance(selector, HasStrata) and medoids_of(selector) is None:
+            raise ValueError(
+                f'batches="stratified" draws members of the clusters about medoids, and {selector.name} has none: pass '
+                'batches="proportional", a selector such as AdaCore(), or Stratified(), which needs no coreset'
+            )
         if self.requirements.validation:
             if validation is None:
                 raise ValueError(
@@ -102,14 +112,14 @@ class Reselector:
             length_of(validation, "validation")
 
     @property
-    def coreset(self) -> Coreset | None:
-        """The current coreset, or None before the first selection, and where the selector orders examples instead."""
-        return self.selection if isinstance(self.selection, Coreset) else None
+    def selection(self) -> Coreset | Strata | None:
+        """What batches are drawn of: the strata if there are any, else the coreset."""
+        return self.coreset if self.strata is None else self.strata
 
     @property
     def processes(self) -> Processes:
         """Those that select together; this one alone for ``select``, and where no process group is initialised."""
-        return Processes.current() if self.order else Processes()
+        return Processes() if self.batches is None else Processes.current()
 
     def is_due(self, epoch: int) -> bool:
         """Tell whether an epoch needs a new selection.
@@ -144,46 +154,47 @@ class Reselector:
         """
         self.advisor.settle(epoch, self.phase)
         self.advisor.chosen = self.processes.from_the_first(self.advisor.chosen)  # measured time differs
-        if self.selection is None or self.is_due(epoch):
+        if self.is_due(epoch):
             phase = self.phase_of(epoch)
             with self.advisor.measure():
-                self.selection = self._select(phase)
+                self.coreset, self.strata = self._select(phase)
             self.phase = phase
             self.reselections += 1
+        assert self.selection is not None
         return self.selection
 
-    def _select(self, phase: Phase) -> Coreset | Strata:
+    def _select(self, phase: Phase) -> tuple[Coreset | None, Strata | None]:
         generator = np.random.default_rng([self.seed, self.reselections])
         with self.ledger.measure("probing"):
             snapshot, averages = self._snapshot(phase)
         with self.ledger.measure("selecting"):
-            warm: dict[str, Selector] = {"full": Full(), "random": Random()}
-            selector = warm.get(phase.source, self.selector)
-            selection = self._select_together(selector, snapshot, generator)
-        if isinstance(selection, Coreset):
-            if not len(selection):
-                raise ValueError(f"{self.selector.name} selected nothing: raise the budget or use another selector")
-            if phase.source == "selector":
-                self._warn_of_few(len(selection))
+            processes = self.processes
+
+            def choose() -> tuple[Coreset | None, Strata | None]:
+                return (None, None) if processes.rank else self._choose(phase, snapshot, generator)
+
+            coreset, strata = processes.from_the_first(processes.together("selecting", choose))
+        if coreset is not None and not len(coreset):
+            raise ValueError(f"{self.selector.name} selected nothing: raise the budget or use another selector")
+        if coreset is not None and phase.source == "selector":
+            self._warn_of_few(len(coreset))
         self.averages = averages
-        return selection
+        return coreset, strata
 
-    def _select_together(
-        self, selector: Selector, snapshot: Snapshot, generator: np.random.Generator
-    ) -> Coreset | Strata:
-        """Select in process 0, and hand the selection to the others."""
-
-        def choose() -> Coreset | Strata | None:
-            if self.processes.rank:
-                return None
-            if self.order and isinstance(selector, HasStrata):
-                return selector.strata(snapshot, generator=generator)
-            method = partitioned(selector, labelled=snapshot.strata is not None)
-            return method.select(snapshot, self.budget, generator=generator)
-
-        selection = self.processes.from_the_first(self.processes.together("selecting", choose))
-        assert selection is not None  # of process 0
-        return selection
+    def _choose(
+        self, phase: Phase, snapshot: Snapshot, generator: np.random.Generator
+    ) -> tuple[Coreset | None, Strata | None]:
+        """Choose a coreset, strata, or a coreset and its clusters as strata."""
+        warm: dict[str, Selector] = {"full": Full(), "random": Random()}
+        selector = warm.get(phase.source, self.selector)
+        if self.batches is not None and isinstance(selector, HasStrata):
+            return None, selector.strata(snapshot, generator=generator)
+        method = partitioned(selector, labelled=snapshot.strata is not None)
+        coreset = method.select(snapshot, self.budget, generator=generator)
+        medoids = medoids_of(method)
+        if self.batches != "stratified" or medoids is None:
+            return coreset, None
+        return coreset, strata_of_clusters(medoids, snapshot, coreset, per_class=isinstance(method, PerClass))
 
     def _warn_of_few(self, selected: int) -> None:
         if 2 * selected < self.budget and not self.selector.traits.ignores_budget:
@@ -261,8 +272,8 @@ class Reselector:
             "reselections": self.reselections,
             "phase": None if self.phase is None else list(self.phase),
             "advisor": self.advisor.state_dict(),
-            "coreset": self.selection.state_dict() if isinstance(self.selection, Coreset) else None,
-            "strata": self.selection.state_dict() if isinstance(self.selection, Strata) else None,
+            "coreset": None if self.coreset is None else self.coreset.state_dict(),
+            "strata": None if self.strata is None else self.strata.state_dict(),
             "averages": self.averages.state_dict(),
             "ledger": self.ledger.state_dict(),
             "forgetting": self.forgetting.state_dict(),
@@ -295,9 +306,8 @@ class Reselector:
         self.phase = None if state["phase"] is None else Phase(*state["phase"])
         self.advisor.load_state_dict(state["advisor"])
         coreset, strata = state["coreset"], state["strata"]
-        self.selection = None if coreset is None else Coreset.from_state_dict(coreset)
-        if strata is not None:
-            self.selection = Strata.from_state_dict(strata)
+        self.coreset = None if coreset is None else Coreset.from_state_dict(coreset)
+        self.strata = None if strata is None else Strata.from_state_dict(strata)
         self.averages = RunningAverages.from_state_dict(state["averages"])
         self.ledger.load_state_dict(state["ledger"])
         self.forgetting.load_state_dict(state["forgetting"])
@@ -355,7 +365,7 @@ def select(
         labels=labels,
         validation=validation,
         seed=seed,
-        order=False,
+        batches=None,
     )
     reselector.selection_for(0)
     assert reselector.coreset is not None

@@ -9,7 +9,8 @@ from typing import Any
 
 from torch.utils.data import Sampler
 
-from adacore.training.arguments import check_batch_size, check_batches
+from adacore.coreset import Coreset
+from adacore.training.arguments import check_batch_size
 from adacore.training.fingerprint import check_fingerprint
 from adacore.training.plan import Batches, EpochPlan, Key, count_batches, plan_epoch
 from adacore.training.reselector import Reselector
@@ -36,7 +37,7 @@ class CoresetBatchSampler(Sampler[list[Key]]):
 
     def __init__(self, reselector: Reselector, *, batch_size: int, drop_last: bool, batches: Batches) -> None:
         self.reselector, self.batch_size = reselector, check_batch_size(batch_size)
-        self.drop_last, self.batches = drop_last, check_batches(batches)
+        self.drop_last, self.batches = drop_last, batches
         self.epoch, self.position = 0, 0
         self.plan: EpochPlan | None = None
         self._start = 0  # where the current epoch begins: above 0 only in the epoch that a state was loaded into
@@ -59,8 +60,8 @@ class CoresetBatchSampler(Sampler[list[Key]]):
             Batches.
         """
         reselector = self.reselector
-        if reselector.coreset is not None and not reselector.is_due(epoch):
-            size = len(reselector.coreset)
+        if isinstance(reselector.selection, Coreset) and not reselector.is_due(epoch):
+            size = len(reselector.selection)
         else:
             full = reselector.phase_of(epoch).source == "full" or reselector.selector.traits.ignores_budget
             size = reselector.population if full else reselector.budget
