@@ -217,7 +217,8 @@ class Coreset:
         metadata, arrays = self._metadata(), self._arrays()
         with _replacing(path) as file:
             if path.suffix == ".npz":
-                np.savez(file, allow_pickle=False, metadata=np.array(metadata), **arrays)
+                # Without allow_pickle=, which is newer than numpy 1.26: that would save it as one more array.
+                np.savez(file, metadata=np.array(metadata), **arrays)  # type: ignore[arg-type]
             else:
                 import pyarrow as pa  # half a second, for this format alone
                 import pyarrow.parquet as pq

@@ -112,7 +112,7 @@ def _check_numeric(kind: Any, name: str, path: Path) -> None:
     while True:
         if isinstance(inner, pa.BaseExtensionType):
             inner = inner.storage_type
-        elif t.is_list(inner) or t.is_large_list(inner) or t.is_fixed_size_list(inner):
+        elif _is_list(inner):
             inner = inner.value_type
         else:
             break
@@ -132,6 +132,13 @@ def _check_numeric(kind: Any, name: str, path: Path) -> None:
     raise ValueError(f"{path}: column {name!r} is {kind}, {what}; or leave the column out of the file")
 
 
+def _is_list(kind: Any) -> bool:
+    """Tell lists from structs; pyarrow's ``is_nested`` forgets lists of a fixed size before version 17."""
+    import pyarrow as pa
+
+    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
+
+
 def _numbers(column: Any, name: str, row: int, path: Path) -> NDArray[Any]:
     """Return a column as numbers, shape (rows, width): a list is as many features as it is long."""
     import pyarrow as pa
@@ -143,7 +150,7 @@ def _numbers(column: Any, name: str, row: int, path: Path) -> NDArray[Any]:
             raise ValueError(f"{path}: column {name!r} has no value in row {missing}: drop or fill such rows first")
         if isinstance(column.type, pa.BaseExtensionType):
             column = column.storage
-        if not pa.types.is_nested(column.type):
+        if not _is_list(column.type):
             break
         lengths = np.unique(np.asarray(column.value_lengths()))
         if len(lengths) > 1:

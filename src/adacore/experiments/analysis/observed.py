@@ -139,9 +139,7 @@ class Examples:
             The path.
         """
         with path.open("wb") as file:
-            np.savez_compressed(
-                file, allow_pickle=False, **{field.name: getattr(self, field.name) for field in fields(self)}
-            )
+            np.savez_compressed(file, **{field.name: getattr(self, field.name) for field in fields(self)})
         return path
 
     @classmethod
