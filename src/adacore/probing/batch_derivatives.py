@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from adacore.probing.curvature import exact_diagonal, hutchinson_diagonal
-from adacore.probing.derivatives import LocalLoss
+from adacore.probing.derivatives import CrossEntropyAt, LocalLoss
 from adacore.probing.finite import at_least_float32, check_finite
 from adacore.probing.head import Head
 from adacore.probing.losses import Criterion
@@ -56,13 +56,21 @@ def derivatives(
     """
     derived: dict[str, Tensor] = {}
     if requirements.proxy is not None:
-        derived["proxies"] = space.vjp(local.gradient())
+        derived["proxies"] = _gradient(local, space)
     if requirements.curvature is not None and requirements.curvature.kind == "exact":
         derived["curvature"] = exact_diagonal(local, space)
     elif requirements.curvature is not None:
         samples = requirements.curvature.samples
         derived["curvature"] = hutchinson_diagonal(local, space, samples=samples, generator=generator)
     return derived
+
+
+def _gradient(local: LocalLoss, space: Space) -> Tensor:
+    """Return J_i^T delta_i; for cross-entropy J^T p - J^T q, so that delta is not formed."""
+    if space.basis is None or not isinstance(local, CrossEntropyAt):
+        return space.vjp(local.gradient())
+    along = local.gradient_along(space.basis)
+    return along if space.scale is None else along * space.scale
 
 
 def check_derivatives(derived: dict[str, Tensor], start: int) -> None:

@@ -28,25 +28,36 @@ class CrossEntropyAt:
     """Closed form: with s = sum_c q_c, the gradient is ``s p - q`` and the Hessian ``s (diag(p) - p p^T)``."""
 
     def __init__(self, module: nn.CrossEntropyLoss, outputs: Tensor, targets: Tensor) -> None:
-        classes = outputs.shape[1]
         self.probabilities = outputs.softmax(1)
-        if targets.is_floating_point():
-            soft = targets.to(outputs.dtype)
-        else:
-            counted, targets = targets != module.ignore_index, targets.to(torch.int64)
-            soft = torch.zeros_like(outputs).scatter_(1, targets.where(counted, 0).unsqueeze(1), 1.0)
-        if module.label_smoothing:
-            soft = soft * (1 - module.label_smoothing) + module.label_smoothing / classes
-        if not targets.is_floating_point():
-            soft *= counted.unsqueeze(1)
+        self._classes: Tensor | None = None
+        self._soft: Tensor | None = None
+        if targets.is_floating_point() or module.label_smoothing:
+            self._soft = _soft_targets(module, outputs, targets)
+            self._total = self._soft.sum(1, keepdim=True)
+            return
+        # A class c for each example, q = s e_c: no matrix of targets is formed, which for tokens would be the largest.
+        counted = targets != module.ignore_index
+        self._classes = targets.to(torch.int64).where(counted, 0)
+        total = counted.to(outputs.dtype)
         if module.weight is not None:
-            soft = soft * module.weight.to(outputs)
-        self._soft = soft
-        self._total = soft.sum(1, keepdim=True)
+            total = total * module.weight.to(outputs)[self._classes]
+        self._total = total.unsqueeze(1)
 
     def gradient(self) -> Tensor:
         """See ``LocalLoss.gradient``."""
-        return self._total * self.probabilities - self._soft
+        gradient = self._total * self.probabilities
+        if self._soft is not None:
+            return gradient.sub_(self._soft)
+        if self._classes is not None:
+            gradient.scatter_add_(1, self._classes.unsqueeze(1), -self._total)
+        return gradient
+
+    def gradient_along(self, basis: Tensor) -> Tensor:
+        """Return ``(s p - q)^T b_r`` for every column, shape (batch, d), without forming the gradient."""
+        along = self._total * (self.probabilities @ basis)
+        if self._soft is not None:
+            return along.sub_(self._soft @ basis)
+        return along if self._classes is None else along.sub_(self._total * basis[self._classes])
 
     def quadratic(self, basis: Tensor | None) -> Tensor:
         """See ``LocalLoss.quadratic``: s times the variance, under p, of the entries of b_r."""
@@ -59,6 +70,20 @@ class CrossEntropyAt:
         """See ``LocalLoss.hessian_product``."""
         mean = (self.probabilities * vectors).sum(1, keepdim=True)
         return self._total * self.probabilities * (vectors - mean)
+
+
+def _soft_targets(module: nn.CrossEntropyLoss, outputs: Tensor, targets: Tensor) -> Tensor:
+    """Return q: the distribution over the classes, smoothed, times the class weights, shape (batch, classes)."""
+    if targets.is_floating_point():
+        soft = targets.to(outputs.dtype)
+    else:
+        counted, targets = targets != module.ignore_index, targets.to(torch.int64)
+        soft = torch.zeros_like(outputs).scatter_(1, targets.where(counted, 0).unsqueeze(1), 1.0)
+    if module.label_smoothing:
+        soft = soft * (1 - module.label_smoothing) + module.label_smoothing / outputs.shape[1]
+    if not targets.is_floating_point():
+        soft *= counted.unsqueeze(1)
+    return soft if module.weight is None else soft * module.weight.to(outputs)
 
 
 class SquaredErrorAt:

@@ -40,7 +40,7 @@ class Watched:
 
     Attributes:
         features: Its input h, shape (batch, features).
-        outputs: Its output, shape (batch, outputs); where the head is not direct, in at least single precision, and
+        outputs: Where the head is not direct, its output, shape (batch, outputs), in at least single precision, and
             requiring grad.
     """
 
@@ -240,8 +240,7 @@ def watching(head: Head | None, *, cut: bool = True) -> Iterator[Watched]:
     def keep(_module: nn.Module, args: tuple[Any, ...], named: dict[str, Any], outputs: Tensor) -> Tensor | None:
         watched.features = _input(args, named)
         if head.direct or not cut:
-            watched.outputs = outputs.detach()
-            return None
+            return None  # and nothing kept: a batch's logits would outlive it, beside the next one's
         torch.set_grad_enabled(True)  # until the caller's no_grad() ends
         watched.outputs = (outputs if outputs.dtype == torch.float64 else outputs.float()).detach().requires_grad_()
         return watched.outputs.clone().to(outputs.dtype)

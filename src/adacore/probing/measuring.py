@@ -37,13 +37,17 @@ from adacore.probing.losses import (
 from adacore.probing.positions import Positions, positions_of, predicts_the_next
 from adacore.probing.processes import Processes
 from adacore.probing.reading import FIRST, Batch, batch_fetcher, in_order, read, same
-from adacore.probing.rows_apart import check_rows_apart
+from adacore.probing.rows_apart import check_rows_apart, first_rows
 from adacore.probing.snapshot import LastLayer, Requirements, Snapshot
 from adacore.probing.targets import check_targets, predicted_targets
 from adacore.probing.wrappers import device_of, is_channels_last, is_sharded, unwrap
 
 if TYPE_CHECKING:
     from adacore.probing.probe import Probe
+
+
+RECORDED = 4
+"""Examples on which the last layer is looked for: enough to tell an example's row from a token's."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -218,7 +222,12 @@ class Measurement:
         return self._head(batch) if needs.needs_head else None
 
     def _head(self, batch: Batch) -> Head:
-        return find_head(self._model, lambda: self._outputs(batch.inputs), self._probe.layer)
+        # Recording keeps every layer's activations, as training does: on a few examples only.
+        few = first_rows(batch.inputs, len(batch.positions), RECORDED)
+        try:
+            return find_head(self._model, lambda: self._outputs(few), self._probe.layer)
+        except RuntimeError:  # inputs that cannot be cut so
+            return find_head(self._model, lambda: self._outputs(batch.inputs), self._probe.layer)
 
     def _measure(self, batch: Batch, head: Head | None, watched: Watched) -> tuple[dict[str, Tensor], Tensor | None]:
         needs, start = self._requirements, int(batch.positions[0])

@@ -14,9 +14,9 @@ from adacore.probing.finite import at_least_float32
 from adacore.probing.losses import Criterion, CrossEntropy
 from adacore.probing.reading import Batch
 
-CHUNK = 2**22
-"""Logits looked at together. Gradient and probabilities of a chunk take 16 MiB each in single precision, little beside
-the logits of a batch of sequences (32 x 512 tokens x 50,000 words: 3.3 GB), which the forward pass holds anyway."""
+CHUNK = 2**20
+"""Logits looked at together: what is computed from them takes 4 MiB at a time in single precision, little beside the
+logits of a batch of sequences (32 x 512 tokens x 50,000 words: 3.3 GB), which the forward pass holds anyway."""
 
 
 @dataclass(frozen=True, eq=False)
