@@ -24,7 +24,7 @@ from adacore.experiments.runs.recorded_runs import read_run
 from adacore.experiments.runs.run_folder import RunFolder, read_yaml, versions, write_yaml
 from adacore.experiments.runs.settings import CompareConfig, TrainConfig, to_mapping
 from adacore.experiments.runs.worker_processes import LoadedData, run_side_by_side, train_one
-from adacore.facility import prepare_kernels
+from adacore.selectors.preparation import prepare_selector
 
 _FREE = {*MOVABLE, "methods", "seeds", "first_seed"}
 """Settings in which a comparison may differ from what its folder holds already."""
@@ -120,10 +120,8 @@ def _is_over(run: TrainConfig, folder: Path) -> bool:
 
 def _prepare(console: Console, methods: set[str]) -> None:
     """Compile what the methods need before anything is timed: the first run would be charged with it."""
-    if not any(parse_arm(method).selector.traits.compiled for method in methods):
-        return
     with console.status("Compiling what selects, if this machine has not done so yet"):
-        seconds = prepare_kernels()
+        seconds = sum(prepare_selector(parse_arm(method).selector) for method in sorted(methods))
     if seconds >= WORTH_SAYING:
         print_plain(console, f"Compiled what selects in {seconds:.0f} s: done once on this machine, charged to no run.")
 

@@ -30,10 +30,10 @@ from adacore.experiments.runs.optimizers import (
 )
 from adacore.experiments.runs.run_folder import Divergence, RunFolder
 from adacore.experiments.runs.settings import TrainConfig, check_held_out, to_mapping
-from adacore.facility import prepare_kernels
 from adacore.probing.batches import call, move, split
 from adacore.probing.labels import labels_of
 from adacore.probing.preserving import preserving_state
+from adacore.selectors.preparation import prepare_selector
 from adacore.training.loader import CoresetLoader
 
 LOOK_EVERY = 100
@@ -80,8 +80,7 @@ class TrainingLoop:
         self.device = choose_device(config.device)
         selector = parse_arm(config.method).selector
         check_held_out(config.method, splits.validation is not None)
-        if selector.traits.compiled:
-            prepare_kernels()
+        prepare_selector(selector)
         model = make_model(config.model, splits.shape, splits.classes, seed=config.seed)
         check_fit(model, splits, config.model)
         self.model = model.to(self.device)
