@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from adacore.experiments.paper import configure, parts_of, reproduce, write_resu
 from adacore.experiments.paper.__main__ import main
 from adacore.experiments.paper.claims import count_outcomes, judge_claims, reproduced
 from adacore.experiments.paper.differences import differences
+from adacore.experiments.paper.pictures import draw, has_curves
 from adacore.experiments.paper.quotes import wrong_quotes
 from adacore.experiments.paper.records import is_small, make_record, read_records
 from adacore.experiments.paper.results import results
@@ -412,3 +414,20 @@ def test_a_figure_that_is_not_what_its_record_says_is_found(tmp_path: Path) -> N
     assert "no record demo2" in wrong("94.4 %<!-- record demo2: adacore accuracy -->")
     assert "says nothing of 'craig accuracy'" in wrong("94.4 %<!-- record demo: craig accuracy -->")
     assert "follows no figure" in wrong("nothing<!-- record demo: adacore accuracy -->")
+
+
+def test_a_card_shows_the_curves_of_its_record(tmp_path: Path) -> None:
+    curve = {"epoch": [1, 2], "test_accuracy": [0.5, 0.7], "gradient_evaluations": [100, 200], "seconds": [1.0, 2.0]}
+    record = record_of(method("adacore", [0.7] * 3, curves={"0": curve}), method("random", [0.7] * 3))
+    assert has_curves(record)
+    assert "AdaCore" in draw(record, tmp_path / "pictures" / "t.svg").read_text()
+    page = results([{"item": "T", "about": "A", "record": record["name"]}], {record["name"]: record})
+    assert f"(pictures/{record['name']}.svg)" in page
+
+
+def test_every_picture_of_the_committed_page_is_there() -> None:
+    page = Path(__file__).parents[2] / "docs" / "results.md"
+    if not page.is_file():
+        pytest.skip("no docs: not a checkout")
+    for name in re.findall(r"\]\((pictures/[^)]+)\)", page.read_text()):
+        assert (page.parent / name).is_file(), name

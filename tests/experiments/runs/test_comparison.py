@@ -1,6 +1,9 @@
 import io
 import json
 import math
+import subprocess
+import sys
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -257,3 +260,30 @@ def test_a_folder_in_use_by_another_process_is_refused(tmp_path):
     config = CompareConfig(**QUICK, methods=("random",), seeds=1)
     with locked(tmp_path), pytest.raises(BlockingIOError, match="in use by this process"):
         compare(config, tmp_path)
+
+
+@pytest.mark.slow
+def test_killed_side_by_side_runs_end_with_their_parent_and_go_on(tmp_path):
+    config = CompareConfig(
+        methods=("random", "adacore"), seeds=1, epochs=40, every=5, tensorboard=False, threads=1, jobs=2
+    )
+    words = ["--methods=random,adacore", "--seeds=1", "--epochs=40", "--every=5", "--no-tensorboard", "--threads=1"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "adacore.cli", "compare", *words, "--jobs=2", "--out", str(tmp_path / "killed")],
+        stdout=subprocess.DEVNULL,
+    )
+    rows = [tmp_path / "killed" / method / "seed-0" / "metrics.jsonl" for method in config.methods]
+    deadline = time.monotonic() + 240
+    while not all(path.exists() and path.stat().st_size for path in rows):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+    process.kill()
+    process.wait()
+    # At once: the workers must be gone before the patience of the lock is over.
+    compare(replace(config, jobs=1), tmp_path / "killed")
+    compare(replace(config, jobs=1), tmp_path / "whole")
+    for method in config.methods:
+        one, other = states(tmp_path / "killed", method, 0), states(tmp_path / "whole", method, 0)
+        assert all(torch.equal(one[name], other[name]) for name in one)
+        assert len(RunFolder(tmp_path / "killed" / method / "seed-0").rows()) == 40

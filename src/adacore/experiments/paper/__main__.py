@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from adacore.experiments.paper.cards import PICTURES
+from adacore.experiments.paper.pictures import draw, has_curves
 from adacore.experiments.paper.quotes import wrong_quotes
 from adacore.experiments.paper.records import read_records
 from adacore.experiments.paper.results import write_results
@@ -19,7 +21,7 @@ def main() -> int:
     """
     parser = argparse.ArgumentParser(prog="python -m adacore.experiments.paper", description=__doc__)
     action = parser.add_mutually_exclusive_group(required=True)
-    action.add_argument("--write-results", action="store_true", help="write the page")
+    action.add_argument("--write-results", action="store_true", help="write the page and its pictures")
     action.add_argument("--check", action="store_true", help="only tell whether pages say what records say")
     parser.add_argument("--records", type=Path, default=Path("docs/records"), help="default: docs/records")
     parser.add_argument("--out", type=Path, default=Path("docs/results.md"), help="default: docs/results.md")
@@ -28,6 +30,9 @@ def main() -> int:
         parser.error(f"no {arguments.records / 'paper.yaml'}: run this at the root of a checkout, or pass --records")
     if arguments.write_results:
         print(f"wrote {write_results(arguments.records, arguments.out)}")
+        for name, record in read_records(arguments.records).items():
+            if isinstance(record.get("methods"), list) and "name" in record and has_curves(record):
+                print(f"wrote {draw(record, arguments.out.parent / PICTURES / f'{name}.svg')}")
         return 0
     before = arguments.out.read_text(encoding="utf-8") if arguments.out.is_file() else None
     scratch = write_results(arguments.records, arguments.out.with_suffix(".partial"))

@@ -20,10 +20,14 @@ from adacore.experiments.evidence.summaries import CONTROL, base_name
 from adacore.experiments.evidence.verdicts import Judgement
 from adacore.experiments.paper.claims import Finding, accuracies, judge_claims, reproduced
 from adacore.experiments.paper.differences import differences, flags
+from adacore.experiments.paper.pictures import has_curves
 from adacore.experiments.paper.records import is_small
 
 Record = Mapping[str, Any]
 Entry = Mapping[str, Any]
+
+PICTURES = "pictures"
+"""Folder of the cards' pictures, beside the page."""
 
 
 _COLUMNS = (
@@ -67,6 +71,9 @@ def card(entry: Entry, record: Record) -> str:
         lines += [f"- **Differs from the set-up**: {'; '.join(differs)}."]
     if "notes" in entry:
         lines += [f"- **Notes**: {entry['notes'].strip()}"]
+    if has_curves(record):
+        about = "Test accuracy against gradients, probing included; bands: lowest to highest seed"
+        lines += ["", f"![{about}]({PICTURES}/{record['name']}.svg)"]
     lines += ["", *_table(entry, record), "", f"    adacore reproduce {record['name']}{flags(record)}", ""]
     return "\n".join([*lines, f"Made with {record['made_with']}."])
 

@@ -1,0 +1,60 @@
+"""The picture on a card: test accuracy against what it cost, from the curves of a record."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from adacore.experiments.evidence.sentences import display_name
+
+Record = Mapping[str, Any]
+
+_COLOURS = {"adacore": "#0b6e99", "craig": "#d9730d", "random": "#448361", "full": "#787774"}
+"""Of the methods that stand in most pictures, the same in all of them."""
+
+_OTHERS = ("#9065b0", "#c14c8a", "#9f6b53", "#cb912f")
+
+
+def has_curves(record: Record) -> bool:
+    """Tell whether a record has at least two evaluations to join by a line."""
+    return any(len(curve["epoch"]) > 1 for method in record["methods"] for curve in method.get("curves", {}).values())
+
+
+def draw(record: Record, path: Path) -> Path:
+    """Draw accuracy against gradients, probing included: means over seeds, bands from the lowest to the highest.
+
+    Args:
+        record: With curves.
+        path: An SVG file to write.
+
+    Returns:
+        ``path``.
+    """
+    from matplotlib import rc_context  # here, since only pictures need it
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with rc_context({"svg.hashsalt": "adacore", "svg.fonttype": "none", "font.size": 9}):
+        figure = Figure(figsize=(6.4, 3.2), layout="constrained")
+        FigureCanvasSVG(figure)
+        axes = figure.add_subplot()
+        for number, method in enumerate(record["methods"]):
+            curves = [curve for curve in method.get("curves", {}).values() if len(curve["epoch"]) > 1]
+            if not curves:
+                continue
+            shared = min(len(curve["epoch"]) for curve in curves)
+            x = np.mean([curve["gradient_evaluations"][:shared] for curve in curves], axis=0)
+            y = 100 * np.array([curve["test_accuracy"][:shared] for curve in curves])
+            colour = _COLOURS.get(method["method"], _OTHERS[number % len(_OTHERS)])
+            axes.plot(x, y.mean(axis=0), color=colour, label=display_name(method["method"]), marker=".", markersize=4)
+            axes.fill_between(x, y.min(axis=0), y.max(axis=0), color=colour, alpha=0.15, linewidth=0)
+        axes.set(xscale="log", xlabel="gradients, probing included", ylabel="test accuracy, %")
+        axes.grid(color="#dddddd", linewidth=0.6)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(frameon=False, fontsize=8)
+        figure.savefig(path, format="svg", metadata={"Date": None, "Creator": None})
+    return path
