@@ -11,6 +11,7 @@ import argparse
 import codecs
 import dataclasses
 import os
+import shlex
 import sys
 import typing
 import warnings
@@ -111,12 +112,24 @@ def _select(given: dict[str, Any]) -> int:
 
     features = given.pop("features")
     settings = SelectSettings(**given)
-    coreset = choose_rows(features, settings)
+    if settings.report is not None:
+        _laboratory("check_picks_report")()
+    choice, console = choose_rows(features, settings), Console()
+    coreset = choice.coreset
     near = (
         "" if coreset.certificate is None else f"; a coreset of this size has at least {coreset.certificate:.1%} of L"
     )
     value = "" if coreset.objective is None else f", L = {coreset.objective:.6g}{near}"
-    _say(Console(), f"{len(coreset):,} of {coreset.population:,} examples{value}; written to {settings.out}")
+    _say(console, f"{len(coreset):,} of {coreset.population:,} examples{value}; written to {settings.out}")
+    if settings.sheet is not None:
+        from adacore.labelling.coverage import write_sheet
+
+        write_sheet(Path(settings.sheet), choice.coverage(), choice.items)
+        _say(console, f"Table to label in: {settings.sheet}")
+    if settings.report is not None:
+        command = shlex.join(["adacore", *sys.argv[1:]])
+        _laboratory("write_picks_report")(choice, Path(settings.report), Path(features).name, command)
+        _say(console, f"Report, to open in a browser: {settings.report}")
     return 0
 
 
@@ -143,6 +156,12 @@ COMMANDS: dict[str, Command] = {
         _again,
     ),
     "select": Command("choose the examples that stand for all from a table of features", _add_select, _select),
+    "label": Command(
+        "simulate which rows to label, on a table whose classes are known",
+        _laboratory("add_label"),
+        _laboratory("run_label"),
+        _again,
+    ),
     "report": Command(
         "make one HTML file of a run or a comparison", _laboratory("add_report"), _laboratory("run_report")
     ),

@@ -101,6 +101,70 @@ def _wide_console() -> Console:
     return console if console.is_terminal else Console(width=140)
 
 
+def check_picks_report() -> None:
+    """Make sure, before anything is chosen, that what draws the page of picks is installed."""
+    from adacore.experiments.report.picks import check_report_libraries
+
+    check_report_libraries()
+
+
+def write_picks_report(choice: Any, path: Path, title: str, command: str) -> None:
+    """Write the page of picks of ``adacore select``."""
+    from adacore.experiments.report.picks import render_picks
+
+    page = render_picks(
+        choice.features,
+        choice.coverage(),
+        title=title,
+        items=choice.items,
+        labels=choice.labels,
+        certificate=choice.coreset.certificate,
+        command=command,
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(page, encoding="utf-8")
+
+
+def add_label(parser: Any) -> None:
+    """Declare the flags of ``adacore label``."""
+    from adacore.experiments.runs.simulated_labelling import LabelSettings
+
+    parser.add("features", str, "a table of numbers: .npy, .parquet, .csv, .tsv, or LIBSVM, plain or compressed")
+    parser.add("--out", str, "folder of outcomes, record and report; given again, it goes on", default="runs/label")
+    parser.add_settings(LabelSettings)
+
+
+def run_label(given: dict[str, Any]) -> int:
+    """Simulate labelling, and write its record and its page; returns the exit code."""
+    from adacore.experiments.report.label_page import label_table, write_label_report
+    from adacore.experiments.runs.settings import method_texts
+    from adacore.experiments.runs.simulated_labelling import LabelSettings, simulate_labelling
+    from adacore.labelling.tables import read_features
+
+    features, out = given.pop("features"), Path(given.pop("out", "runs/label"))
+    for name in ("methods", "budgets", "estimators"):
+        if name in given:
+            given[name] = method_texts(given[name])
+    settings = LabelSettings(**given)
+    if settings.labels is None:
+        raise ValueError("--labels is required: a simulation needs the true classes; pass a column or an .npy file")
+    table = read_features(features, labels=settings.labels)
+    if table.labels is None:
+        raise ValueError(f"{features} has no classes {settings.labels!r}: pass a column or an .npy file")
+    console = _wide_console()
+    record = simulate_labelling(
+        table.x,
+        table.labels,
+        settings,
+        out,
+        progress=lambda done, total, what: _say(console, f"{done} of {total} parts done; {what}"),
+    )
+    console.print(label_table(record))
+    _say(console, f"Record: {out / 'record.json'}")
+    _say(console, f"Report, to open in a browser: {write_label_report(record, out / 'report.html', str(features))}")
+    return 0
+
+
 def add_report(parser: Any) -> None:
     """Declare the flags of ``adacore report``."""
     parser.add("folder", str, "folder of a run or of a comparison")

@@ -7,6 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
+from adacore.errors import unknown_name
+from adacore.labelling.coverage import Coverage, coverage_of
+from adacore.labelling.items import Items, read_items
+from adacore.labelling.positions import read_positions
 from adacore.labelling.tables import read_features
 
 if TYPE_CHECKING:
@@ -47,6 +54,22 @@ class SelectSettings:
         "exact", "greedy on all rows, on random candidates for each pick, or on a random sample of the rows"
     )
     seed: int | None = _setting(None, "of what is random in the latter two", least=0)
+    metric: Literal["euclidean", "cosine"] = _setting(
+        "euclidean", "of the distances; cosine for embeddings, whose length means nothing"
+    )
+    refine: bool = _setting(False, "improve the selection by swaps until none helps; takes longer")
+    quotas: str = _setting(
+        "proportional", "with --labels, how many of each class: proportional, equal, or a number for each: cat=10,dog=5"
+    )
+    initial: str | None = _setting(
+        None, "file of rows that are selected already: positions (.txt, .csv, .npy), a mask (.npy), or a coreset"
+    )
+    exclude: str | None = _setting(None, "file of rows that must not be selected, as --initial")
+    items: str | None = _setting(
+        None, "what stands behind the rows, for the report: file.parquet:column, .csv, .txt, or a folder of images"
+    )
+    report: str | None = _setting(None, "a .html file that shows the picks and what they stand for")
+    sheet: str | None = _setting(None, "a .csv file to label in: position, item, weight, label")
     out: str = _setting("coreset.npz", "where to, a .npz or .parquet file")
 
     def __post_init__(self) -> None:
@@ -55,9 +78,50 @@ class SelectSettings:
         check_fields(self)
         if Path(self.out).suffix not in {".npz", ".parquet"}:
             raise ValueError(f"--out {self.out} ends in {Path(self.out).suffix!r}: expected .npz or .parquet")
+        for name, ending in (("report", ".html"), ("sheet", ".csv")):
+            value = getattr(self, name)
+            if value is not None and Path(value).suffix != ending:
+                raise ValueError(f"--{name} {value} ends in {Path(value).suffix!r}: expected {ending}")
+        if self.quotas != "proportional" and self.labels is None:
+            raise ValueError(f"--quotas {self.quotas} without classes: pass --labels, what to select within")
+        if self.items is not None and self.report is None and self.sheet is None:
+            raise ValueError(
+                "--items are shown in a report or a sheet: pass --report picks.html or --sheet to-label.csv"
+            )
 
 
-def choose_rows(features: str | Path, settings: SelectSettings) -> Coreset:
+@dataclass(frozen=True, eq=False)
+class Choice:
+    """What was chosen, and from what.
+
+    Attributes:
+        coreset: The new picks.
+        features: The table, shape (n, d).
+        labels: Classes as they are called, shape (n,), or None.
+        initial: Positions of rows that were selected before, or None.
+        items: What stands behind the rows.
+        settings: How it was chosen.
+    """
+
+    coreset: Coreset
+    features: Any
+    labels: NDArray[Any] | None
+    initial: NDArray[np.int64] | None
+    items: Items
+    settings: SelectSettings
+
+    def coverage(self) -> Coverage:
+        """Work out what each pick stands for."""
+        return coverage_of(
+            self.features,
+            self.coreset,
+            initial=self.initial,
+            metric=self.settings.metric,
+            in_greedy_order=self.labels is None and not self.settings.refine,
+        )
+
+
+def choose_rows(features: str | Path, settings: SelectSettings) -> Choice:
     """Choose the rows of a table that stand for all, and save them.
 
     Args:
@@ -65,7 +129,7 @@ def choose_rows(features: str | Path, settings: SelectSettings) -> Coreset:
         settings: How to choose, and where to save.
 
     Returns:
-        The coreset.
+        The choice.
 
     Raises:
         ValueError: If a file or a setting is not as described.
@@ -73,6 +137,13 @@ def choose_rows(features: str | Path, settings: SelectSettings) -> Coreset:
     from adacore.facility import facility_location  # which compiles: a wrong file name need not wait for it
 
     table = read_features(features, labels=settings.labels)
+    n = table.x.shape[0]
+    # All files are read before anything is computed: a wrong one is noticed at once and not after minutes.
+    items = Items() if settings.items is None else read_items(settings.items, n)
+    initial = None if settings.initial is None else read_positions(settings.initial, n)
+    candidates = None
+    if settings.exclude is not None:
+        candidates = np.setdiff1d(np.arange(n), read_positions(settings.exclude, n))
     if settings.method == "exact":
         _warn_of_a_long_wait(*table.x.shape, settings=settings)
     coreset = facility_location(
@@ -81,13 +152,36 @@ def choose_rows(features: str | Path, settings: SelectSettings) -> Coreset:
         fraction=settings.fraction,
         tolerance=settings.tolerance,
         labels=table.labels,
+        quotas=_quotas(settings.quotas, table.labels),
+        initial=initial,
+        candidates=candidates,
+        metric=settings.metric,
         method=settings.method,
+        refine=settings.refine,
         seed=settings.seed,
     )
     out = Path(settings.out)
     out.parent.mkdir(parents=True, exist_ok=True)
     coreset.save(out)
-    return coreset
+    return Choice(coreset, table.x, table.labels, initial, items, settings)
+
+
+def _quotas(text: str, labels: NDArray[Any] | None) -> Any:
+    """Read ``proportional``, ``equal`` or ``cat=10,dog=5``, whose names are those of the classes as texts."""
+    if labels is None or text in {"proportional", "equal"}:
+        return text
+    classes = {str(label): label for label in np.unique(labels).tolist()}
+    quotas: dict[Any, int] = {}
+    for part in text.split(","):
+        name, equals, number = (piece.strip() for piece in part.rpartition("="))
+        if not equals or not number.isdigit():
+            raise ValueError(
+                f"--quotas {text}: {part!r} is not class=number; pass proportional, equal, or cat=10,dog=5"
+            )
+        if name not in classes:
+            raise unknown_name("class in --quotas", name, classes)
+        quotas[classes[name]] = int(number)
+    return quotas
 
 
 def _warn_of_a_long_wait(n: int, d: int, *, settings: SelectSettings) -> None:

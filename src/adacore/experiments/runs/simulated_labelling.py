@@ -1,0 +1,257 @@
+"""Comparing methods of choosing what to label, on data whose labels are known: seeds paired, resumable, recorded."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from adacore.experiments.evidence.label_saving import label_saving
+from adacore.experiments.evidence.verdicts import judge_all
+from adacore.experiments.runs.durable_files import append_line, replace_file
+from adacore.labelling.methods import Method, parse_method
+from adacore.labelling.simulation import Outcome, Simulation, split_trial
+from adacore.selectors.settings import check_fields
+
+Progress = Callable[[int, int, str], None]
+"""``(parts done, parts in all, what is next)``."""
+
+RANDOM = "random"
+GROWTH = 1.5
+"""Ratio of successive budgets of random's learning curve: between two of them accuracy is interpolated in log b, where
+curves of accuracy are nearly straight over half an octave."""
+REACH = 6
+"""Random's curve goes up to this many times the largest budget, or to all of the pool; above are lower limits."""
+
+
+def _setting(default: Any, text: str, **bounds: float) -> Any:
+    return field(default=default, metadata={"help": text, "bounds": bounds})
+
+
+@dataclass(frozen=True)
+class LabelSettings:
+    """Settings of ``adacore label``; the help texts say what each field means.
+
+    Raises:
+        ValueError: If a value is out of range, or a method or estimator is unknown.
+        TypeError: If a value is of the wrong kind.
+
+    Example:
+        >>> LabelSettings(budgets=("20", "50")).numbers
+        (20, 50)
+    """
+
+    labels: str | None = _setting(None, "the known classes: a column's name, target (LIBSVM), or an .npy file")
+    methods: tuple[str, ...] = _setting(
+        (RANDOM, "facility_location", "k_means"),
+        "methods, separated by commas: random, facility_location, facility_location(metric=cosine, weighted=true), "
+        "k_center, k_means, typiclust; in rounds, by a model of the labels so far: margin, entropy, badge, "
+        "adacore(targets=predicted)",
+    )
+    budgets: tuple[str, ...] = _setting(("20", "50", "100"), "numbers of labels, separated by commas")
+    estimators: tuple[str, ...] = _setting(
+        ("logistic", "nearest"), "what learns from the labels: logistic, nearest, or package.module:Class"
+    )
+    seeds: int = _setting(10, "divisions of the rows into pool and test; all methods share them", least=1)
+    start: str = _setting("facility_location", "method of the first round for methods that need a model")
+    test: float = _setting(1 / 3, "share of the rows to test on, in (0, 1)", above=0, below=1)
+    pool: int | None = _setting(
+        None, "the most rows that are chosen from (default: all that are not tested on)", least=1
+    )
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        for budget in self.budgets:
+            if not budget.isdigit() or int(budget) < 1:
+                raise ValueError(f"budgets: {budget!r} is not a number of labels: pass whole numbers, as in 20,50,100")
+        self.simulation()
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """The budgets as numbers, ascending."""
+        return tuple(sorted({int(budget) for budget in self.budgets}))
+
+    def simulation(self) -> Simulation:
+        """Return what is run for every method but random."""
+        return Simulation(self.methods, self.numbers, self.estimators, self.start)
+
+    def random_curve(self, pool: int) -> Simulation:
+        """Return what is run for random rows: more budgets, so that other methods' accuracies lie on the curve.
+
+        Args:
+            pool: Rows that are chosen from.
+        """
+        top = min(pool, REACH * max(self.numbers))
+        budgets, budget = set(self.numbers), float(min(self.numbers))
+        while budget < top:
+            budgets.add(round(budget))
+            budget *= GROWTH
+        return Simulation((RANDOM,), tuple(budgets | {top}), self.estimators)
+
+
+def simulate_labelling(
+    x: Any,
+    y: ArrayLike,
+    settings: LabelSettings,
+    out: Path,
+    *,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Run every method with every seed that is not done yet, and say what they come to.
+
+    Args:
+        x: Features, shape (n, d): an array, a memory map, or a scipy matrix, which is made dense.
+        y: Classes, whatever they are called, shape (n,).
+        settings: What to simulate.
+        out: Folder of ``outcomes.jsonl``, appended to after each method and seed, and ``record.json``.
+        progress: Told of each part.
+
+    Returns:
+        The record, as ``summarise`` makes it.
+
+    Raises:
+        ValueError: If the folder holds outcomes of other settings or data, or a budget exceeds the pool.
+    """
+    x = np.asarray(x.toarray() if hasattr(x, "toarray") else x)
+    x = x if x.dtype in {np.dtype(np.float32), np.dtype(np.float64)} else x.astype(np.float32)
+    y = np.unique(np.asarray(y), return_inverse=True)[1].astype(np.int64)
+    if len(y) != len(x):
+        raise ValueError(f"{len(y)} labels for {len(x)} rows: they must be as many")
+    out.mkdir(parents=True, exist_ok=True)
+    _claim(out, settings, x, y)
+    file = out / "outcomes.jsonl"
+    outcomes = _read(file)
+    done = {(outcome.method, outcome.seed) for outcome in outcomes}
+    first = split_trial(x, y, seed=0, test=settings.test, pool=settings.pool)
+    runs: list[tuple[Method, Simulation]] = [(parse_method(RANDOM), settings.random_curve(len(first.targets)))]
+    runs += [(method, settings.simulation()) for method in settings.simulation().parsed if method.name != RANDOM]
+    left = [(seed, *run) for seed in range(settings.seeds) for run in runs if (run[0].name, seed) not in done]
+    for position, (seed, method, simulation) in enumerate(left):
+        if progress is not None:
+            progress(position, len(left), f"{method.name}, seed {seed}")
+        trial = split_trial(x, y, seed=seed, test=settings.test, pool=settings.pool)
+        new = list(simulation.run(trial, method))
+        append_line(file, json.dumps([outcome.to_json() for outcome in new]))
+        outcomes += new
+    if progress is not None:
+        progress(len(left), len(left), "done")
+    record = summarise(outcomes, settings)
+    replace_file(out / "record.json", json.dumps(record, indent=1))
+    return record
+
+
+def summarise(outcomes: Iterable[Outcome], settings: LabelSettings) -> dict[str, Any]:
+    """Say what the outcomes of all methods come to.
+
+    Args:
+        outcomes: Of all methods and seeds.
+        settings: What was simulated.
+
+    Returns:
+        Plain values: ``settings``; ``random``, its curve by estimator; ``rows``, one for each method, budget and
+        estimator, with mean accuracy, the difference to random with its interval (Holm's correction over the methods),
+        the verdict, the label saving and the seconds of choosing.
+    """
+    table: dict[tuple[str, int, str], dict[int, Outcome]] = {}
+    for outcome in outcomes:
+        table.setdefault((outcome.method, outcome.budget, outcome.estimator), {})[outcome.seed] = outcome
+    names = [name for name in settings.methods if name != RANDOM]
+    record: dict[str, Any] = {"settings": {**asdict(settings)}, "random": {}, "rows": []}
+    for estimator in settings.estimators:
+        curve = {
+            budget: _accuracies(seeds)
+            for (method, budget, kind), seeds in table.items()
+            if method == RANDOM and kind == estimator
+        }
+        record["random"][estimator] = {
+            str(budget): {"mean": float(np.mean(list(curve[budget].values()))), "seeds": len(curve[budget])}
+            for budget in sorted(curve)
+        }
+        for budget in settings.numbers:
+            cells = {name: table[name, budget, estimator] for name in names if (name, budget, estimator) in table}
+            judged = judge_all({name: _accuracies(cell) for name, cell in cells.items()}, curve.get(budget, {}))
+            for name, cell in cells.items():
+                record["rows"].append(_row(name, budget, estimator, cell, curve, judged.get(name)))
+    return record
+
+
+def _row(
+    name: str,
+    budget: int,
+    estimator: str,
+    cell: Mapping[int, Outcome],
+    curve: Mapping[int, Mapping[int, float]],
+    judged: Any,
+) -> dict[str, Any]:
+    accuracies = _accuracies(cell)
+    row: dict[str, Any] = {
+        "method": name,
+        "budget": budget,
+        "estimator": estimator,
+        "seeds": len(accuracies),
+        "accuracy": float(np.mean(list(accuracies.values()))),
+        "classes": float(np.mean([outcome.classes for outcome in cell.values()])),
+        "choosing_seconds": float(np.median([outcome.choosing_seconds for outcome in cell.values()])),
+    }
+    if judged is not None:
+        difference = judged.difference
+        row |= {
+            "difference": difference.mean,
+            "low": difference.low,
+            "high": difference.high,
+            "level": judged.level,
+            "verdict": judged.verdict,
+        }
+    seeds = sorted(accuracies)
+    paired = {b: np.array([held[seed] for seed in seeds]) for b, held in curve.items() if all(s in held for s in seeds)}
+    if len(paired) >= 2:
+        saving = label_saving(paired, np.array([accuracies[seed] for seed in seeds]), budget)
+        row["saving"] = asdict(saving)
+    return row
+
+
+def _accuracies(cell: Mapping[int, Outcome]) -> dict[int, float]:
+    return {seed: outcome.accuracy for seed, outcome in cell.items()}
+
+
+def _claim(out: Path, settings: LabelSettings, x: NDArray[Any], y: NDArray[Any]) -> None:
+    """Make sure that the folder's outcomes are of these data and settings; seeds and methods may be added."""
+    identity = {
+        **{key: value for key, value in asdict(settings).items() if key not in {"seeds", "methods", "labels"}},
+        "shape": list(x.shape),
+        # A sum notices other data; it needs no second copy, and rounding cannot change it on one machine.
+        "sum": float(np.asarray(x, np.float64).sum()),
+        "classes": np.bincount(y).tolist(),
+    }
+    text = json.dumps(identity, default=list)
+    file = out / "identity.json"
+    if not file.exists():
+        replace_file(file, text)
+        return
+    old = json.loads(file.read_text(encoding="utf-8"))
+    differs = [key for key, value in json.loads(text).items() if old.get(key) != value]
+    if differs:
+        raise ValueError(
+            f"{out} holds a simulation with other {', '.join(differs)}: pass another --out, or the same settings"
+        )
+
+
+def _read(file: Path) -> list[Outcome]:
+    if not file.exists():
+        return []
+    outcomes = []
+    content = file.read_text(encoding="utf-8")
+    if content and not content.endswith("\n"):  # a kill in the middle of a line: its method and seed are run again
+        content = content[: content.rfind("\n") + 1]
+        replace_file(file, content)
+    for number, line in enumerate(content.splitlines(), 1):
+        try:
+            outcomes += [Outcome(**row) for row in json.loads(line)]
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"{file}, line {number} is damaged ({error}): remove the line to run it again") from error
+    return outcomes

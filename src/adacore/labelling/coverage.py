@@ -1,0 +1,132 @@
+"""Coverage: which rows each pick stands for, how far they are from it, and how much a further pick would help."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adacore.coreset import Coreset
+from adacore.labelling.items import Items
+
+
+@dataclass(frozen=True, eq=False)
+class Coverage:
+    """How a selection covers the rows it was made from.
+
+    Attributes:
+        picks: Positions of the picks, int64, shape (k,), in pick order; rows that were selected before come first.
+        initial: How many of them were selected before.
+        owner: For each row, the position in ``picks`` of the pick nearest to it, int64, shape (n,).
+        distances: To that pick, float64, shape (n,).
+        served: Rows that each pick is nearest to, float64, shape (k,), summing to n.
+        curve: L(S_t) after t of the new picks, float64, shape (new picks + 1,), nan at 0 where nothing was selected
+            before; None where the picks are not in one greedy order (they were made stratum by stratum).
+    """
+
+    picks: NDArray[np.int64]
+    initial: int
+    owner: NDArray[np.int64]
+    distances: NDArray[np.float64]
+    served: NDArray[np.float64]
+    curve: NDArray[np.float64] | None
+
+    def nearest(self, pick: int, count: int = 1) -> NDArray[np.int64]:
+        """Return the rows nearest to a pick among those that it serves, other picks left out.
+
+        Args:
+            pick: Position in ``picks``.
+            count: How many at most.
+
+        Returns:
+            Positions of rows, int64, nearest first.
+        """
+        return self._ordered(pick)[:count]
+
+    def farthest(self, pick: int, count: int = 1) -> NDArray[np.int64]:
+        """Return the rows farthest from a pick among those that it serves.
+
+        Args:
+            pick: Position in ``picks``.
+            count: How many at most.
+
+        Returns:
+            Positions of rows, int64, farthest first.
+        """
+        return self._ordered(pick)[::-1][:count]
+
+    def worst(self, count: int) -> NDArray[np.int64]:
+        """Return the rows that are farthest from every pick.
+
+        Args:
+            count: How many at most.
+
+        Returns:
+            Positions of rows, int64, farthest first.
+        """
+        return np.argsort(-self.distances, kind="stable")[:count].astype(np.int64)
+
+    def _ordered(self, pick: int) -> NDArray[np.int64]:
+        rows = np.flatnonzero(self.owner == pick)
+        rows = rows[rows != self.picks[pick]]
+        return np.asarray(rows[np.argsort(self.distances[rows], kind="stable")].astype(np.int64))
+
+
+def coverage_of(
+    features: Any,
+    coreset: Coreset,
+    *,
+    initial: NDArray[np.int64] | None = None,
+    metric: Literal["euclidean", "cosine"] = "euclidean",
+    in_greedy_order: bool = True,
+) -> Coverage:
+    """Work out what each pick stands for.
+
+    Args:
+        features: The rows that were chosen from, shape (n, d).
+        coreset: The selection.
+        initial: Positions of the rows that were selected before, or None.
+        metric: Of the selection.
+        in_greedy_order: Whether the picks were made one after another over all rows, without strata.
+
+    Returns:
+        The coverage.
+
+    Example:
+        >>> rows = np.array([[0.0], [0.2], [5.0], [5.0], [9.0]])
+        >>> from adacore.facility import facility_location
+        >>> coverage = coverage_of(rows, facility_location(rows, budget=2))
+        >>> coverage.picks.tolist(), coverage.served.tolist(), coverage.worst(1).tolist()
+        ([2, 0], [3.0, 2.0], [4])
+    """
+    from adacore.facility import assign  # loads compiled kernels
+
+    before = np.empty(0, np.int64) if initial is None else np.asarray(initial, np.int64)
+    picks = np.concatenate([before, coreset.indices])
+    served = assign(features, picks, metric=metric)
+    curve = None
+    if in_greedy_order and coreset.objective is not None and coreset.gains is not None:
+        # L(S_t) = L(S_k) + the gains of the picks that are still to come; the first gain is nan without initial rows.
+        curve = coreset.objective + np.concatenate([np.cumsum(coreset.gains[::-1])[::-1], [0.0]])
+    return Coverage(picks, len(before), served.owner, served.distances, served.weights, curve)
+
+
+def write_sheet(path: Path, coverage: Coverage, items: Items | None = None) -> None:
+    """Write a table to label in: one line for each new pick, in pick order.
+
+    Args:
+        path: A .csv file: position, item, weight, label (empty).
+        coverage: Of the selection.
+        items: What stands behind each row.
+    """
+    with path.open("w", encoding="utf-8", newline="") as file:
+        lines = csv.writer(file)
+        lines.writerow(["position", "item", "weight", "label"])
+        for place in range(coverage.initial, len(coverage.picks)):
+            row = int(coverage.picks[place])
+            item = "" if items is None or items.values is None else str(items.values[row])
+            lines.writerow([row, item, f"{coverage.served[place]:g}", ""])

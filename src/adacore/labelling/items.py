@@ -1,0 +1,105 @@
+"""Items: the texts or images that stand behind the rows of a table of features."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from adacore.errors import unknown_name, unreadable
+
+IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
+"""Endings of files that count as images."""
+
+
+@dataclass(frozen=True)
+class Items:
+    """What stands behind each row.
+
+    Attributes:
+        values: A text for each row, or a path of an image; None for nothing but positions.
+        images: Whether the values are paths of images.
+    """
+
+    values: Sequence[Any] | None = None
+    images: bool = False
+
+
+def read_items(source: str | Path, n: int) -> Items:
+    """Read what stands behind the rows of a table, in the order of the table.
+
+    Args:
+        source: A folder of images, taken in the order of their names; a ``.txt`` file with a text a line; or a
+            ``.parquet`` or ``.csv`` file with a column of texts or of paths of images, ``file.parquet:column``, where
+            the column may be left out if there is one column of texts alone.
+        n: Rows in the table.
+
+    Returns:
+        The items.
+
+    Raises:
+        FileNotFoundError: If there is nothing there.
+        ValueError: If there are more or fewer items than rows, or the column is not clear.
+    """
+    path, column = _split(str(source))
+    if path.is_dir():
+        found = sorted(file for file in path.iterdir() if file.suffix.lower() in IMAGES)
+        items = Items(found, images=True)
+    elif not path.is_file():
+        raise FileNotFoundError(f"no file or folder {path}: pass --items as a folder of images, or a file of texts")
+    elif path.suffix.lower() == ".txt":
+        items = Items(path.read_text(encoding="utf-8-sig").splitlines())
+    elif path.suffix.lower() in {".parquet", ".csv"}:
+        items = _of_column(path, column)
+    else:
+        raise ValueError(f"{path} ends in {path.suffix!r}: expected .txt, .csv, .parquet, or a folder of images")
+    held = 0 if items.values is None else len(items.values)
+    if held != n:
+        raise ValueError(f"{path} holds {held:,} items, the table {n:,} rows: they must be as many, in the same order")
+    return items
+
+
+def _split(source: str) -> tuple[Path, str | None]:
+    """Take ``file.parquet:column`` apart; a colon may also be part of a path."""
+    head, colon, column = source.rpartition(":")
+    if colon and Path(head).suffix.lower() in {".parquet", ".csv"} and not Path(source).exists():
+        return Path(head), column
+    return Path(source), None
+
+
+def _of_column(path: Path, column: str | None) -> Items:
+    import pyarrow as pa  # a tenth of a second, which no other kind of items needs
+
+    table = _read_table(path)
+    texts = [name for name in table.column_names if pa.types.is_string(table.schema.field(name).type)]
+    if column is None:
+        if len(texts) != 1:
+            known = ", ".join(texts) or "none"
+            raise ValueError(f"{path} has these columns of texts: {known}; name one, as in --items {path}:column")
+        column = texts[0]
+    if column not in table.column_names:
+        raise unknown_name(f"column of {path}", column, table.column_names)
+    values = table[column].to_pylist()
+    first = next((value for value in values if value), "")
+    if isinstance(first, str) and Path(first).suffix.lower() in IMAGES:
+        # Paths are taken as they stand, or from the folder of the table.
+        base = Path() if Path(first).is_file() else path.parent
+        if (base / first).is_file():
+            return Items([base / str(value) for value in values], images=True)
+    return Items(["" if value is None else value for value in values])
+
+
+def _read_table(path: Path) -> Any:
+    import pyarrow as pa
+
+    try:
+        if path.suffix.lower() == ".csv":
+            from pyarrow import csv
+
+            return csv.read_csv(path)
+        import pyarrow.parquet as pq
+
+        return pq.read_table(path)
+    except (OSError, pa.ArrowException) as error:
+        raise unreadable(path, error) from error

@@ -1,0 +1,95 @@
+"""Positions of rows in files: which are labelled already, which must not be chosen."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adacore.coreset import Coreset
+from adacore.errors import unreadable
+
+COLUMNS = ("position", "index", "row")
+"""Names of the column of positions in a .csv file; ``position`` is that of the table to label in."""
+
+
+def read_positions(path: str | Path, n: int) -> NDArray[np.int64]:
+    """Read positions of rows from a file.
+
+    Args:
+        path: ``.npy``: whole numbers, or a mask of n truth values; ``.npz`` or ``.parquet``: a saved coreset; ``.csv``:
+            a column ``position``, ``index`` or ``row``, or a single column; anything else: one position a line.
+        n: Rows in the table.
+
+    Returns:
+        Int64, in the order of the file.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file holds something else, a position twice, or one outside of ``[0, n)``.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no file {path}: pass positions as .txt, .csv or .npy, or a coreset")
+    kind = path.suffix.lower()
+    if kind in {".npz", ".parquet"}:
+        positions: NDArray[Any] = Coreset.load(path).indices
+    elif kind == ".npy":
+        positions = _read_npy(path, n)
+    else:
+        positions = _whole_numbers(path, _csv_cells(path) if kind == ".csv" else _lines(path))
+    _check(path, positions, n)
+    return positions.astype(np.int64)
+
+
+def _read_npy(path: Path, n: int) -> NDArray[Any]:
+    try:
+        held: NDArray[Any] = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise unreadable(path, error) from error
+    if held.dtype == bool:
+        if held.shape != (n,):
+            raise ValueError(f"{path} holds a mask of shape {held.shape}: expected ({n},), one for each row")
+        return np.flatnonzero(held)
+    if held.ndim != 1 or held.dtype.kind not in "iu":
+        raise ValueError(f"{path} holds {held.dtype} of shape {held.shape}: expected whole numbers of shape (m,)")
+    return held
+
+
+def _lines(path: Path) -> list[tuple[int, str]]:
+    lines = path.read_text(encoding="utf-8-sig").splitlines()
+    return [(i, line.strip()) for i, line in enumerate(lines, 1) if line.strip() and not line.lstrip().startswith("#")]
+
+
+def _csv_cells(path: Path) -> list[tuple[int, str]]:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        rows = [(number, row) for number, row in enumerate(csv.reader(file), 1) if row]
+    if not rows:
+        return []
+    head = [cell.strip().lower() for cell in rows[0][1]]
+    named = next((head.index(name) for name in COLUMNS if name in head), None)
+    if named is None and len(head) > 1:
+        raise ValueError(f"{path} has the columns {', '.join(head)}: name one of them {' or '.join(COLUMNS)}")
+    body = rows if named is None and head[0].lstrip("+-").isdigit() else rows[1:]
+    return [(number, row[named or 0].strip()) for number, row in body]
+
+
+def _whole_numbers(path: Path, cells: list[tuple[int, str]]) -> NDArray[np.int64]:
+    for number, cell in cells:
+        if not cell.lstrip("+-").isdigit():
+            raise ValueError(f"{path}, line {number}: {cell!r} is no position, expected a whole number")
+    return np.array([int(cell) for _, cell in cells], dtype=np.int64)
+
+
+def _check(path: Path, positions: NDArray[Any], n: int) -> None:
+    outside = positions[(positions < 0) | (positions >= n)]
+    if len(outside):
+        raise ValueError(
+            f"{path} holds position {outside[0]}: the table has {n:,} rows, positions run from 0 to {n - 1:,}"
+        )
+    values, counts = np.unique(positions, return_counts=True)
+    if (counts > 1).any():
+        raise ValueError(f"{path} holds position {values[counts > 1][0]} twice: name every row once")
