@@ -60,50 +60,57 @@ def balance(points: NDArray[np.float32], rows: NDArray[np.int64]) -> NDArray[np.
         >>> balance(np.array([[-1.0], [1.0], [-1.0], [1.0]], np.float32), np.array([[0, 1], [2, 3]])).tolist()
         [[0, 1], [3, 2]]
     """
-    dealt = np.ascontiguousarray(rows)
-    if dealt is rows:
-        dealt = rows.copy()
+    if points.shape[1] > DIMENSIONS:
+        points = principal_coordinates(points)
+    padded = points
+    if points.shape[1] < DIMENSIONS:  # the kernel is compiled for exactly so many
+        padded = np.zeros((len(points), DIMENSIONS), np.float32)
+        padded[:, : points.shape[1]] = points
+    dealt = np.array(rows, np.int64, order="C")  # a copy, which is written to
     energy = np.einsum("ij,ij->i", points, points)[rows].sum(1)
-    _deal(points, dealt, WIDTH, np.argsort(-energy, kind="stable"))
+    _deal(padded, dealt, np.argsort(-energy, kind="stable"))
     return dealt
 
 
 @kernel
-def _deal(points: Array, rows: Array, width: int, order: Array) -> None:
-    columns, d = rows.shape[1], points.shape[1]
-    sums = np.empty((d, width), np.float32)
-    products, squares = np.empty(width, np.float32), np.empty(width, np.float32)
-    centred, mean = np.empty((width, d), np.float32), np.empty(d, np.float32)
-    penalties, dealt = np.empty(width, np.float32), np.empty(width, rows.dtype)
-    for start in range(0, columns, width):
-        count = min(width, columns - start)
+def _deal(points: Array, rows: Array, order: Array) -> None:
+    # DIMENSIONS and WIDTH are constants to the compiler, so that the short loops over them become vector instructions.
+    columns = rows.shape[1]
+    sums = np.empty((DIMENSIONS, WIDTH), np.float32)
+    products, squares = np.empty(WIDTH, np.float32), np.empty(WIDTH, np.float32)
+    centred, mean = np.empty((WIDTH, DIMENSIONS), np.float32), np.empty(DIMENSIONS, np.float32)
+    penalties, dealt = np.empty(WIDTH, np.float32), np.empty(WIDTH, rows.dtype)
+    for start in range(0, columns, WIDTH):
+        count = min(WIDTH, columns - start)
         sums[:] = 0
         for r in order:
             mean[:] = 0
             for j in range(count):
-                for k in range(d):
-                    centred[j, k] = points[rows[r, start + j], k]
-                    mean[k] += centred[j, k]
+                row = rows[r, start + j]
+                for k in range(DIMENSIONS):
+                    centred[j, k] = points[row, k]
+                    mean[k] += points[row, k]
             mean /= np.float32(count)
+            penalties[:count] = 0
+            penalties[count:] = np.inf
             for j in range(count):
                 squares[j] = 0
-                for k in range(d):
+                for k in range(DIMENSIONS):
                     centred[j, k] -= mean[k]
                     squares[j] -= centred[j, k] * centred[j, k]
-            penalties[:count] = 0
             for j in np.argsort(squares[:count]):
-                for c in range(width):
+                for c in range(WIDTH):
                     products[c] = penalties[c]
-                for k in range(d):
+                for k in range(DIMENSIONS):
                     x = centred[j, k]
-                    for c in range(width):  # over columns: independent sums, which fill vector registers
+                    for c in range(WIDTH):  # independent sums, one for each column
                         products[c] += sums[k, c] * x
                 where, least = 0, products[0]
-                for c in range(1, count):
+                for c in range(1, WIDTH):
                     if products[c] < least:
                         where, least = c, products[c]
                 penalties[where] = np.inf  # taken
                 dealt[where] = rows[r, start + j]
-                for k in range(d):
+                for k in range(DIMENSIONS):
                     sums[k, where] += centred[j, k]
             rows[r, start : start + count] = dealt[:count]

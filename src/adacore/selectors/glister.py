@@ -66,7 +66,7 @@ class GLISTER:
     def select(self, snapshot: Snapshot, budget: int, *, generator: np.random.Generator) -> Coreset:
         """Choose greedily; see ``Selector.select``."""
         budget = resolve_budget(snapshot.n, budget=budget)
-        r = max(1, round(0.03 * budget)) if self.r is None else self.r
+        r = max(1, round(0.03 * budget)) if self.r is None else self.r  # 3 %: what the paper's authors use
         errors, inputs = _last_layer_gradients(snapshot)
         held_out, theta = _HeldOut.of(snapshot), _last_layer(snapshot)
         available = np.ones(snapshot.n, dtype=np.bool_)
@@ -74,10 +74,12 @@ class GLISTER:
         while len(picks) < budget:
             check_interrupted()
             direction = held_out.gradient(theta)
+            # <e h^T, D> = e . (D h) for every example, without forming the n matrices e h^T.
             gains = np.einsum("ic,ic->i", errors, inputs @ direction.T)
             best = highest(np.where(available, gains, -np.inf), min(r, budget - len(picks)))
             available[best] = False
             picks += best.tolist()
+            # The step on those just chosen: a sum of r outer products is one product of matrices.
             theta = theta - self.step * errors[best].T @ inputs[best]
         return equally_weighted(np.array(picks), snapshot.n)
 
@@ -103,7 +105,7 @@ class _HeldOut:
         held_out = snapshot.validation
         labels = needed(held_out.targets, "validation.targets (GLISTER is for classification)")
         outputs = len(needed(snapshot.last_layer, "last_layer").weight)
-        classes = max(outputs, 2)
+        classes = max(outputs, 2)  # a single output is the logit of class 1 of two
         if labels.min() < 0 or labels.max() >= classes:
             raise ValueError(
                 f"validation labels run from {labels.min()} to {labels.max()}: expected [0, {classes}), the classes "
@@ -122,6 +124,7 @@ class _HeldOut:
     def gradient(self, theta: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the gradient of ``loss``, float64, shape (outputs, h + 1)."""
         logits = self.inputs @ theta.T
+        # log(1 + e^z), or log sum_c e^{z_c}: what exp alone would overflow at, from z = 710 on.
         total = np.logaddexp(0.0, logits) if logits.shape[1] == 1 else np.logaddexp.reduce(logits, 1, keepdims=True)
         predicted = np.exp(logits - total)
         return np.asarray((predicted - self.targets).T @ self.inputs / len(self.inputs))

@@ -64,11 +64,11 @@ class GradMatch:
         """Weights are as fitted; without filling up, fewer examples may be chosen than asked for."""
         random = self.fill == "random"
         return Traits(
-            sums_to_population=False,
+            sums_to_population=False,  # the fit decides
             equivariant=not random,
             randomised=random,
             fills_budget=random,
-            objective=not random,
+            objective=not random,  # random examples of weight 1 are no part of what was minimised
             statistics={"short": "sum", "filled": "sum", "residual": "norm"},
         )
 
@@ -81,6 +81,7 @@ class GradMatch:
         if self.target == "train":
             target = proxies.sum(0)
         else:
+            # The mean validation gradient on the scale of a sum over n examples, so that weights sum to about n again.
             target = snapshot.n * needed(needed(snapshot.validation, "validation").proxies, "validation.proxies").mean(
                 0, dtype=np.float64
             )
@@ -90,7 +91,7 @@ class GradMatch:
 
     def select(self, snapshot: Snapshot, budget: int, *, generator: np.random.Generator) -> Coreset:
         """Pursue the gradient; see ``Selector.select``."""
-        from adacore.selectors.omp import pursue
+        from adacore.selectors.omp import pursue  # imports torch, which choosing by arrays does not need otherwise
 
         budget = resolve_budget(snapshot.n, budget=budget)
         found = pursue(*self._problem(snapshot), budget, lam=self.lam, eps=self.eps)
@@ -99,7 +100,7 @@ class GradMatch:
         if filled:
             rest = np.setdiff1d(np.arange(snapshot.n), indices)
             indices = np.concatenate([indices, generator.choice(rest, size=filled, replace=False)])
-            weights = np.concatenate([weights, np.ones(filled)])
+            weights = np.concatenate([weights, np.ones(filled)])  # as the paper's authors fill up
         statistics = {"short": short - filled, "filled": filled, "residual": found.residual}
         return Coreset(indices, weights, snapshot.n, statistics=statistics)
 

@@ -22,7 +22,10 @@ from adacore.selectors.strata import Strata
 from adacore.selectors.synthetic import synthetic_snapshot
 
 _RANDOM_SUBSETS = 20
+"""Random subsets whose mean objective a method must beat: enough for a mean that no lucky subset decides."""
+
 _DRAWS = 300
+"""Draws for tests of averages: a bias of a third of the spread of one draw is 5 standard errors of 300."""
 
 
 class BrokenInvariantError(Exception):
@@ -109,7 +112,7 @@ def _check_shape(selector: Selector, coreset: Coreset, snapshot: Snapshot, budge
 
 def _check_budget(selector: Selector, seed: int) -> None:
     snapshot, _ = _case(selector, seed)
-    for budget in (12, 24, 77, snapshot.n):
+    for budget in (12, 24, 77, snapshot.n):  # 77: divisible by neither classes nor batches; n: everything
         coreset = _select(selector, snapshot, budget, seed)
         _check_shape(selector, coreset, snapshot, budget, f"budget {budget}")
         if selector.traits.fills_budget and not selector.traits.ignores_budget:
@@ -139,7 +142,7 @@ def _check_edges(selector: Selector, seed: int) -> None:
 def _check_duplicates(selector: Selector, seed: int) -> None:
     labels = np.repeat([0, 1], 6)
     distinct = synthetic_snapshot(selector.requirements(), labels, seed=seed)
-    for copies, budget in ((5, 10), (5, 40), (2, 24)):
+    for copies, budget in ((5, 10), (5, 40), (2, 24)):  # fewer than the distinct ones, more, and all copies
         snapshot = distinct.take(np.tile(np.arange(distinct.n), copies))
         coreset = _select(selector, snapshot, budget, seed)
         _check_shape(selector, coreset, snapshot, budget, f"every example {copies} times, budget {budget}")
@@ -173,6 +176,7 @@ def _check_unbiased(selector: Selector, seed: int) -> None:
         coreset = _select(selector, snapshot, budget, seed * _DRAWS + draw)
         estimates[draw] = coreset.weights @ values[coreset.indices]
     error = np.abs(estimates.mean(0) - values.sum(0))
+    # 5 standard errors: of 4 sums over all seeds and selectors that anyone tries, hardly one is beyond by chance.
     allowed = 5 * estimates.std(0, ddof=1) / np.sqrt(_DRAWS) + 1e-9
     _require(
         (error <= allowed).all(), f"estimates of a sum are off by {error.max():.3g} on average over {_DRAWS} draws"
@@ -200,7 +204,7 @@ def _check_repeatable(selector: Selector, seed: int) -> None:
     if not selector.traits.randomised:
         _require(_same(first, other), "the answer depends on the seed, but the traits say it does not")
     try:
-        restored = pickle.loads(pickle.dumps(selector))
+        restored = pickle.loads(pickle.dumps(selector))  # as spawned workers and checkpoints do
     except Exception as error:
         raise BrokenInvariantError(f"it cannot be pickled ({error})") from error
     _require(_same(first, _select(restored, snapshot, budget, seed)), "a restored copy gave another answer")
@@ -236,7 +240,7 @@ def _check_untouched(selector: Selector, seed: int) -> None:
     if snapshot.last_layer is not None:
         arrays += [snapshot.last_layer.weight, snapshot.last_layer.bias]
     before = [array.copy() for array in arrays]
-    streams = _global_streams()
+    streams = _global_streams()  # of Python, numpy and torch
     _select(selector, snapshot, budget, seed)
     _require(all(map(np.array_equal, before, arrays)), "the snapshot was written to")
     _require(streams == _global_streams(), "a global random stream was used: draw from the generator alone")

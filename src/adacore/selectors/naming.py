@@ -51,7 +51,7 @@ def parse_name(text: str) -> tuple[str, dict[str, Any]]:
 def _value(text: str) -> Any:
     if text.lower() in _WORDS:
         return _WORDS[text.lower()]
-    for kind in (int, float):
+    for kind in (int, float):  # int first, so that 64 stays a whole number
         try:
             return kind(text)
         except ValueError:
@@ -101,4 +101,5 @@ def label(selector: Selector) -> str:
         >>> label(AdaCore(weighting="uniform", beta1=0.8))
         'adacore-weighting=uniform-beta1=0.8'
     """
+    # File systems and shells take these characters everywhere; parentheses, commas and spaces need quoting.
     return re.sub(r"[^A-Za-z0-9.=_+-]+", "-", describe(selector)).strip("-")

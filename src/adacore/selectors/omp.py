@@ -18,6 +18,8 @@ _ASCENT = 1e-12
 
 
 _TINY = 1e-300
+"""Keeps 0 / 0 from being formed where a weight is 0 already and its solution is too."""
+
 _ROUNDS = 4
 """Most steps for each example asked for: rounding must not let examples come and go for ever."""
 
@@ -62,6 +64,7 @@ def pursue(
         >>> found.indices, found.weights
         (array([1, 0]), array([3., 2.]))
     """
+    # In float64: slopes late in the pursuit are differences of gradients that agree in all but their last digits.
     points: NDArray[np.float64] = np.asarray(rows, np.float64)
     support = _Support(points, target, lam)
     available = np.ones(len(rows), dtype=np.bool_)
@@ -72,6 +75,7 @@ def pursue(
         check_interrupted()
         if len(support.members) >= k or np.linalg.norm(residual) <= goal:
             break
+        # Half the objective's slope along w_j at w_j = 0 is -g_j . r: the steepest descent among all candidates.
         slopes = np.where(available, points @ residual, -np.inf)
         best = int(slopes.argmax())
         if not slopes[best] > flat * norms[best]:
@@ -105,7 +109,7 @@ class _Support:
         left: list[int] = []
         while self.members:
             solved = self._solve()
-            falling = solved <= 0
+            falling = solved <= 0  # the least-squares solution leaves w >= 0 in these coordinates
             if not falling.any():
                 self.weights = solved
                 break
@@ -124,6 +128,8 @@ class _Support:
         new, size, d = self._rows[row], len(self.members), len(self._target)
         scale = _INDEPENDENT * (float(new @ new) + self._lam)
         if size < d:
+            # One more row of the Cholesky factor L of A A^T + lam I: L l = A g and pivot^2 = |g|^2 + lam - |l|^2, which
+            # is the part of g that no member explains.
             below = self._rows[self.members] @ new
             edge = _solve_lower(self._factor, below) if size else below
             pivot = float(new @ new) + self._lam - float(edge @ edge)
@@ -133,7 +139,7 @@ class _Support:
             grown[:size, :size], grown[size, :size], grown[size, size] = self._factor, edge, np.sqrt(pivot)
             self._factor = grown
         elif not self._lam > scale:
-            return False
+            return False  # d independent rows span the space: without regularisation another adds nothing
         elif self._gram is None:
             self._gram = self._inner([*self.members, row])
         else:
@@ -162,6 +168,7 @@ class _Support:
             self._gram = self._inner(self.members)
             return
         self._gram = None
+        # Rows leave seldom; factoring anew costs O(m^2 d) and does not pile up the rounding of downdates.
         chosen = self._rows[self.members]
         self._factor = np.asarray(np.linalg.cholesky(chosen @ chosen.T + self._lam * np.eye(len(chosen))), np.float64)
 

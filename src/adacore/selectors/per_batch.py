@@ -65,7 +65,7 @@ class PerBatch(Wrapper):
         """Choose batches; see ``Selector.select``. Indices come batch by batch."""
         n, budget = snapshot.n, resolve_budget(snapshot.n, budget=budget)
         m = -(-n // self.batch_size)
-        batches = np.array_split(generator.permutation(n), m)
+        batches = np.array_split(generator.permutation(n), m)  # the first are the largest, by one example at most
         affordable = budget // len(batches[0])
         if not affordable:
             raise ValueError(
@@ -76,6 +76,7 @@ class PerBatch(Wrapper):
         sizes = np.array([len(batch) for batch in picked], dtype=np.int64)
         return Coreset(
             np.concatenate([*picked, np.empty(0, np.int64)]),
+            # w of m batches stands for w n / m examples, shared among the batch's own.
             np.repeat(chosen.weights * n / (m * sizes), sizes),
             n,
             statistics={**chosen.statistics, "batches": len(picked)},
@@ -88,6 +89,7 @@ def _batch_means(snapshot: Snapshot, batches: Sequence[NDArray[np.int64]]) -> Sn
     starts = np.cumsum(sizes) - sizes
 
     def mean(array: NDArray[Any]) -> NDArray[Any]:
+        # Batches lie one after another in `order`: one pass sums them all, in double precision.
         sums = np.add.reduceat(array[order], starts, axis=0, dtype=np.float64)
         averaged: NDArray[Any] = sums / sizes.reshape(-1, *[1] * (array.ndim - 1))
         return averaged.astype(array.dtype if array.dtype.kind == "f" else np.float64)

@@ -92,14 +92,14 @@ class PerClass(Wrapper):
         classes, rows = split_classes(snapshot)
         counts = np.array([len(row) for row in rows])
         budgets = split_budget(counts, resolve_budget(snapshot.n, budget=budget))
-        generators = generator.spawn(len(rows))
+        generators = generator.spawn(len(rows))  # a stream for each class: the schedule of threads must not matter
 
         vectors: dict[int, NDArray[np.float64]] = {}
 
         def select_class(c: int, _: Workers) -> Coreset:
             part = _take_class(snapshot, rows[c], classes[c])
             coreset = self.selector.select(part, int(budgets[c]), generator=generators[c])
-            if isinstance(self.selector, HasResidual):
+            if isinstance(self.selector, HasResidual):  # the norms of the classes' residuals don't add; the vectors do
                 vectors[c] = self.selector.residual(part, coreset)
             return coreset
 
@@ -110,7 +110,7 @@ class PerClass(Wrapper):
     def objective(self, snapshot: Snapshot, coreset: Coreset) -> float:
         """Objective of the wrapped method, summed over the classes that examples were chosen of."""
         total = 0.0
-        weights = np.full(snapshot.n, np.nan)
+        weights = np.full(snapshot.n, np.nan)  # nan: not chosen; a chosen example may have weight 0
         weights[coreset.indices] = coreset.weights
         for label, row in zip(*split_classes(snapshot), strict=True):
             chosen = np.flatnonzero(~np.isnan(weights[row]))
@@ -162,5 +162,5 @@ def _take_class(snapshot: Snapshot, rows: NDArray[np.int64], label: np.int64) ->
     part, held_out = snapshot.take(rows), snapshot.validation
     if held_out is None or held_out.strata is None:
         return part
-    same = np.flatnonzero(held_out.strata == label)
+    same = np.flatnonzero(held_out.strata == label)  # a class without held-out examples is judged by all of them
     return replace(part, validation=held_out.take(same)) if len(same) else part

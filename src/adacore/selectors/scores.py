@@ -34,7 +34,7 @@ def highest(scores: NDArray[np.floating], k: int) -> NDArray[np.int64]:
         >>> highest(np.array([1.0, 3.0, 3.0, 0.0]), 3)
         array([1, 2, 0])
     """
-    return np.argsort(-scores, kind="stable")[:k]
+    return np.argsort(-scores, kind="stable")[:k]  # stable: equal scores in the order of their positions
 
 
 def importance_sample(probabilities: NDArray[np.float64], draws: int, generator: np.random.Generator) -> Coreset:
@@ -58,6 +58,7 @@ def importance_sample(probabilities: NDArray[np.float64], draws: int, generator:
     counts = np.bincount(generator.choice(n, size=draws, p=probabilities), minlength=n)
     chosen = np.flatnonzero(counts)
     chosen = chosen[np.argsort(-probabilities[chosen], kind="stable")]
+    # An example drawn m times adds up to m / (draws q_i), whose expectation is 1 whatever q_i.
     weights = counts[chosen] / (draws * probabilities[chosen])
     return Coreset(chosen, weights, n, statistics={"repeated": draws - len(chosen)})
 
@@ -78,11 +79,11 @@ def smoothed(scores: NDArray[np.floating], smoothing: float) -> NDArray[np.float
     """
     n, scores = len(scores), np.asarray(scores, np.float64)
     largest = scores.max()
-    if not largest > 0:
+    if not largest > 0:  # no example tells itself apart
         return np.full(n, 1 / n)
     shares = scores / largest  # so that the sum does not overflow
     mixed: NDArray[np.float64] = (1 - smoothing) * (shares / shares.sum()) + smoothing / n
-    mixed /= mixed.sum()
+    mixed /= mixed.sum()  # to 1 but for rounding, which numpy's choice() checks
     return mixed
 
 

@@ -60,7 +60,7 @@ def check_number(
     Example:
         >>> check_number("beta1", 0.9, below=1.0, example=0.9)
     """
-    if isinstance(value, bool) or not isinstance(value, Real):
+    if isinstance(value, bool) or not isinstance(value, Real):  # True is a number to Python, seldom to its user
         raise TypeError(f"{name}={value!r} is not a number: pass for example {example}")
     number = float(value)
     inside = (number >= least if above is None else number > above) and (

@@ -43,7 +43,7 @@ def synthetic_snapshot(
         (3, 2)
     """
     generator = np.random.default_rng(seed)
-    classes = int(max(labels.max(initial=0) + 1, 2))
+    classes = int(max(labels.max(initial=0) + 1, 2))  # softmax needs two, even where one occurs
     world = _World(
         generator.normal(size=(classes, _FEATURES)),
         LastLayer(
@@ -54,6 +54,7 @@ def synthetic_snapshot(
     )
     snapshot = _examples(world, requirements, labels, generator)
     if requirements.validation:
+        # Each class at least once: a class without held-out examples is another case, tested elsewhere.
         drawn = np.concatenate([np.unique(labels), generator.choice(labels, size=held_out)])
         needs = replace(requirements, validation=False, forgetting=False)
         snapshot = replace(snapshot, validation=_examples(world, needs, drawn, generator))
@@ -76,8 +77,8 @@ def _examples(
         "all_layers": (errors[:, :, None] * features[:, None, :]).reshape(n, -1) @ world.projection,
         None: errors,
     }[requirements.proxy]
-    curvature = generator.uniform(0.5, 1.0, size=proxies.shape)
-    forgetting = generator.permutation(n)
+    curvature = generator.uniform(0.5, 1.0, size=proxies.shape)  # away from 0: preconditioning stays tame
+    forgetting = generator.permutation(n)  # no two alike, so that no ranking rests on ties
 
     def single(required: object, array: NDArray[np.float64]) -> NDArray[np.float32] | None:
         return array.astype(np.float32) if required else None

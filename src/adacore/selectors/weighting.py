@@ -30,6 +30,7 @@ def reweight(coreset: Coreset, weighting: Weighting) -> Coreset:
     """
     if weighting == "cluster":
         return coreset
+    # The loader rescales to mean one anyway; the sum is kept so that the coreset still stands for all examples.
     powers = np.sqrt(coreset.weights) if weighting == "sqrt" else np.ones(len(coreset))
     return replace(coreset, weights=powers * (coreset.weights.sum() / powers.sum()))
 

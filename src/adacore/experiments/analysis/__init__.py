@@ -23,12 +23,25 @@ from adacore.experiments.analysis.scores import (
     ranks_within_classes,
     sliding_means,
 )
+from adacore.experiments.analysis.variance import (
+    BatchError,
+    batch_error,
+    cluster_batches,
+    coreset_batches,
+    random_batches,
+    sketch_gradients,
+    stratified_batches,
+)
 
 __all__ = [
     "MEASURED",
+    "BatchError",
     "Examples",
     "GradientErrors",
+    "batch_error",
     "class_accuracies",
+    "cluster_batches",
+    "coreset_batches",
     "describe_examples",
     "entropy",
     "fractions_touched",
@@ -39,7 +52,10 @@ __all__ = [
     "never_chosen",
     "overlaps",
     "profile_by_rank",
+    "random_batches",
     "ranks_within_classes",
     "selection_counts",
+    "sketch_gradients",
     "sliding_means",
+    "stratified_batches",
 ]

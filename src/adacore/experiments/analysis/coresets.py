@@ -36,6 +36,7 @@ def gradient_error(gradients: ArrayLike, coreset: Coreset) -> float:
     if g.ndim != 2 or len(g) != coreset.population:
         raise ValueError(f"gradients have shape {g.shape}: expected ({coreset.population}, d), a row for each example")
     full = g.sum(axis=0)
+    # float64 sums: the full gradient is what is left of n terms that nearly cancel late in training.
     error = float(np.linalg.norm(full - coreset.weights @ g[coreset.indices]))
     norm = float(np.linalg.norm(full))
     if norm == 0:

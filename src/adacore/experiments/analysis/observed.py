@@ -62,6 +62,7 @@ def gradient_errors(
     Returns:
         Both errors.
     """
+    # The same space and curvature for all methods: each would look best by its own.
     needs = Requirements(proxy="logits", curvature=Curvature())
     snapshot = probe.measure(model, dataset, needs, seed=seed, reselection=moment)
     if snapshot.proxies is None or snapshot.curvature is None:
@@ -101,7 +102,7 @@ def measure_run(
     tested = probe.measure(model, test, Requirements(probabilities=True))
     measured = {"gradient_error": errors.plain, "preconditioned_gradient_error": errors.preconditioned}
     if seen is not None and tested.targets is not None and tested.probabilities is not None:
-        known = np.isin(tested.targets, seen)
+        known = np.isin(tested.targets, seen)  # a class that was never trained on can't be got right
         predicted, labels = tested.probabilities.argmax(axis=1)[known], tested.targets[known]
         if labels.size:
             measured["worst_class_accuracy"] = min(class_accuracies(predicted, labels).values())

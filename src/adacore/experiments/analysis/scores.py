@@ -58,7 +58,7 @@ def profile_by_rank(
         array([1., 3., 5.])
     """
     scores, ranks, labels = np.asarray(scores), np.asarray(ranks), np.asarray(labels)
-    at = np.linspace(0, 1, points)
+    at = np.linspace(0, 1, points)  # relative ranks, so that classes of different sizes can be averaged
     profiles = []
     for label in np.unique(labels):
         rows = np.flatnonzero(labels == label)

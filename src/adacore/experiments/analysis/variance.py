@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
+from torch.func import functional_call, grad, vmap
 from torch.nn import functional
 from torch.utils.data import Dataset
 
@@ -73,6 +74,7 @@ def batch_error(gradients: ArrayLike, draws: Iterable[Draw]) -> BatchError:
     """
     g = np.asarray(gradients, np.float64)
     full = g.mean(0)
+    # What a training step sees is the mean over the batch of weighted losses; weights have mean one over the coreset.
     errors = np.array([weights @ g[rows] / len(rows) - full for rows, weights in draws])
     if len(errors) < 2:
         raise ValueError(f"{len(errors)} mini-batches were drawn: an error needs at least 2")
@@ -86,6 +88,7 @@ def batch_error(gradients: ArrayLike, draws: Iterable[Draw]) -> BatchError:
     spread = folded.std(0, ddof=1) / math.sqrt(len(errors))
     off = np.abs(folded.mean(0))
     bias = np.divide(off, spread, out=np.where(off > 1e-9 * norm, np.inf, 0.0), where=spread > 1e-12 * norm)
+    # d sqrt(m) = dm / (2 sqrt(m)): the spread of the mean square carried over to its root.
     half_width = float(squares.std(ddof=1)) / math.sqrt(len(errors)) / (2 * root) if root else 0.0
     return BatchError(root / norm, half_width / norm, float(bias.max()), len(errors))
 
@@ -157,7 +160,7 @@ def coreset_batches(
         if batching == "proportional":
             at = generator.random(batch_size)
         else:
-            at = (np.arange(batch_size) + generator.random()) / batch_size
+            at = (np.arange(batch_size) + generator.random()) / batch_size  # equal steps from one random start
         places = np.minimum(np.searchsorted(edges, at * edges[-1], side="right"), len(coreset) - 1)
         yield coreset.indices[places], np.ones(batch_size)
 
@@ -214,19 +217,18 @@ def sketch_gradients(
     Returns:
         float32, shape (n, dimension).
     """
-    from torch.func import functional_call, grad, vmap
-
     prefix = "" if layer is None else f"{layer}."
     parameters = {name: value.detach() for name, value in model.named_parameters()}
     free = {name: value for name, value in parameters.items() if name.startswith(prefix)}
     fixed = {**{name: value for name, value in parameters.items() if name not in free}, **dict(model.named_buffers())}
     generator = torch.Generator().manual_seed(seed)
     count = sum(value.numel() for value in free.values())
-    dimension = min(dimension, count)
+    dimension = min(dimension, count)  # a sketch longer than the gradient gains nothing
     place = torch.randint(dimension, (count,), generator=generator)
     sign = torch.randint(2, (count,), generator=generator) * 2.0 - 1.0
 
     def loss(values: dict[str, Tensor], inputs: Tensor, target: Tensor) -> Tensor:
+        # One example as a batch of one: vmap runs all examples of a chunk through this at once.
         return criterion(functional_call(model, {**fixed, **values}, (inputs[None],)), target[None])
 
     gradients = vmap(grad(loss), in_dims=(None, 0, 0))
