@@ -349,3 +349,21 @@ def test_every_timing_ends_in_seconds_and_there_is_one_row_for_each_epoch(tmp_pa
     assert {name for name in rows[0] if "second" in name or "time" in name} == {
         f"{part}_seconds" for part in ("probing", "selecting", "training", "evaluating", "epoch")
     }
+
+
+@pytest.mark.parametrize("damage", [lambda b: b[: len(b) // 2], lambda b: b"", lambda b: b[:200] + b"x" * 50 + b[250:]])
+def test_damaged_examples_are_named_with_a_flag_that_exists(tmp_path: Path, damage: Any) -> None:
+    run_in(tmp_path, method="craig", analyse_every=2)
+    path = tmp_path / "examples.npz"
+    assert write_report(tmp_path).is_file()
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(ValueError, match=r"examples\.npz is damaged.*--analyse-every"):
+        write_report(tmp_path)
+
+
+def test_a_damaged_coreset_is_named(tmp_path: Path) -> None:
+    folder = run_in(tmp_path, method="craig")
+    (_, path), *_ = folder.coreset_files()
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(ValueError, match=r"epoch-00001\.npz"):
+        write_report(tmp_path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import zipfile
+import zlib
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -159,8 +160,12 @@ class Examples:
         try:
             with np.load(path, allow_pickle=False) as file:
                 return cls(**{field.name: file[field.name] for field in fields(cls)})
-        except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
-            raise ValueError(f"{path} holds no examples ({error}): run with analyse=true again") from error
+        except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            words = " ".join(str(error).split()) or type(error).__name__
+            raise ValueError(
+                f"{path} is damaged ({words}): delete it, and the report leaves out what it would show; to have it "
+                "again, train into another folder with --analyse-every 1 or more"
+            ) from error
 
 
 def describe_examples(

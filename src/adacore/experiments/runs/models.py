@@ -98,6 +98,7 @@ def _bottleneck(inputs: int, width: int, stride: int) -> nn.Module:
         _convolution(width, outputs, 1),
         nn.BatchNorm2d(outputs),
     )
+    # An identity carries the signal wherever shapes agree; a projection has parameters of its own.
     same = inputs == outputs and stride == 1
     return Residual(body, nn.Identity() if same else _projection(inputs, outputs, stride))
 
@@ -109,7 +110,7 @@ def _stem(channels: int, width: int, *, small: bool) -> list[nn.Module]:
 
 
 def _initialised(model: nn.Module) -> nn.Module:
-    """Draw the convolutions as He et al. (2015) did."""
+    """Draw the convolutions as He et al. (2015) did, with fan-out as torchvision does: gradients keep their size."""
     for module in model.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
@@ -136,6 +137,7 @@ def resnet20(shape: Shape, classes: int) -> nn.Module:
 
 def _wide_resnet(name: str, shape: Shape, classes: int, block: Callable[..., nn.Module], depths: Shape) -> nn.Module:
     expansion = 4 if block is _bottleneck else 1
+    # A stem that shrinks images fourfold suits 224 pixels; of CIFAR's 32 it would leave 8, and nothing to look at.
     layers = _stem(_image_channels(shape, name), 64, small=max(shape[1:]) <= 64)
     inputs = 64
     for stage, depth in enumerate(depths):
@@ -202,6 +204,7 @@ def make_model(name: str, shape: Shape, classes: int, *, seed: int) -> nn.Module
         torch.Size([2, 10])
     """
     check_name(name)
+    # Layers draw from the global stream; seeded here, all methods of a seed start from the same weights.
     with preserving_random_streams():
         torch.manual_seed(seed)
         model = _call(name, shape, classes) if ":" in name else MODELS[name](shape, classes)

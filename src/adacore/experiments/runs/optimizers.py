@@ -1,4 +1,9 @@
-"""Optimizers by name, and learning rates as pure functions of the epoch."""
+"""Optimizers by name, and learning rates as pure functions of the epoch.
+
+A schedule is a function of the share of the training that is over, not of the epoch's number: a run of 50 epochs warms
+up for 5 and lowers the learning rate after 25 and 38, where one of 200 warms up for 20 and lowers it after 100 and 150,
+as the paper does. A shorter run is therefore a training of the same course, and not the start of a longer one.
+"""
 
 from __future__ import annotations
 
@@ -36,6 +41,7 @@ def _sgd(parameters: list[nn.Parameter], settings: Optimization, rate: float) ->
         parameters,
         lr=rate,
         momentum=settings.momentum,
+        # PyTorch's v = beta v + g has steps 1 / (1 - beta) times as long as the paper's v = beta v + (1 - beta) g.
         dampening=settings.momentum if settings.damped_momentum else 0.0,
         weight_decay=settings.weight_decay,
         fused=_fusible(parameters),
@@ -47,6 +53,7 @@ def _adamw(parameters: list[nn.Parameter], settings: Optimization, rate: float) 
 
 
 def _adahessian(parameters: list[nn.Parameter], settings: Optimization, rate: float) -> torch.optim.Optimizer:
+    # Here, since it is an extra that only this optimizer needs, and takes seconds to import.
     from pytorch_optimizer import AdaHessian
 
     optimizer: torch.optim.Optimizer = AdaHessian(parameters, lr=rate, weight_decay=settings.weight_decay)
@@ -54,6 +61,8 @@ def _adahessian(parameters: list[nn.Parameter], settings: Optimization, rate: fl
 
 
 def _fusible(parameters: Iterable[nn.Parameter]) -> bool:
+    # One kernel for all parameters in place of several for each: a small model's step is mostly launches. Other devices
+    # and whole-number parameters have no fused kernel.
     return all(p.device.type in {"cpu", "cuda"} and p.is_floating_point() for p in parameters)
 
 
@@ -149,4 +158,5 @@ def learning_rate(schedule: str, base: float, epoch: int, epochs: int) -> float:
         raise unknown_name("learning-rate schedule", schedule, SCHEDULES)
     course = SCHEDULES[schedule]
     rising = round(course.warm_up * epochs)
+    # The first epoch trains already: its rate is base / rising, not 0.
     return base * ((epoch + 1) / rising if epoch < rising else course.factor(epoch / epochs))

@@ -111,7 +111,9 @@ class TrainingLoop:
             num_workers=config.num_workers,
             persistent_workers=config.num_workers > 0,
         )
+        # Counting waits for the accelerator at every step, so that it is done only where somebody looks.
         self.counts_forgetting = selector.requirements().forgetting or config.analyse_every > 0
+        # Models with dropout, and data sets that augment, draw from the global streams.
         random.seed(config.seed)
         np.random.seed(config.seed % 2**32)  # noqa: NPY002  # for data sets that draw from it
         torch.manual_seed(config.seed)
