@@ -21,7 +21,7 @@ from adacore.experiments import data
 from adacore.experiments.runs.models import make_model
 from adacore.experiments.runs.run_folder import RunFolder, versions
 from adacore.experiments.runs.settings import TrainConfig
-from adacore.experiments.runs.training_loop import Trainer
+from adacore.experiments.runs.training_loop import TrainingLoop
 
 EVERY = 5
 SETTINGS = {
@@ -54,7 +54,7 @@ def bare_epoch(inputs: Tensor, targets: Tensor) -> float:
     return time.perf_counter() - start
 
 
-def timed_epoch(trainer: Trainer, folder: RunFolder) -> float:
+def timed_epoch(trainer: TrainingLoop, folder: RunFolder) -> float:
     """Run an epoch, probing and selecting included, and return the seconds."""
     start = time.perf_counter()
     trainer.run_epoch(folder)
@@ -67,7 +67,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="rounds of five epochs of each")
     arguments = parser.parse_args()
     splits = data.load("mnist", data_root=arguments.data_root)
-    full, adacore = (Trainer(TrainConfig(**SETTINGS, method=method), splits) for method in ("full", "adacore"))
+    full, adacore = (TrainingLoop(TrainConfig(**SETTINGS, method=method), splits) for method in ("full", "adacore"))
     seconds: dict[str, list[float]] = {"bare": [], "full": [], "adacore": []}
     with tempfile.TemporaryDirectory() as path:
         folder = RunFolder(Path(path))
