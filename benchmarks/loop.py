@@ -81,7 +81,7 @@ def main() -> None:
         f"({platform.machine()}), {torch.get_num_threads()} threads, torch {torch.__version__}"
     )
     bare, full, coreset = learner(splits), learner(splits), learner(splits)
-    everything = adacore.CoresetLoader(splits.train, full[0], adacore.Full(), fraction=1.0, batch_size=BATCH)
+    everything = adacore.CoresetLoader(splits.train, full[0], adacore.Full(), batch_size=BATCH)
     selected = adacore.CoresetLoader(
         splits.train, coreset[0], adacore.AdaCore(), fraction=options.fraction, every=options.every, batch_size=BATCH
     )

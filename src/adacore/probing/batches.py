@@ -96,19 +96,20 @@ def first_tensor(nested: Any) -> Tensor | None:
     return next((found for part in parts if (found := first_tensor(part)) is not None), None)
 
 
-def attach(batch: Any, weights: Tensor) -> Any:
-    """Put the weights beside a batch: last in a tuple, under "weights" in a mapping.
+def attach(batch: Any, weights: Tensor, key: str = "weights") -> Any:
+    """Put the weights beside a batch, or beside an example: last in a tuple, under a key in a mapping.
 
     Args:
         batch: A tuple, list or mapping.
-        weights: float32, shape (batch,).
+        weights: float32, shape (batch,), or a scalar for an example.
+        key: Their name in a mapping.
 
     Returns:
         A tuple of one more item, or a copy of the mapping with one more key.
 
     Raises:
         TypeError: If the batch is neither.
-        ValueError: If the mapping has weights already.
+        ValueError: If the mapping has that key already.
 
     Example:
         >>> inputs, targets, weights = attach([torch.zeros(2), torch.zeros(2)], torch.ones(2))
@@ -116,12 +117,15 @@ def attach(batch: Any, weights: Tensor) -> Any:
     if isinstance(batch, tuple | list):
         return (*batch, weights)
     if isinstance(batch, Mapping):
-        if "weights" in batch:
-            raise ValueError('the batch has a key "weights" already: rename it in the data set')
+        if key in batch:
+            raise ValueError(f"the data set has a key {key!r} already: pass another weight_key=")
         weighted = copy.copy(batch)
-        cast("dict[str, Any]", weighted)["weights"] = weights
+        cast("dict[str, Any]", weighted)[key] = weights
         return weighted
-    raise TypeError(f"a batch is a {type(batch).__name__}: expected a tuple, a list or a dict to attach weights to")
+    raise TypeError(
+        f"a batch is a {type(batch).__name__}: expected a tuple, a list or a dict to put weights beside; let the data "
+        "set return (inputs, targets)"
+    )
 
 
 def check_rows(batch: Any, rows: int) -> None:

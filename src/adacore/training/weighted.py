@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import random
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, default_collate, get_worker_info
 from torch.utils.data._utils.collate import default_collate_fn_map
 
-from adacore.probing.batches import check_rows, length_of
+from adacore.probing.batches import attach, check_rows, length_of
 from adacore.probing.preserving import preserving_random_streams
 from adacore.probing.processes import Processes
 from adacore.probing.reading import Collate, batch_fetcher
@@ -153,21 +152,9 @@ class WeightedDataset(Dataset[Any]):
             yield
 
     def _attach(self, batch: Any, weights: Tensor) -> Any:
-        """Put the weights last in a tuple, or into a copy of a mapping."""
-        if isinstance(batch, tuple | list):
-            return (*batch, weights)
-        if not isinstance(batch, Mapping):
-            raise TypeError(
-                f"a batch is a {type(batch).__name__}: expected a tuple, a list or a dict to put weights beside; let "
-                "the data set return (inputs, targets)"
-            )
-        if self.weight_key in batch:
-            raise ValueError(f"the data set has a key {self.weight_key!r} already: pass another weight_key=")
-        if self._swallowed_by is not None:
+        if self._swallowed_by is not None and isinstance(batch, Mapping):
             self._warn_of_swallowing()
-        weighted = copy.copy(batch)
-        cast("dict[str, Any]", weighted)[self.weight_key] = weights
-        return weighted
+        return attach(batch, weights, self.weight_key)
 
     def _warn_of_swallowing(self) -> None:
         name, self._swallowed_by = self._swallowed_by, None
