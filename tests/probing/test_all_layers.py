@@ -8,6 +8,7 @@ import torch
 from tests import matrix
 from torch import nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 from torch.utils.data import TensorDataset
 
 from adacore.probing.all_layers import AllLayers
@@ -139,6 +140,20 @@ def test_frozen_layers_are_left_out(data):
     model.requires_grad_(False)
     with pytest.raises(ValueError, match="has a weight that is trained"):
         Probe().measure(model, data, needs)
+
+
+def test_activation_checkpointing_changes_nothing(data):
+    class Checkpointed(nn.Module):
+        def __init__(self, net):
+            super().__init__()
+            self.net = net
+
+        def forward(self, x):
+            return self.net.head(checkpoint(self.net.body, x, use_reentrant=False))
+
+    net, needs = matrix.make_model("mlp", matrix.CLASSES), Requirements(proxy="all_layers")
+    expected = Probe().measure(net, data, needs).proxies
+    np.testing.assert_allclose(Probe().measure(Checkpointed(net), data, needs).proxies, expected, atol=1e-6)
 
 
 def test_what_cannot_be_measured_is_refused(data):

@@ -81,9 +81,13 @@ class AllLayers:
     """The space of all layers' gradients, reduced to a few coordinates.
 
     Inner products are kept on average: ``E <P(G), P(G')> = sum over the layers of <G_l, G'_l>``. Each layer has
-    coordinates of its own, as many as the others, so that a layer costs as much as k / L of its outputs more; where
-    there are fewer coordinates than layers, some share one. Weights that are not trained are left out, and so is what
-    is no weight of a linear or convolution layer called as a module: biases, normalisation, embeddings.
+    coordinates of its own, k / L of the k, so that it costs as much as so many outputs more: k for every layer would
+    cost several forward passes. The variance of an inner product is then ``(L / k) sum_l |G_l|^2 |G'_l|^2`` at most, up
+    to a constant: as with k for all layers together where these are alike in size, L times that where one outweighs the
+    others. Where there are fewer coordinates than layers, some share one.
+
+    Weights that are not trained are left out, and so is what is no weight of a linear or convolution layer called as a
+    module: biases, normalisation, embeddings.
 
     Args:
         model: The model, without wrappers, in eval mode.
@@ -170,6 +174,7 @@ class AllLayers:
             ValueError: If no layer's output reaches the loss, or a layer does not take one example a row.
         """
         batch = len(losses)
+        calls = list(calls)  # activation checkpointing runs layers once more in the backward pass
         for call in calls:
             if len(call.inputs) != batch:
                 raise ValueError(

@@ -95,8 +95,9 @@ class Probe:
             A snapshot with float32 arrays in the order of the data set.
 
         Raises:
-            ValueError: If the data are empty, the logits do not fit the targets, are not finite or not one vector for
-                each example, the criterion reduces over the batch, or something that is required is missing.
+            ValueError: If the data are empty, the logits do not fit the targets or are not finite, the criterion
+                reduces over the batch, couples its examples or lacks the curvature that is needed, several layers could
+                be the last one, or something that is required is missing.
             TypeError: If the data set is not map-style or its batches are of another form.
         """
         n = length_of(dataset)
