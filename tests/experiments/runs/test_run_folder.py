@@ -357,7 +357,7 @@ def test_damaged_examples_are_named_with_a_flag_that_exists(tmp_path: Path, dama
     path = tmp_path / "examples.npz"
     assert write_report(tmp_path).is_file()
     path.write_bytes(damage(path.read_bytes()))
-    with pytest.raises(ValueError, match=r"examples\.npz is damaged.*--analyse-every"):
+    with pytest.raises(ValueError, match=r"examples\.npz holds no examples.*--analyse-every"):
         write_report(tmp_path)
 
 

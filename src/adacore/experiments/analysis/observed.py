@@ -163,7 +163,7 @@ class Examples:
         except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             words = " ".join(str(error).split()) or type(error).__name__
             raise ValueError(
-                f"{path} is damaged ({words}): delete it, and the report leaves out what it would show; to have it "
+                f"{path} holds no examples ({words}): delete it, and the report leaves out what it shows; to have it "
                 "again, train into another folder with --analyse-every 1 or more"
             ) from error
 
