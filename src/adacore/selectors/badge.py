@@ -47,7 +47,9 @@ class Badge:
 
     name: ClassVar[str] = "badge"
     per: ClassVar[Per] = "data"
-    traits: ClassVar[Traits] = Traits(equivariant=False, randomised=True, statistics={"short": "sum"})
+    # No objective is promised: draws by distance prefer the rim, and where few are drawn of few the sum of squared
+    # distances is not always below that of random subsets.
+    traits: ClassVar[Traits] = Traits(equivariant=False, randomised=True, objective=False, statistics={"short": "sum"})
 
     targets: Targets = "predicted"
 
@@ -64,14 +66,6 @@ class Badge:
         distances, squares = _distances(snapshot)
         picks = seeds_by_distance(snapshot.n, budget, distances, generator, first=int(squares.argmax()))
         return equally_weighted(picks, snapshot.n, {"short": budget - len(picks)})
-
-    def objective(self, snapshot: Snapshot, coreset: Coreset) -> float:
-        """Sum of squared distances of the gradients to the nearest chosen one."""
-        distances, _ = _distances(snapshot)
-        nearest = np.full(snapshot.n, np.inf)
-        for row in coreset.indices:
-            np.minimum(nearest, distances(int(row)), out=nearest)
-        return float(nearest.sum())
 
 
 def _distances(snapshot: Snapshot) -> tuple[Callable[[int], NDArray[np.float64]], NDArray[np.float64]]:

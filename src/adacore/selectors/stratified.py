@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 
 from adacore.budget import resolve_budget
 from adacore.coreset import Coreset
+from adacore.facility.strata import partition, run_strata
+from adacore.facility.threads import thread_count
+from adacore.facility.workers import open_workers
 from adacore.probing.snapshot import CurvatureKind, Proxy, Requirements, Scope, Snapshot, Targets
 from adacore.selectors.base import Per, Traits
 from adacore.selectors.clustering import assign_to_centers
@@ -109,13 +112,15 @@ class Stratified(Preconditioned):
             points = np.asarray(self.coordinates(snapshot))
             if not np.isfinite(points).all():
                 raise ValueError("a proxy is nan or infinite: has the training diverged?")
-        groups = np.zeros(snapshot.n, np.int64) if snapshot.strata is None else snapshot.strata
-        _, members, counts = np.unique(groups, return_inverse=True, return_counts=True)
-        rows = np.split(np.argsort(members, kind="stable"), np.cumsum(counts)[:-1])
-        parts = [self._order_class(points[row]) for row in rows]
-        starts = np.cumsum(counts) - counts
+        classes = partition(snapshot.strata, snapshot.n)
+        with open_workers(thread_count()) as workers:
+            # Halving m points again and again takes O(m log m): the classes' sizes tell the work well enough.
+            parts = run_strata(
+                lambda c, _: self._order_class(points[classes.rows[c]]), classes.counts.astype(np.float64), workers
+            )
+        starts = np.cumsum(classes.counts) - classes.counts
         return Strata(
-            np.concatenate([row[order] for row, (order, _) in zip(rows, parts, strict=True)]),
+            np.concatenate([row[order] for row, (order, _) in zip(classes.rows, parts, strict=True)]),
             np.concatenate([[0], *(start + bounds[1:] for start, (_, bounds) in zip(starts, parts, strict=True))]),
             self._balanced_by(points),
         )
