@@ -112,8 +112,9 @@ def report(record: dict[str, Any]) -> None:
         table = ", ".join(f"{m} fits: {m * full:.2f} s against {selecting + m * small:.2f} s" for m in (1, 10, 100))
         pays = math.ceil(selecting / (full - small)) if full > small else "never"
         print(f"{key}: {table}; pays after {pays} fits")
-    for arm, row in read("convex-search").items():
-        print(f"SVC search, {arm}: {row['seconds']:.0f} s, test accuracy {row['test_accuracy']:.4f}")
+    for rows, by_arm in read("convex-search").items():
+        for arm, row in by_arm.items():
+            print(f"SVC search on {rows}, {arm}: {row['seconds']:.0f} s, test accuracy {row['test_accuracy']:.4f}")
 
 
 def main() -> None:

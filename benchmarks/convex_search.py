@@ -2,6 +2,7 @@
 
     python benchmarks/convex_search.py                  # all arms; on all rows it takes long
     python benchmarks/convex_search.py coresets random  # some arms; the record keeps the others' figures
+    python benchmarks/convex_search.py --rows 15000     # on so many rows, drawn at random, recorded apart
 
 What is timed is ``fit``: selecting, fitting and scoring every candidate on every fold, refitting the best on all rows.
 Seconds of the processor are what to compare where others use the machine too.
@@ -9,10 +10,11 @@ Seconds of the processor are what to compare where others use the machine too.
 
 from __future__ import annotations
 
-import sys
+import argparse
 import time
 from typing import Any
 
+import numpy as np
 from sklearn.model_selection import GridSearchCV, StratifiedKFold
 from sklearn.svm import SVC
 
@@ -29,11 +31,17 @@ ARMS: dict[str, dict[str, Any] | None] = {
 
 
 def main() -> None:
-    arms = sys.argv[1:] or list(ARMS)
+    parser = argparse.ArgumentParser()
+    parser.add_argument("arms", nargs="*", help=f"of {list(ARMS)}; all of them if none is named")
+    parser.add_argument("--rows", type=int, help="search on so many rows only")
+    given = parser.parse_args()
     X, y = load()
+    if given.rows is not None:
+        drawn = np.random.default_rng(0).permutation(len(y))[: given.rows]
+        X, y = X[drawn], y[drawn]
     X_test, y_test = load("test")
     prepare_kernels()
-    for arm in arms:
+    for arm in given.arms or ARMS:
         search = GridSearchCV(SVC(), GRID, cv=StratifiedKFold(3, shuffle=True, random_state=0))
         settings = ARMS[arm]
         found = search if settings is None else CoresetSearch(search, **settings)
@@ -41,7 +49,7 @@ def main() -> None:
         found.fit(X, y)
         seconds, processor = time.perf_counter() - begin, time.process_time() - processor
         record = read("convex-search")
-        record[arm] = {
+        record.setdefault(f"{len(y)} rows", {})[arm] = {
             "seconds": seconds,
             "processor_seconds": processor,
             "selecting_seconds": getattr(found, "selecting_seconds_", 0.0),
@@ -52,7 +60,7 @@ def main() -> None:
             "machine": machine(),
         }
         write("convex-search", record)
-        print(arm, record[arm], flush=True)
+        print(arm, record[f"{len(y)} rows"][arm], flush=True)
 
 
 if __name__ == "__main__":

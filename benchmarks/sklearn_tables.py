@@ -149,6 +149,7 @@ def cells(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
                         "fraction": fraction,
                         "seeds": len(d),
                         "mean": float(d.mean()),
+                        "error": float(d.std(ddof=1) / np.sqrt(len(d))),
                         "low": float(d.mean() - half),
                         "high": float(d.mean() + half),
                         "full": float(100 * np.mean([row["scores"][estimator]["full"] for row in mine])),
@@ -178,6 +179,33 @@ def arms_table(found: list[dict[str, Any]], classes: bool) -> list[dict[str, Any
     ]
 
 
+def over_sets(told: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Compare the default with random rows by estimator, a set's mean being one observation; intervals for all rows."""
+    pairs = sorted({(c["classes"], c["estimator"], c["fraction"]) for c in told}, key=str, reverse=True)
+    found = []
+    for classes, estimator, fraction in pairs:
+        kept = [c for c in told if (c["classes"], c["estimator"], c["fraction"]) == (classes, estimator, fraction)]
+        means = np.array([c["mean"] for c in kept])
+        half = stats.t.ppf(1 - 0.025 / len(pairs), len(means) - 1) * means.std(ddof=1) / np.sqrt(len(means))
+        clear = [abs(c["mean"]) > 2 * c["error"] for c in kept]
+        found.append(
+            {
+                "classes": classes,
+                "estimator": estimator,
+                "fraction": fraction,
+                "sets": len(means),
+                "mean": float(means.mean()),
+                "low": float(means.mean() - half),
+                "high": float(means.mean() + half),
+                "full": float(np.mean([c["full"] for c in kept])),
+                "random": float(np.mean([c["random"] for c in kept])),
+                "better_by_two_errors": int(sum(c["mean"] > 0 and far for c, far in zip(kept, clear, strict=True))),
+                "worse_by_two_errors": [c["set"] for c, far in zip(kept, clear, strict=True) if c["mean"] < 0 and far],
+            }
+        )
+    return found
+
+
 def report() -> None:
     found = rows()
     told = cells(found)
@@ -185,6 +213,8 @@ def report() -> None:
         "command": "python benchmarks/sklearn_tables.py",
         "machine": machine(),
         "baseline": BASELINE,
+        "weights of adacore": "sum_to_n for SVC and SVR, none for forests, mean_one for the rest",
+        "over sets": over_sets(told),
         "cells": told,
         "classification": arms_table(found, True),
         "regression": arms_table(found, False),
@@ -202,6 +232,8 @@ def report() -> None:
                 )
         for row in record["classification" if classes else "regression"]:
             print(", ".join(f"{k} {v:+.1f}" if isinstance(v, float) else str(v) for k, v in row.items()))
+    for row in record["over sets"]:
+        print({k: round(v, 1) if isinstance(v, float) and k != "fraction" else v for k, v in row.items()})
     write("sklearn-tables", record)
 
 

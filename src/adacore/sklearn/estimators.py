@@ -200,8 +200,8 @@ class CoresetClassifier(ClassifierMixin, _CoresetEstimator):  # type: ignore[mis
             {label: number}, which replaces ``fraction``.
         weights: What the coreset's weights are to the estimator: ``"sum_to_n"`` (its loss is that of all data),
             ``"mean_one"`` (that of k examples, so that C and alpha regularise as they would on k), ``"none"``, or
-            ``"auto"``, the best of them by kind of estimator: ``"sum_to_n"`` for SVC and SVR, ``"none"`` for forests,
-            ``"mean_one"`` for the rest.
+            ``"auto"``, the best of them by kind of estimator: ``"sum_to_n"`` for SVC, ``"none"`` for SVR and for
+            forests of classifiers, ``"mean_one"`` for the rest.
         features: What selection compares: ``"auto"`` (numbers standardised, categories one-hot, missing values
             imputed), a transformer of your own, or None for the rows as they are. The estimator never sees it.
         at: Of AdaCore, where gradients and Hessian are taken: ``"pilot"``, ``"zero"``, or parameters (those of
@@ -287,8 +287,8 @@ class CoresetRegressor(RegressorMixin, _CoresetEstimator):  # type: ignore[misc]
         quotas: How the bins of ``target="bins"`` share what is chosen: ``"proportional"`` or ``"equal"``.
         weights: What the coreset's weights are to the estimator: ``"sum_to_n"`` (its loss is that of all data),
             ``"mean_one"`` (that of k examples, so that C and alpha regularise as they would on k), ``"none"``, or
-            ``"auto"``, the best of them by kind of estimator: ``"sum_to_n"`` for SVC and SVR, ``"none"`` for forests,
-            ``"mean_one"`` for the rest.
+            ``"auto"``, the best of them by kind of estimator: ``"sum_to_n"`` for SVC, ``"none"`` for SVR and for
+            forests of classifiers, ``"mean_one"`` for the rest.
         features: What selection compares: ``"auto"`` (numbers standardised, categories one-hot, missing values
             imputed), a transformer of your own, or None for the rows as they are. The estimator never sees it.
         target: How y takes part: ``"column"`` (one more column, standardised; for ``"craig"``), ``"bins"`` (selecting
