@@ -52,6 +52,7 @@ KINDS = {
     "singly": Singly(),
     "all at once": AllAtOnce(),
     "collating": Collating(),
+    "subset of collating": Subset(Collating(), range(N)),
     "augmented": Augmented(),
 }
 
@@ -88,7 +89,7 @@ def test_a_user_s_collate_fn_sees_examples_without_weights():
     def collate(examples):
         return torch.stack([x for x, _ in examples]), torch.stack([y for _, y in examples])
 
-    for kind in ("tensors", "subset", "singly", "all at once", "collating"):
+    for kind in ("tensors", "subset", "singly", "all at once", "collating", "subset of collating"):
         x, _, w = unpack(WeightedDataset(KINDS[kind], collate_fn=collate).__getitems__(KEYS))
         assert torch.equal(x, X[[7, 0, 11]])
         assert len(w) == 3

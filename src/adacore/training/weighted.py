@@ -17,7 +17,7 @@ from torch.utils.data._utils.collate import default_collate_fn_map
 from adacore.probing.batches import attach, check_rows, length_of
 from adacore.probing.preserving import preserving_random_streams
 from adacore.probing.processes import Processes
-from adacore.probing.reading import Collate, batch_fetcher
+from adacore.probing.reading import Collate, batch_fetcher, for_data_loader
 from adacore.training.plan import EpochPlan, Key
 
 
@@ -135,9 +135,10 @@ class WeightedDataset(Dataset[Any]):
         return self._attach(batch, weights)
 
     def _items(self, positions: list[int]) -> list[Any]:
-        if hasattr(self.dataset, "__getitems__") and not getattr(self.dataset, "collates", False):
-            return cast("list[Any]", self.dataset.__getitems__(positions))
-        return [self.dataset[position] for position in positions]
+        source, _ = for_data_loader(self.dataset, self._collate)
+        if hasattr(source, "__getitems__"):
+            return cast("list[Any]", source.__getitems__(positions))
+        return [source[position] for position in positions]
 
     @contextmanager
     def _seeded(self, keys: Sequence[Key]) -> Iterator[None]:
