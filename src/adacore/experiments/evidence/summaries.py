@@ -93,7 +93,8 @@ def summarise(methods: Mapping[str, Outcomes], *, experiments: Mapping[str, str]
         name: {seed: outcome.accuracy for seed, outcome in outcomes.items() if outcome.counts}
         for name, outcomes in methods.items()
     }
-    controls = {belongs[name]: name for name in methods if base_name(name) == CONTROL and "(" not in name}
+    found = {one: find_control(name for name in methods if belongs[name] == one) for one in set(belongs.values())}
+    controls = {experiment: name for experiment, name in found.items() if name is not None}
     judged = judge_all(
         {name: accuracies[name] for name in methods if name not in controls.values() and belongs[name] in controls},
         {name: accuracies[controls[belongs[name]]] for name in methods if belongs[name] in controls},
@@ -103,6 +104,25 @@ def summarise(methods: Mapping[str, Outcomes], *, experiments: Mapping[str, str]
         _summarise(name, outcomes, accuracies[name], full.get(belongs[name]), judged.get(name))
         for name, outcomes in methods.items()
     ]
+
+
+def find_control(methods: Iterable[str]) -> str | None:
+    """Find the arm that the others are compared with.
+
+    Args:
+        methods: Names of the arms of one experiment.
+
+    Returns:
+        ``random`` as it is by default, else the only ``random`` with settings of its own; None if there is no such one.
+
+    Example:
+        >>> find_control(["stratified", "random(learning_rate=0.2)"])
+        'random(learning_rate=0.2)'
+    """
+    arms = [method for method in methods if base_name(method) == CONTROL]
+    if CONTROL in arms:
+        return CONTROL
+    return arms[0] if len(arms) == 1 else None
 
 
 def base_name(method: str) -> str:

@@ -145,7 +145,7 @@ def relative_cost(method: Mapping[str, Any], record: Record) -> str:
     Returns:
         Such as "it takes 2.0 times Random's seconds and 6.0 times its gradients"; empty without Random.
     """
-    random = next((other for other in record["methods"] if other["method"] == CONTROL), None)
+    random = next((other for other in record["methods"] if base_name(other["method"]) == CONTROL), None)
     if random is None or not random["seconds"]["total"] or not random["gradient_evaluations"]:
         return ""
     by_seconds = method["seconds"]["total"] / random["seconds"]["total"]
@@ -224,7 +224,7 @@ def _table(entry: Entry, record: Record) -> list[str]:
 def _standing(method: Mapping[str, Any], judgement: Judgement | None) -> str:
     if judgement is not None:
         return judgement.verdict
-    return "the control" if method["method"] == CONTROL else "–"
+    return "the control" if base_name(method["method"]) == CONTROL else "–"
 
 
 def _seeds(method: Mapping[str, Any]) -> str:
