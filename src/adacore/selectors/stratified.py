@@ -15,7 +15,6 @@ from adacore.facility.threads import thread_count
 from adacore.facility.workers import open_workers
 from adacore.probing.snapshot import CurvatureKind, Proxy, Requirements, Scope, Snapshot, Targets
 from adacore.selectors.base import Per, Traits
-from adacore.selectors.clustering import assign_to_centers
 from adacore.selectors.preconditioned import Preconditioned
 from adacore.selectors.settings import check_choice, check_flag, check_whole
 from adacore.selectors.strata import Strata
@@ -140,12 +139,12 @@ class Stratified(Preconditioned):
 
         if self.order == "tree":
             return gradient_tree(points, self.leaf_size)
-        from adacore.facility import facility_location
+        from adacore.facility import assign, facility_location
 
         medoids = facility_location(points, budget=max(1, round(len(points) / self.leaf_size))).indices
         # The clusters themselves are ordered by a tree over their medoids, so that neighbours in the order are alike.
         between, _ = gradient_tree(points[medoids], 1)
-        owners, _ = assign_to_centers(points.astype(np.float64), points[medoids[between]].astype(np.float64))
+        owners = assign(points, medoids[between]).owner
         return np.argsort(owners, kind="stable"), np.unique(np.concatenate([[0], np.cumsum(np.bincount(owners))]))
 
     def select(self, snapshot: Snapshot, budget: int, *, generator: np.random.Generator) -> Coreset:

@@ -17,8 +17,8 @@ from torch.utils.data import Dataset
 
 from adacore.coreset import Coreset
 from adacore.errors import unknown_name
+from adacore.facility import assign
 from adacore.probing.preserving import preserving_state
-from adacore.selectors.clustering import assign_to_centers
 from adacore.selectors.strata import Strata
 
 _SUMS = 64
@@ -179,8 +179,7 @@ def cluster_batches(
     Yields:
         Samples as large as the coreset, with weights of mean one.
     """
-    rows = np.asarray(points, np.float64)
-    owners, _ = assign_to_centers(rows, rows[coreset.indices])
+    owners = assign(points, coreset.indices).owner
     order = np.argsort(owners, kind="stable")
     sizes = np.bincount(owners, minlength=len(coreset))
     starts = (np.cumsum(sizes) - sizes)[sizes > 0]
