@@ -15,7 +15,7 @@ from pathlib import Path
 
 PROJECT = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTRAS = ("experiments", "sklearn")
-UNTRIED = {"torch": "only the version of constraints.txt is at hand"}
+UNTRIED = {"torch": "any version but that of constraints.txt is a download of gigabytes"}
 
 
 def has_wheel(pin: str) -> bool:
