@@ -101,6 +101,10 @@ def verdict(timings: Timings) -> tuple[str, bool]:
     if case.seconds:
         parts.append(f"{ours:.2f} s (bar {case.seconds:g} s)")
         met = met and ours <= case.seconds
+    if case.cpu_seconds:
+        spent = median(run["cpu_seconds"] for run in timings.runs["adacore"])
+        parts.append(f"{spent:.1f} CPU seconds (bar {case.cpu_seconds:g})")
+        met = met and spent <= case.cpu_seconds
     if case.bytes:
         peak = max(run["bytes"] for run in timings.runs["adacore"])
         parts.append(f"{peak / 1e6:.0f} MB beyond the input (bar {case.bytes / 1e6:.0f} MB)")

@@ -23,6 +23,7 @@ class Case:
         fraction: Share to select.
         peers: By how much other libraries are to be beaten.
         seconds: At most.
+        cpu_seconds: Of all threads together, at most.
         bytes: Peak memory beyond the input, at most.
         method: Which method runs.
         repeats: How often; the usual number if 0.
@@ -34,6 +35,7 @@ class Case:
     fraction: float
     peers: dict[str, float] = field(default_factory=dict)
     seconds: float = 0.0
+    cpu_seconds: float = 0.0
     bytes: float = 0.0
     method: str = "exact"
     repeats: int = 0
@@ -75,6 +77,12 @@ def ijcnn1() -> Data:
     return x.toarray(), labels.astype(np.int64)
 
 
+def text_embeddings(n: int) -> Data:
+    """Sentence embeddings of the descriptions of Debian packages, 384 dimensions."""
+    root = Path(os.environ.get("ADACORE_DATA", Path(__file__).resolve().parent.parent.parent / "shared/data"))
+    return np.load(root / "debian-packages" / "packages-minilm.npy")[:n].astype(np.float32), None
+
+
 def cases() -> list[Case]:
     """Return all cases."""
     both = {"apricot": 25.0, "submodlib": 25.0}
@@ -85,7 +93,27 @@ def cases() -> list[Case]:
             "20,000 x 64 Gaussian, k = 200",
             lambda: (np.random.default_rng(0).normal(size=(20_000, 64)), None),
             0.01,
-            {"apricot": 5.0},
+            {"apricot": 20.0},
+        ),
+        Case(
+            "5,000 x 384 text embeddings, k = 500",
+            lambda: text_embeddings(5_000),
+            0.1,
+            {"apricot": 8.0, "submodlib": 6.0},
+        ),
+        Case(
+            "10,000 x 384 text embeddings, k = 1,000",
+            lambda: text_embeddings(10_000),
+            0.1,
+            {"apricot": 8.0, "submodlib": 15.0},
+        ),
+        Case(
+            "30,000 x 384 text embeddings, k = 1,000",
+            lambda: text_embeddings(30_000),
+            1 / 30,
+            cpu_seconds=25.0,
+            bytes=3 * 4 * 384 * 30_000,
+            repeats=3,
         ),
         Case("10 classes x 6,000 x 10, 40 %", lambda: within_classes(10, 6_000, 0), 0.4, seconds=1.0),
         Case("ijcnn1, 10 %, both classes", ijcnn1, 0.1, seconds=5.0, bytes=200e6),
