@@ -204,6 +204,22 @@ def test_an_unfinished_comparison_says_so(tmp_path: Path) -> None:
     assert "Random, seed 0: 7 of 20 epochs" in text_of(write_report(tmp_path).read_text())
 
 
+def test_a_run_that_diverged_at_once_is_shown_as_such(tmp_path: Path) -> None:
+    for method in ("adacore", "random"):
+        for seed in range(3):
+            write_run(tmp_path / method / f"seed-{seed}", method, seed)
+    broken = tmp_path / "adacore" / "seed-0"
+    (broken / "metrics.jsonl").unlink()
+    for path in (broken / "coresets").iterdir():
+        path.unlink()
+    reason = "the loss became nan or infinite"
+    (broken / "diverged.json").write_text(json.dumps({"epoch": 1, "reason": reason, "test_accuracy": 0.1}))
+    text = text_of(write_report(tmp_path).read_text())
+    assert f"AdaCore, seed 0: {reason} in epoch 1" in text
+    assert "is not distinguishable from Random" in text
+    assert "Diverged, and counted as what it had reached" in text
+
+
 def test_epochs_that_were_not_evaluated_are_left_out(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", "adacore", 0)
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]

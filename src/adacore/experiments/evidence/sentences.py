@@ -85,7 +85,7 @@ def sentence(summary: MethodSummary) -> str:
         return f"{name} was not trained: no run has ended."
     if summary.against_random is None:
         if base_name(summary.method) == "random":
-            return ""
+            return f"{name} is the control{_ends(summary)}." if summary.diverged else ""
         return f"{name} can't be judged: Random was not run in the same experiment; add random to the methods."
     told = f"{name} {judgement_words(summary.against_random)}"
     return f"{told}{_ends(summary)}."

@@ -184,8 +184,8 @@ def read_methods(folder: Path) -> Recorded:
     if not folder.is_dir():
         raise FileNotFoundError(f"no folder {folder}: pass the folder of a run or of a comparison")
     runs, left_out = list[Run](), list[str]()
-    for path in sorted(folder.rglob("metrics.jsonl")):
-        where = path.parent
+    # A run that diverged in its first epoch has no rows.
+    for where in sorted({path.parent for name in ("metrics.jsonl", "diverged.json") for path in folder.rglob(name)}):
         if not (where / "config.yaml").is_file():
             left_out.append(f"{where} has no config.yaml, so that nobody knows what was run")
             continue
@@ -195,7 +195,8 @@ def read_methods(folder: Path) -> Recorded:
         else:
             left_out.append(f"{where} has no evaluated epoch yet")
     if not any(run.is_evaluated for run in runs):
-        reasons = f" ({'; '.join(left_out)})" if left_out else ""
+        ended = [f"{run.folder}: {run.divergence.reason}" for run in runs if run.divergence is not None]
+        reasons = f" ({'; '.join([*left_out, *ended])})" if left_out or ended else ""
         raise ValueError(
             f"{folder} holds no run with a finished epoch{reasons}: pass what `adacore train` or `compare` wrote"
         )
