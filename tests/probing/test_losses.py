@@ -104,6 +104,19 @@ def test_quadratic_forms_of_any_basis(case, columns):
     torch.testing.assert_close(per_example(criterion).at(outputs, targets).quadratic(basis), expected)
 
 
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.int32])
+def test_classes_of_any_width(dtype):
+    """In uint8, the class that is ignored by default, -100, would be class 156."""
+    outputs, targets = outputs_of(200), torch.tensor([156, 0, 100, 199, 3, 4, 5])
+    narrow = targets.to(torch.uint8).to(dtype)
+    criterion = per_example(None)
+    expected = criterion.at(outputs, targets)
+    torch.testing.assert_close(criterion.at(outputs, narrow).gradient(), expected.gradient())
+    torch.testing.assert_close(criterion.losses(outputs, narrow), criterion.losses(outputs, targets))
+    basis = outputs_of(200, 2).T
+    torch.testing.assert_close(criterion.at(outputs, narrow).gradient_along(basis), expected.gradient() @ basis)
+
+
 def test_losses_are_per_example(case):
     criterion, width, targets = case
     outputs = outputs_of(width)

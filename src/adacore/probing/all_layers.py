@@ -59,6 +59,7 @@ class SketchedLayer:
         if isinstance(self.module, nn.Linear):
             x, delta = inputs.reshape(batch, -1, inputs.shape[-1]), gradient.reshape(batch, -1, gradient.shape[-1])
             return ((x @ self.right.T) * (delta @ self.left.T)).sum(1)
+        # The same k kernels for every group of input channels; a tells groups apart, with signs of its own for each.
         groups, kernel = self.module.groups, self.module.weight.shape[1:]
         filters = self.right.reshape(k, *kernel).repeat(groups, *[1] * len(kernel))
         # With the layer's own stride, padding, dilation and groups; a method that all three convolutions have.
@@ -190,6 +191,7 @@ class AllLayers:
                 'the loss does not depend on any layer that is trained: use proxy="logits", or let the model run with '
                 "gradients"
             )
+        # Several calls of a layer add up, as they do in its weight's gradient.
         total = torch.zeros(batch, self.dimension, device=losses.device)
         for call, gradient in zip(calls, gradients, strict=True):
             if gradient is not None:
@@ -199,6 +201,7 @@ class AllLayers:
 
 def _columns(index: int, layers: int, dimension: int) -> slice:
     """Share out the coordinates evenly; with fewer coordinates than layers, several layers share one."""
+    # Integer division hands out what does not divide evenly one by one along the layers.
     start = index * dimension // layers
     return slice(start, max(start + 1, (index + 1) * dimension // layers))
 

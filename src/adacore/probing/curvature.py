@@ -88,6 +88,7 @@ def hutchinson_diagonal(local: LocalLoss, space: Space, *, samples: int, generat
     """
     gradient = local.gradient()
     size, d = space.vjp(gradient).shape
+    # Drawn by numpy, example by example, so that neither the device nor the cut into batches changes them.
     drawn = generator.random((size, samples, d), dtype=np.float32) < 0.5
     signs = torch.from_numpy(drawn).to(gradient.device).to(gradient.dtype).mul_(2).sub_(1)
     total = torch.zeros_like(signs[:, 0])
@@ -118,10 +119,12 @@ def pool(
     if scope == "example":
         return diagonals
     if scope == "global":
+        # Means in float64: in float32 a sum of millions of terms loses the last digits of each.
         return np.broadcast_to(diagonals.mean(0, dtype=np.float64).astype(np.float32), diagonals.shape)
     n, d = diagonals.shape
     order = generator.permutation(n)
     whole = n // block_size * block_size
+    # Whole blocks, some 4,096 rows at a time: what is gathered stays in the cache, and no second (n, d) array is made.
     step = max(1, 4096 // block_size) * block_size
     for start in range(0, whole, step):
         rows = order[start : min(start + step, whole)]
@@ -157,6 +160,11 @@ def precondition(
     if proxies.shape != curvature.shape:
         raise ValueError(f"proxies have shape {proxies.shape}, the curvature {curvature.shape}: they must be equal")
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        # One new array in all:
+        # H
+        # , then
+        # H
+        #  + damping, then the quotient, each in place of the last.
         divided: NDArray[np.floating] = np.abs(curvature)
         divided += divided.dtype.type(damping)
         np.divide(proxies, divided, out=divided)
@@ -173,6 +181,9 @@ def _not_finite(proxies: NDArray[np.floating], curvature: NDArray[np.floating], 
                 f"the {name} of example {rows[0]} is not finite: look at that example and at the loss's derivatives "
                 "there, or use a selector that needs no curvature, such as CRAIG"
             )
+    # Where H = 0 the quotient is g / damping: finite once damping >
+    # g
+    #  / (largest float).
     enough = float(np.abs(proxies).max()) / float(np.finfo(proxies.dtype).max) * 10
     return ValueError(
         f"proxies / (|curvature| + damping) overflows with damping={damping}: raise the damping, for example to "

@@ -36,8 +36,9 @@ class CrossEntropyAt:
             self._total = self._soft.sum(1, keepdim=True)
             return
         # A class c for each example, q = s e_c: no matrix of targets is formed, which for tokens would be the largest.
+        targets = targets.to(torch.int64)  # first: in uint8, -100 is class 156
         counted = targets != module.ignore_index
-        self._classes = targets.to(torch.int64).where(counted, 0)
+        self._classes = targets.where(counted, 0)
         total = counted.to(outputs.dtype)
         if module.weight is not None:
             total = total * module.weight.to(outputs)[self._classes]
@@ -63,11 +64,13 @@ class CrossEntropyAt:
         """See ``LocalLoss.quadratic``: s times the variance, under p, of the entries of b_r."""
         if basis is None:
             return self._total * self.probabilities * (1 - self.probabilities)
+        # b^T (diag(p) - p p^T) b = E_p[b^2] - (E_p b)^2; rounding can leave it just below zero.
         variance = self.probabilities @ basis.square() - (self.probabilities @ basis).square()
         return self._total * variance.clamp_min(0)
 
     def hessian_product(self, vectors: Tensor) -> Tensor:
         """See ``LocalLoss.hessian_product``."""
+        # (diag(p) - p p^T) v = p * (v - p . v)
         mean = (self.probabilities * vectors).sum(1, keepdim=True)
         return self._total * self.probabilities * (vectors - mean)
 
@@ -77,7 +80,8 @@ def _soft_targets(module: nn.CrossEntropyLoss, outputs: Tensor, targets: Tensor)
     if targets.is_floating_point():
         soft = targets.to(outputs.dtype)
     else:
-        counted, targets = targets != module.ignore_index, targets.to(torch.int64)
+        targets = targets.to(torch.int64)
+        counted = targets != module.ignore_index
         soft = torch.zeros_like(outputs).scatter_(1, targets.where(counted, 0).unsqueeze(1), 1.0)
     if module.label_smoothing:
         soft = soft * (1 - module.label_smoothing) + module.label_smoothing / outputs.shape[1]
@@ -118,6 +122,7 @@ class BinaryCrossEntropyAt:
         p = outputs.sigmoid()
         positive = targets if module.pos_weight is None else targets * module.pos_weight.to(outputs)
         weight = share if module.weight is None else share * module.weight.to(outputs)
+        # Targets may be shares between 0 and 1, so that both terms of the loss count.
         total = positive + 1 - targets
         self._gradient = weight * (total * p - positive)
         self._diagonal = weight * total * p * (1 - p)
@@ -170,12 +175,14 @@ class DifferentiatedAt:
         are outputs, or columns if those are fewer.
         """
         outputs = self._leaf.shape[1]
+        # With one or two outputs the columns take no more passes than finding out whether S is diagonal.
         diagonal = self._diagonal() if outputs > 2 else None
         if diagonal is not None:
             return diagonal if basis is None else diagonal @ basis.square()
         if basis is None:
             columns = [self._along(unit)[:, c] for c, unit in enumerate(self._units())]
             return torch.stack(columns, dim=1)
+        # Either one pass for each column b_r (S b_r, then b_r . S b_r), or one for each row of S: whichever is fewer.
         if basis.shape[1] < outputs:
             return torch.stack([self._along(column) @ column for column in basis.T], dim=1)
         total = torch.zeros(len(self._leaf), basis.shape[1], dtype=self._leaf.dtype, device=self._leaf.device)
@@ -207,11 +214,14 @@ class DifferentiatedAt:
         """See ``LocalLoss.hessian_product``."""
         gradient = self._gradient()
         try:
+            # The graph is kept: the next column, or the next Rademacher vector, goes back through it again.
             (product,) = torch.autograd.grad(gradient, self._leaf, vectors, retain_graph=True, allow_unused=True)
         except RuntimeError as error:
+            # Memory is a RuntimeError, too, and has another remedy.
             if isinstance(error, torch.OutOfMemoryError):
                 raise
             raise _no_second_derivative(error) from error
+        # None: the gradient does not depend on z, as of a linear or absolute loss. Its Hessian is zero.
         if product is not None:
             return product
         if "Error" in _names(gradient.grad_fn):

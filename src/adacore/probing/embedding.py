@@ -142,6 +142,7 @@ def _watch(wrapped: Unwrapped, batch: Batch, layer: str | None, settings: Probe)
             raise ValueError('the model is TorchScript, whose layers cannot be watched: pass layer="", its own output')
         return _Watch(wrapped, named[layer], forward, inputs=False)
     try:
+        # What enters the last linear layer is what the classifier sees: the usual embedding.
         head = find_head(model, lambda: call(model, wrapped.convert(batch.inputs), forward))
     except (ValueError, TypeError):  # it ends in something else than one linear layer
         return _Watch(wrapped, None, forward, inputs=False)
@@ -164,6 +165,7 @@ def _vectors(output: Any, batch: Batch, channels_first: bool) -> Tensor:
     tensor = tensor.detach().float()
     if tensor.ndim == 1:
         tensor = tensor.unsqueeze(1)
+    # Feature maps, channels first: the mean over pixels, as global average pooling takes it.
     elif tensor.ndim > 3 or (tensor.ndim == 3 and channels_first):
         tensor = tensor.flatten(2).mean(2)
     elif tensor.ndim == 3:

@@ -31,6 +31,7 @@ def check_logits(logits: Tensor, batch: Batch, start: int) -> None:
     if logits.sum().isfinite():  # one pass; only what fails it, or overflows, is looked at closely
         return
     bad = (logits.isnan() | logits.isposinf()).flatten(1).any(1)
+    # Minus infinity masks a class; an example whose every class is masked has no probabilities.
     bad |= logits.isneginf().flatten(1).all(1)
     if not bad.any():
         return

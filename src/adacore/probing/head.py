@@ -149,6 +149,7 @@ def _recording(model: nn.Module, linear: dict[str, nn.Linear]) -> Iterator[list[
 
         return cut
 
+    # Frozen parameters leave no mark in a graph: for this one pass they take part, lest a frozen head go unnoticed.
     frozen = [p for p in model.parameters() if p.is_floating_point() and p.is_leaf and not p.requires_grad]
     handles = [module.register_forward_hook(hook(name), with_kwargs=True) for name, module in linear.items()]
     try:
@@ -181,6 +182,7 @@ def _leaves(root: Tensor) -> set[int]:
     """Return the identities of the leaf tensors in the graph of a tensor."""
     if root.grad_fn is None:
         return {id(root)}
+    # The graph is walked by hand: torch.autograd.grad tells which inputs are reached, but not which parameters.
     seen, waiting, leaves = set(), [root.grad_fn], set()
     while waiting:
         node = waiting.pop()

@@ -74,6 +74,7 @@ def classes_of(targets: Tensor | None, criterion: LossFunction | None) -> Tensor
         return None
     if not targets.is_floating_point():
         return targets.to(torch.int64)
+    # Zeros and ones under a binary loss are two classes, though they are floats.
     binary = isinstance(criterion, nn.BCEWithLogitsLoss) and bool(((targets == 0) | (targets == 1)).all())
     return targets.to(torch.int64) if binary else None
 
@@ -136,6 +137,7 @@ def known_targets(dataset: Any) -> Tensor | None:
     Returns:
         Shape (n, ...), on the CPU, or None.
     """
+    # Exact types throughout: a subclass may change what its items are.
     if type(dataset) is Subset:
         whole = known_targets(dataset.dataset)
         return None if whole is None else whole[torch.as_tensor(dataset.indices, dtype=torch.int64)]
@@ -147,6 +149,7 @@ def known_targets(dataset: Any) -> Tensor | None:
         return dataset.tensors[-1].cpu() if len(dataset.tensors) > 1 else None
     if _promises_targets(dataset):
         return torch.as_tensor(dataset.known_targets).cpu()
+    # By the name of their module, since neither torchvision nor datasets is a dependency, and importing takes seconds.
     kind = type(dataset).__module__
     if kind.startswith("torchvision.datasets.") and not _transforms_targets(dataset):
         return _as_tensor(getattr(dataset, "targets", None))

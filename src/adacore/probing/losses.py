@@ -199,6 +199,7 @@ def per_example(criterion: LossFunction | None) -> Criterion:
         return CrossEntropy(nn.CrossEntropyLoss(reduction="none"))
     if isinstance(criterion, type) or not callable(criterion):
         raise TypeError(f"criterion={criterion!r} is not a loss: pass for example torch.nn.CrossEntropyLoss()")
+    # A partial of a function says what it does by its keywords; a lambda around it can only be differentiated.
     if isinstance(criterion, functools.partial) and criterion.func in _MODULES and not criterion.args:
         if criterion.keywords.get("reduction") == "none":
             return per_example(_MODULES[criterion.func](**criterion.keywords))
@@ -209,6 +210,7 @@ def per_example(criterion: LossFunction | None) -> Criterion:
     summed = criterion.reduction in {"sum", "batchmean"}
     if type(criterion) is nn.MSELoss:
         return SquaredError(summed)
+    # A shallow copy, so that class weights are shared and the user's own criterion keeps its reduction.
     single: Any = copy.copy(criterion)
     single.reduction = "none"
     if type(single) is nn.CrossEntropyLoss:
@@ -240,6 +242,7 @@ def with_respect_to_logits(criterion: Criterion, outputs: Tensor, targets: Tenso
     if not isinstance(criterion, Differentiated) or criterion.link is not None:
         return criterion
     module = criterion.function
+    # A BCELoss takes nothing but probabilities, so that there is nothing to look for in the outputs.
     if isinstance(module, nn.BCELoss):
         return _replace_link(criterion, torch.sigmoid)
     classes = outputs.shape[1] > 1
@@ -254,6 +257,7 @@ def with_respect_to_logits(criterion: Criterion, outputs: Tensor, targets: Tenso
         return CrossEntropy(nn.CrossEntropyLoss(module.weight, ignore_index=module.ignore_index, reduction="none"))
     if normalised:
         return _replace_link(criterion, functools.partial(functional.log_softmax, dim=1))
+    # Regression targets may well be shares of one, too: only with classes for targets are outputs probabilities.
     shares = classes and bool((outputs >= 0).all()) and bool((outputs.sum(1) - 1).abs().max() < _NORMALISED)
     if shares and not targets.is_floating_point() and targets.ndim == 1:
         return _replace_link(criterion, functools.partial(functional.softmax, dim=1))
@@ -302,6 +306,7 @@ def check_independence(criterion: Criterion, outputs: Tensor, targets: Tensor) -
     Raises:
         ValueError: If loss or gradient of the first examples change when the others are left out.
     """
+    # Closed forms take each row by itself; of one example there are no others.
     half = len(outputs) // 2
     if not isinstance(criterion, Differentiated) or not half:
         return

@@ -115,6 +115,7 @@ def positions_of(criterion: Criterion, outputs: Tensor, batch: Batch, *, predict
     targets = batch.targets
     if targets is None and not predicted:
         raise ValueError("the data set has no targets: expected (inputs, targets) or a dict with targets")
+    # (batch, classes, height, width): of images classes come first in every library.
     if outputs.ndim > 3 or (targets is not None and _classes_come_first(outputs, targets)):
         outputs = outputs.movedim(1, -1)
     if targets is not None and targets.ndim == 2 and outputs.ndim == 3:
@@ -129,8 +130,9 @@ def positions_of(criterion: Criterion, outputs: Tensor, batch: Batch, *, predict
             f"expected classes of shape {tuple(places)}, one for each token or pixel"
         )
     ignored, classes = criterion.module.ignore_index, outputs.shape[-1]
-    counts = _mask(batch, places, outputs.device) if targets is None else targets != ignored
+    counts = _mask(batch, places, outputs.device) if targets is None else targets.to(torch.int64) != ignored
     if predicted:
+        # At each position by itself; of a causal model this is the next token that it would write.
         targets = outputs.argmax(-1)
     flat = targets.to(torch.int64).reshape(-1) if targets is not None else torch.empty(0)
     owner = torch.arange(len(outputs), device=outputs.device).reshape(-1, *[1] * (len(places) - 1)).expand(places)
@@ -144,6 +146,7 @@ def positions_of(criterion: Criterion, outputs: Tensor, batch: Batch, *, predict
             f"{int(flat[counted][first])}, the model gives {classes} logits: labels must lie in [0, {classes}), or be "
             f"{ignored} where nothing counts"
         )
+    # A sequence of which nothing counts has T = 0: its loss and gradient are zero, not nan.
     number = torch.zeros(len(outputs), device=outputs.device).index_add_(0, owner, torch.ones_like(owner).float())
     return Positions(
         outputs.reshape(-1, classes), flat, counted, owner, 1 / number.clamp_min(1)[owner], len(outputs), places[1]

@@ -54,6 +54,7 @@ class Probe:
     loader: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        # All is checked here, where it is given, and not hours later at the first selection.
         per_example(self.criterion)
         if isinstance(self.batch_size, bool) or not isinstance(self.batch_size, int | np.integer):
             raise TypeError(f"batch_size={self.batch_size!r} is not a whole number: pass an int of at least 1")
@@ -105,6 +106,7 @@ class Probe:
             raise ValueError("the selector needs validation data: pass validation=, a data set held out from training")
         snapshot = Snapshot(n, None if strata is None else check_labels(strata, n))
         if requirements.needs_model:
+            # A stream of its own (0xB1) for each reselection: blocks differ, and a resumed run draws the same ones.
             generator = np.random.default_rng([seed, reselection, 0xB1])
             try:
                 with preserving_state(model):

@@ -89,6 +89,7 @@ def projection(
     """
     if dimension < 1:
         raise ValueError(f"projection={dimension} is below 1: pass for example 64")
+    # A stream of its own (0x9A): blocks and Rademacher vectors are drawn from the same seed.
     generator = np.random.default_rng([seed, 0x9A])
 
     def directions(columns: int) -> Tensor:
@@ -113,6 +114,7 @@ def orthogonal_rows(rows: int, columns: int, generator: np.random.Generator) -> 
         >>> np.allclose(x @ x.T, 3 * np.eye(2))
         True
     """
+    # No more than ``columns`` vectors can be orthogonal: more rows are drawn in blocks.
     height = min(rows, columns)
     q, r = np.linalg.qr(generator.standard_normal((-(-rows // height), columns, height)))
     q *= np.sign(np.diagonal(r, axis1=1, axis2=2))[:, None, :]  # makes it uniform

@@ -102,6 +102,7 @@ def in_order(n: int, batch_size: int, *, first: int | None = None) -> list[Tenso
         >>> [len(batch) for batch in in_order(10, 4)], [len(batch) for batch in in_order(10, 4, first=2)]
         ([4, 4, 2], [2, 4, 4])
     """
+    # A small first batch never exceeds the user's batch size, which may be all that fits.
     start = min(n, batch_size if first is None else min(first, batch_size))
     positions = torch.arange(n)
     rest = torch.split(positions[start:], batch_size) if start < n else ()
@@ -184,6 +185,7 @@ def original_positions(dataset: Dataset[Any], positions: Tensor) -> Tensor:
     Returns:
         Positions in the innermost data set, int64.
     """
+    # Exactly Subset: a subclass may map positions in another way.
     while type(dataset) is Subset:
         positions = torch.as_tensor(dataset.indices, dtype=torch.int64)[positions]
         dataset = dataset.dataset

@@ -30,6 +30,7 @@ def check_rows_apart(run: Callable[[Any], Tensor], batch: Batch, outputs: Tensor
         return
     with torch.no_grad():
         try:
+            # Twice, to tell neighbours from chance.
             fewer = first_rows(batch.inputs, rows, half)
             apart, again = run(fewer).float(), run(fewer).float()
         except Exception:  # inputs that cannot be cut so; nothing is known then, and nothing claimed

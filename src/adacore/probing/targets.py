@@ -69,6 +69,7 @@ def _check_classes(weight: Tensor | None, ignored: int, outputs: Tensor, targets
         return
     if targets.dtype == torch.bool or len(shape) != 1:
         raise ValueError(f"targets are {targets.dtype} of shape {shape}: cross-entropy needs int64 of shape (n,)")
+    # uint8 and int16 classes are classes, too; in uint8, -100 would be class 156.
     labels = targets.to(torch.int64)
     wrong = ((labels < 0) | (labels >= classes)) & (labels != ignored)
     if wrong.any():

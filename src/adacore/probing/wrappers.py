@@ -64,8 +64,10 @@ def unwrap(model: nn.Module) -> Unwrapped:
         True
     """
     unwrapped = Unwrapped(model)
+    # Wrappers nest: Fabric around DistributedDataParallel around a compiled model.
     while True:
         module, name = unwrapped.module, type(unwrapped.module).__name__
+        # By name: importing torch._dynamo takes a second, and no other class is called so.
         if name == "OptimizedModule":
             unwrapped = Unwrapped(module._orig_mod, unwrapped.precision, unwrapped.convert)  # type: ignore[arg-type]
         elif isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel):
@@ -109,6 +111,7 @@ def device_of(model: nn.Module, wanted: torch.device | str | None) -> torch.devi
     first = next((tensor.device for tensor in itertools.chain(model.parameters(), model.buffers())), None)
     if wanted is None:
         return torch.device("cpu") if first is None else first
+    # A model may lie on several devices; which one takes the inputs is for the user to say.
     device = torch.device(wanted)
     if devices and not any(d.type == device.type and device.index in {None, d.index} for d in devices):
         raise ValueError(f"device={str(device)!r}, but the model is on {first}: move it there, or leave device= out")
