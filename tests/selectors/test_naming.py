@@ -118,3 +118,24 @@ def test_a_broken_one_does_not_break_the_others(installed):
 def test_none_may_take_the_name_of_a_built_in_one(installed):
     assert known_selectors()["random"] is Random
     assert isinstance(installed_selectors()["random"], ValueError)
+
+
+def test_a_new_method_is_a_file_and_a_line(monkeypatch):
+    import sys
+    from types import ModuleType
+
+    import adacore.selectors
+
+    class New(Random):
+        name = "new_one"
+
+    file = ModuleType("adacore.selectors.new_one")
+    file.New = New
+    monkeypatch.setitem(sys.modules, "adacore.selectors.new_one", file)
+    monkeypatch.setitem(registry._CLASSES, "new_one", "New")
+    assert isinstance(make_selector("new_one"), New)
+    assert parse_selector("new_one(per=data)").selector == New()
+    assert adacore.selectors.New is New
+    assert "new_one" in known_selectors()
+    with pytest.raises(AttributeError, match="no attribute 'Newer'"):
+        _ = adacore.selectors.Newer
