@@ -62,9 +62,10 @@ class RunSettings:
     weight_decay: float = _setting(1e-4, "weight decay", least=0)
     warm_start: int = _setting(0, "epochs at the start that do without the method", least=0)
     warm_start_on: Literal["full", "random"] = _setting("full", "what the warm start trains on")
-    batches: Literal["weighted", "proportional"] = _setting(
+    batches: Literal["weighted", "proportional", "stratified"] = _setting(
         "weighted",
-        "how mini-batches are drawn from a coreset; proportional: in proportion to the weights, with weights of one",
+        "how mini-batches are drawn from a coreset; proportional: in proportion to the weights, with weights of one; "
+        "stratified: random members of the clusters about the medoids, with weights of one",
     )
     drop_last: bool = _setting(False, "leave out the incomplete last batch of an epoch")
     precision: Literal["32", "bf16-mixed"] = _setting("32", "of the arithmetic; bf16-mixed: bfloat16 autocast")
