@@ -154,7 +154,7 @@ def relative_cost(method: Mapping[str, Any], record: Record) -> str:
 
 
 def headline(record: Record) -> tuple[str, str]:
-    """Say of the record's AdaCore, in few words, how it stands to Random and at what cost.
+    """Say of the record's AdaCore, or else of its first method, how it stands to Random and at what cost.
 
     Args:
         record: What was measured.
@@ -162,7 +162,10 @@ def headline(record: Record) -> tuple[str, str]:
     Returns:
         Verdict with its interval, and cost; a dash each where there is none.
     """
-    ours = next((method for method in record["methods"] if base_name(method["method"]) == "adacore"), None)
+    judged = [method for method in record["methods"] if judgement_of(method) is not None]
+    ours = next(
+        (method for method in judged if base_name(method["method"]) == "adacore"), judged[0] if judged else None
+    )
     judgement = None if ours is None else judgement_of(ours)
     if ours is None or judgement is None:
         return "–", "–"
@@ -170,7 +173,8 @@ def headline(record: Record) -> tuple[str, str]:
     span = points(judgement.difference)
     interval = f", {span}" if span != "–" else ""
     cost = relative_cost(ours, record).removeprefix("it takes ")
-    return f"{verdict_words(judgement)}: {gap}{interval}", cost or "–"
+    name = "" if ours["method"] == "adacore" else f"{display_name(ours['method'])}: "
+    return f"{name}{verdict_words(judgement)}: {gap}{interval}", cost or "–"
 
 
 def _claims(findings: Sequence[Finding]) -> str:

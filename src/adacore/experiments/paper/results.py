@@ -27,8 +27,9 @@ and each record by the command on its card.
 
 How to read it:
 
-- **Random** trains on a fresh random subset at every reselection. It is the control: a method that is not better than
-  Random does not pay.
+- **Random** trains on random subsets of the same size. It is the control: a method that is not better than Random does
+  not pay. It draws a fresh subset in every epoch; in the older records, only at every reselection (the card on
+  stratified mini-batches says what difference that makes).
 - A method is **better** or **worse** than Random if the interval of their differences in accuracy, taken seed by seed,
   leaves out zero. It is **equivalent** if the interval lies within one point, and otherwise **not distinguishable**;
   then the page says how many seeds would tell. Fewer than {LEAST_SEEDS} seeds tell nothing. Intervals are corrected for
@@ -44,7 +45,7 @@ How to read it:
 
 _COLUMNS = (
     "Figure or table",
-    "AdaCore against Random",
+    "AdaCore (or the method named) against Random",
     "Cost",
     "Claims on accuracy",
     "Other claims",
