@@ -97,8 +97,9 @@ class _CoresetEstimator(MetaEstimatorMixin, BaseEstimator):  # type: ignore[misc
         estimator = clone(self._wrapped())
         meaning = self.weights
         if meaning == "auto":
-            # Weights that the caller has given are there to be used, whatever the estimator does best without.
-            meaning = weights_for(estimator) if sample_weight is None else "mean_one"
+            meaning = weights_for(estimator)
+            if meaning == "none" and sample_weight is not None:
+                meaning = "mean_one"  # weights that the caller has given are there to be used
         # Of a forest too, whose default is to do without: whoever wraps a nearest neighbour has to say that they know.
         weight_name = None if self.weights == "none" else weight_parameter(estimator)
         if y is None:
