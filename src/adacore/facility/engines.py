@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from adacore.facility.greedy import TreeGreedy
 from adacore.facility.matrix import MOST_PAIRS, MatrixGreedy
+from adacore.facility.planning import LEAST_DIMENSIONS
 from adacore.facility.problem import Problem
 from adacore.facility.workers import Workers
 
@@ -64,11 +65,6 @@ class Greedy(Protocol):
 
     def served_weights(self) -> NDArray[np.float64]:
         """Sum the weights of the clients nearest to each initial row, then to each pick; ties to the earlier."""
-
-
-LEAST_DIMENSIONS = 12
-"""From here on blocks of products win over the tree: at n = 30,000 by 1.6 to 2 x at d = 16 and by 2 to 3 x at d = 32 on
-Gaussian rows, softmax gradients and projected text embeddings alike; at d = 10 each wins on some."""
 
 
 def start_greedy(problem: Problem, workers: Workers, report: Reporter | None = None) -> Greedy:
