@@ -7,9 +7,14 @@ from typing import Any
 import numpy as np
 
 from adacore.facility.compiled import Array, inlined, kernel
-from adacore.facility.tree import UNDERFLOWING, Tree
+from adacore.facility.tree import Tree
 
-UP, DOWN = 2.0**600, 2.0**-600
+CAREFUL = 2.0**-960
+"""Sums of squares below this may have lost terms to underflow, and are taken again."""
+
+UP, DOWN, SMALL = 2.0**600, 2.0**-600, 2.0**-480
+"""Differences below SMALL are squared times UP: the largest, 2^120, is far from overflow; the smallest subnormal one,
+2^-1074, becomes 2^-474, whose square is a normal number."""
 
 
 @kernel
@@ -21,19 +26,17 @@ def point(rows: Array, tree: Tree, position: int, out: Array) -> None:
 
 
 @kernel
-def small_distance(rows: Array, row: int, factor: float, x: Array, s: float, same: float) -> Any:
-    """Compute ||x - y|| from its square s: anew where squares underflow, and 0 where it counts as 0.
-
-    Apart from ``distance_to``, which is pasted into every kernel.
-    """
-    near = np.sqrt(s)
-    if s < UNDERFLOWING:
-        s = 0.0
-        for k in range(x.size):
-            y = (rows[row, k] * factor - x[k]) * UP
-            s += y * y
-        near = np.sqrt(s) * DOWN
-    return near if near > same else 0.0
+def small_distance(rows: Array, row: int, factor: float, x: Array) -> Any:
+    """Compute ||x - y|| where squares may underflow: the rare part of ``distance_to``."""
+    s, largest = 0.0, 0.0
+    for k in range(x.size):
+        y = rows[row, k] * factor - x[k]
+        largest = max(largest, abs(y))
+    up, down = (UP, DOWN) if largest < SMALL else (1.0, 1.0)
+    for k in range(x.size):
+        y = (rows[row, k] * factor - x[k]) * up
+        s += y * y
+    return np.sqrt(s) * down
 
 
 @inlined
@@ -44,4 +47,14 @@ def distance_to(rows: Array, tree: Tree, x: Array, position: int) -> Any:
     for k in range(x.size):
         y = rows[row, k] * factor - x[k]
         s += y * y
-    return np.sqrt(s) if s >= tree.careful else small_distance(rows, row, factor, x, s, tree.same)
+    return np.sqrt(s) if s >= CAREFUL else small_distance(rows, row, factor, x)
+
+
+@inlined
+def distance_or_zero(rows: Array, tree: Tree, x: Array, position: int) -> Any:
+    """Compute ||x - y||, or 0 where it counts as 0.
+
+    Apart from ``distance_to``: asked there, the question makes writing lists take 1.8 times as long (10,000 x 10).
+    """
+    near = distance_to(rows, tree, x, position)
+    return near if near > tree.same[0] else 0.0

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from adacore.facility.compiled import Array, bounding_kernel, inlined, kernel
-from adacore.facility.distances import distance_to, point
+from adacore.facility.distances import distance_or_zero, point
 from adacore.facility.minima import Minima, slack_of, tile_is_near, write_limits
 from adacore.facility.simd import add_gains, add_squares, lanes_below, lowest_lane, write_square, write_squares
 from adacore.facility.tree import HALVED, LEAF, LEAVES, TILE, ULP, Tree, coarse_point
@@ -217,7 +217,7 @@ def exact_gains(rows: Array, tree: Tree, state: Minima, positions: Array, first:
                     p = lowest_lane(near)
                     near &= near - np.uint32(1)
                     i = block % LEAVES * LEAF + p
-                    distance = distance_to(rows, tree, x, t * TILE + i)
+                    distance = distance_or_zero(rows, tree, x, t * TILE + i)
                     total[p] += tree.weights[t, i] * max(0.0, state.minima[t, i] - distance)
             evaluated += TILE
         gains[c] = sum_lanes(total)
@@ -235,6 +235,6 @@ def exact_sums(rows: Array, tree: Tree, positions: Array, first: int, last: int,
         for t in range(tiles):
             for i in range(TILE):
                 if tree.weights[t, i] > 0.0:
-                    total[i % LEAF] += tree.weights[t, i] * distance_to(rows, tree, x, t * TILE + i)
+                    total[i % LEAF] += tree.weights[t, i] * distance_or_zero(rows, tree, x, t * TILE + i)
         sums[c] = sum_lanes(total)
     return (last - first) * tiles * TILE

@@ -100,4 +100,10 @@ def write_lists(evaluation: Evaluation, candidates: NDArray[np.int64]) -> lists.
         return int(evaluated)
 
     evaluation.distances += workers.share(work, candidates.size, chunk)
-    return None if min(ends) < 0 else written
+    if min(ends) < 0:
+        return None
+    if tree.same[0] > 0:  # what counts as 0 is told apart here, see ``distances.distance_or_zero``
+        for part, end in enumerate(ends):
+            distances = written.distances[part * share : end]
+            distances[distances <= tree.same[0]] = 0.0
+    return written

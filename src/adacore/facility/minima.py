@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adacore.facility.compiled import Array, inlined, kernel
-from adacore.facility.distances import distance_to, point
+from adacore.facility.distances import distance_or_zero, point
 from adacore.facility.simd import lanes_below, lowest_lane, write_square
 from adacore.facility.tree import LEAF, LEAVES, TILE, ULP, Tree, coarse_point
 
@@ -149,7 +149,7 @@ def select_point(rows: Array, tree: Tree, state: Minima, position: int, number: 
                 p = lowest_lane(near)
                 near &= near - np.uint32(1)
                 i = block % LEAVES * LEAF + p
-                distance = distance_to(rows, tree, x, t * TILE + i)
+                distance = distance_or_zero(rows, tree, x, t * TILE + i)
                 if distance < state.minima[t, i]:
                     gained += tree.weights[t, i] * (state.minima[t, i] - distance)
                     state.minima[t, i] = distance

@@ -22,6 +22,9 @@ magnitude between the largest distance and the smallest that single precision ca
 LEAST_EXPONENT = -1000
 """Rows are multiplied by 2^-exponent, which must itself be a float64."""
 
+LEAST_COSINE_EXPONENT = -60
+"""Keeps what counts as 0, 2^-50, at most 2^10 in the engine's units; see ``distances.CAREFUL``."""
+
 SHORTEST = 1e-270
 """Rows without a larger coordinate are refused by the cosine metric: 1 / ||x|| times 2^60 must be a float64."""
 
@@ -115,7 +118,7 @@ class Problem:
         return replace(
             self,
             weights=np.ldexp(self.weights, -shift),
-            distance_exponent=max(exponent, LEAST_EXPONENT),
+            distance_exponent=max(exponent, LEAST_EXPONENT if self.same == 0 else LEAST_COSINE_EXPONENT),
             weight_exponent=self.weight_exponent + shift,
         )
 

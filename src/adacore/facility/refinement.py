@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adacore.facility.compiled import Array, kernel
-from adacore.facility.distances import distance_to, point
+from adacore.facility.distances import distance_or_zero, point
 from adacore.facility.evaluation import Evaluation
 from adacore.facility.minima import Minima, equal_minima, measure_reach, slack_of, tile_is_near, write_limits
 from adacore.facility.outcome import Outcome
@@ -149,7 +149,7 @@ def add_medoid(rows: Array, tree: Tree, nearest: Nearest, medoid: int, number: i
                 p = lowest_lane(near)
                 near &= near - np.uint32(1)
                 i = block * LEAF + p
-                changed |= enter(nearest, i, number, distance_to(rows, tree, x, i))
+                changed |= enter(nearest, i, number, distance_or_zero(rows, tree, x, i))
         if changed:
             measure_reach(tree, nearest.reach, t)
     return evaluated
@@ -220,7 +220,7 @@ def swap_some(
                     p = lowest_lane(near)
                     near &= near - np.uint32(1)
                     i = block * LEAF + p
-                    distance = distance_to(rows, tree, x, i)
+                    distance = distance_or_zero(rows, tree, x, i)
                     served[count], distances[count] = i, distance
                     count += distance < nearest.second[i]
                     if distance < nearest.first[i]:
@@ -270,7 +270,7 @@ def replace_medoid(
         point(rows, tree, i, x)
         nearest.first[i], nearest.second[i] = far, far
         for m in range(medoids.size):
-            enter(nearest, i, m, distance_to(rows, tree, x, medoids[m]))
+            enter(nearest, i, m, distance_or_zero(rows, tree, x, medoids[m]))
     for t in range(changed.size):
         if changed[t]:
             measure_reach(tree, nearest.reach, t)

@@ -72,8 +72,7 @@ class Tree(NamedTuple):
         tile_radii: Largest of ``tile_distances`` in each tile, float32, shape (tiles,).
         tile_norms: Largest norm of ``coarse`` in each tile, float64, shape (tiles,).
         tiny: By how much underflow (and ``same``) may make a float32 distance wrong.
-        same: Distances up to this count as 0.
-        careful: Sums of squares below this are looked at again, see ``distances``.
+        same: Distances up to this count as 0, float64, shape (1,).
     """
 
     order: NDArray[np.int64]
@@ -90,8 +89,7 @@ class Tree(NamedTuple):
     tile_radii: NDArray[np.float32]
     tile_norms: NDArray[np.float64]
     tiny: float
-    same: float
-    careful: float
+    same: NDArray[np.float64]
 
     @property
     def n(self) -> int:
@@ -158,8 +156,7 @@ def build_tree(problem: Problem) -> Tree:
         tile_stats[1].astype(np.float32),
         tile_stats[2],
         math.sqrt(d) * 2.0**-62 + problem.scaled_same(),
-        problem.scaled_same(),
-        max(UNDERFLOWING, (1.0 + 2.0**-40) * problem.scaled_same() ** 2),
+        np.array([problem.scaled_same()]),
     )
 
 
