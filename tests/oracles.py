@@ -68,16 +68,17 @@ TIE = 1e-12
 
 
 def distances_between(x, y, metric="euclidean"):
-    """All distances in float64, scaled by a power of two while they are squared: nothing over- or underflows."""
+    """All distances in float64, each pair scaled by its largest difference: no square over- or underflows."""
     x, y = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
     if metric == "cosine":
         x, y = (rows / np.abs(rows).max(axis=1, keepdims=True) for rows in (x, y))
         x, y = (rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (x, y))
         distances = np.sqrt(((x[:, None] - y[None]) ** 2).sum(axis=-1))
         return np.where(distances <= 2.0**-50, 0, distances)  # rows of one direction are one point, whatever rounding
-    scale = max(np.abs(x).max(), np.abs(y).max())
-    scale = np.exp2(np.floor(np.log2(scale))) if scale > 0 else 1.0
-    return np.sqrt((((x / scale)[:, None] - (y / scale)[None]) ** 2).sum(axis=-1)) * scale
+    differences = x[:, None] - y[None]
+    largest = np.abs(differences).max(axis=-1)
+    scale = np.exp2(np.floor(np.log2(np.where(largest > 0, largest, 1.0))))
+    return np.sqrt(((differences / scale[..., None]) ** 2).sum(axis=-1)) * scale
 
 
 def naive_greedy(x, k, *, weights=None, initial=(), candidates=None, clients=None, metric="euclidean", tolerance=-1.0):

@@ -1,5 +1,6 @@
 """Budgets: from fractions, and shared among classes by largest remainders."""
 
+import time
 from fractions import Fraction
 
 import numpy as np
@@ -112,3 +113,23 @@ def test_the_paper_sized_case_without_rounding_errors():
 def test_a_budget_below_the_number_of_classes_is_refused(counts, budget):
     with pytest.raises(ValueError, match="every class needs at least one; raise the budget"):
         split_budget(np.array(counts), budget)
+
+
+@pytest.mark.parametrize("large", [False, True])
+def test_a_hundred_thousand_classes_take_a_moment(large):
+    counts = np.random.default_rng(0).integers(1, 5, 100_000) + (np.arange(100_000) == 7) * 10**7 * large
+    start = time.process_time()
+    shares = split_budget(counts, 120_000)
+    assert time.process_time() - start < 5  # a loop over all classes for each pick would take minutes
+    assert shares.sum() == 120_000
+
+
+@given(counts_and_budget, st.integers(0, 2**32 - 1))
+def test_what_a_stratum_cannot_take_goes_to_the_others(given_, seed):
+    counts, budget = np.array(given_[0]), given_[1]
+    available = np.random.default_rng(seed).integers(0, counts + 1)
+    assume(budget >= (available > 0).sum() > 0)
+    shares = split_budget(counts, budget, available=available)
+    assert shares.sum() == min(budget, available.sum())
+    assert (shares <= available).all()
+    assert (shares >= (available > 0)).all()

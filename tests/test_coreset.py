@@ -167,3 +167,39 @@ def test_a_view_of_the_data_set_in_pick_order():
     assert [int(example) for (example,) in make().subset(dataset)] == [4, 1, 2]
     with pytest.raises(ValueError, match="the data set has 4 examples, the coreset is of one of 5"):
         make().subset(TensorDataset(torch.arange(4)))
+
+
+@pytest.mark.parametrize("name", ["a.npz", "a.parquet"])
+def test_numpy_numbers_in_statistics_are_saved_as_plain_ones(name, tmp_path):
+    statistics = {
+        "k": np.int64(3),
+        "r": np.float32(0.5),
+        "flag": np.bool_(True),
+        "list": np.arange(2),
+        "in": {"a": np.int8(1)},
+    }
+    coreset = make(statistics=statistics, initial_weights=np.array([0.1, 3.0]))
+    assert dict(coreset.statistics) == {"k": 3, "r": 0.5, "flag": True, "list": [0, 1], "in": {"a": 1}}
+    loaded = Coreset.load(coreset.save(tmp_path / name))
+    assert_equal(loaded, coreset)
+    assert loaded.initial_weights.tolist() == [0.1, 3.0]
+
+
+@pytest.mark.parametrize("name", ["a.npz", "a.parquet"])
+def test_saving_that_fails_leaves_what_was_there(name, tmp_path, monkeypatch):
+    path = make().save(tmp_path / name)
+    before = path.read_bytes()
+
+    def full_disk(*arguments, **settings):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full_disk)
+    with pytest.raises(OSError, match="No space"):
+        make(objective=1.0).save(path)
+    assert path.read_bytes() == before
+    assert [entry.name for entry in tmp_path.iterdir()] == [name]
+
+
+def test_a_statistic_that_is_no_plain_value_is_refused_before_anything_is_written():
+    with pytest.raises(TypeError, match="expected numbers"):
+        make(statistics={"model": object()})

@@ -213,7 +213,7 @@ class TreeGreedy:
 
     def largest_bound(self) -> float:
         """Return an upper bound on what the next pick gains."""
-        return self.queue.largest()
+        return 0.0 if self.exhausted else self.queue.largest()
 
     def extend_among(self, rows: NDArray[np.int64]) -> int | None:
         """Select the best of some candidates, ties to the lowest row.

@@ -8,11 +8,23 @@ from adacore.budget import resolve_budget
 from adacore.facility.threads import thread_count
 
 PASSES = 2.0
-NANOSECONDS = 0.5
-NANOSECONDS_PER_DIMENSION = 0.07
+"""Distances of an exact selection over n^2: 1.7 to 2.1 on softmax gradients of 5,000 to 80,000 rows (the curve in
+docs/benchmarks.md); up to 6 with heavy tails, less than 1 in clusters."""
+
+NANOSECONDS, NANOSECONDS_PER_DIMENSION = 0.5, 0.07
+"""Of one core for a float32 distance, its root and its share of bounds: 1.2 ns at d = 10, 5 ns at d = 64, fitted on 2
+cores of an AMD EPYC with AVX-512."""
+
 ENTRIES_PER_POINT = 200
 LEAST_ENTRIES, MOST_ENTRIES = 12_000_000, 64_000_000
+"""Lists hold n^2 / picks entries or so: 200 for each client fit from n / 200 picks on. Small problems may take 144 MB,
+so that lists come early; beyond 768 MB they would no longer be a small part of a machine's memory."""
+
 ENTRY_BYTES = 12
+"""A position (int32) and a distance (float64)."""
+
+BYTES_PER_POINT = 200
+"""Order, factor, weight, owner, minima, bounds and reaches of a row, and the queue of candidates."""
 
 LEAST_DIMENSIONS = 12
 """From here on blocks of products win over the tree: at n = 30,000 by 1.6 to 2 x at d = 16 and by 2 to 3 x at d = 32 on
@@ -43,7 +55,8 @@ class Plan:
     Attributes:
         seconds: Wall-clock seconds, within a factor of about three: data with clusters go faster, isotropic data of
             many dimensions slower.
-        bytes: Peak memory beyond the input, at most.
+        bytes: Peak memory beyond the input, at most: a float32 copy of the rows (two where the input is neither float32
+            nor float64 and C-contiguous, which is copied once), lists, and O(n).
         threads: On how many threads.
     """
 
@@ -84,6 +97,6 @@ def plan(n: int, d: int, k: int) -> Plan:
     lists = min(max(ENTRIES_PER_POINT * n, LEAST_ENTRIES), MOST_ENTRIES, n * n) * ENTRY_BYTES
     return Plan(
         seconds=passes * n * n * distance / threads + 1e-6 * n + 2e-6 * k,
-        bytes=int(n * d * 20 + n * 140 + lists),
+        bytes=int(2 * n * d * 4 + n * BYTES_PER_POINT + lists),
         threads=threads,
     )

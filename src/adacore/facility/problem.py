@@ -97,7 +97,8 @@ class Problem:
         Args:
             value: A number or an array.
         """
-        return np.ldexp(value, self.distance_exponent + self.weight_exponent)
+        with np.errstate(over="ignore"):  # whoever asks looks whether it is finite
+            return np.ldexp(value, self.distance_exponent + self.weight_exponent)
 
     def weights_in_units(self, weights: NDArray[np.float64]) -> NDArray[np.float64]:
         """Turn weights from the engine's units into the caller's.

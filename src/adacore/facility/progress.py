@@ -13,6 +13,7 @@ from adacore.facility.planning import plan
 from adacore.facility.problem import Problem
 
 LONG = 5.0
+"""Predicted seconds from which on a person at a terminal wants to see that something happens."""
 
 
 @contextmanager

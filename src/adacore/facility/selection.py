@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from adacore.coreset import Coreset
 from adacore.errors import unknown_name
 from adacore.facility.devices import check_device
+from adacore.facility.planning import plan
 from adacore.facility.problem import Problem, check_problem
 from adacore.facility.progress import show_progress
 from adacore.facility.strata import Combine, Strata, join, partition, run_strata, share_budget, split_problem
@@ -23,6 +24,9 @@ from adacore.facility.threads import check_threads
 from adacore.facility.workers import Workers, open_workers
 
 METHODS = ("exact", "sampled", "stochastic")
+
+HOURS = 3600.0
+"""Predicted seconds from which on exact selection is warned of."""
 
 STATISTICS: dict[str, Combine] = {"distances": "sum", "method": "same"}
 """How what a stratum measured combines with the others'."""
@@ -123,6 +127,8 @@ def facility_location(
     available = np.array([part.candidates.size for part in parts])
     budgets = available if target is not None else share_budget(strata, available, quotas, budget, fraction)
     _check_served(parts, budgets, strata)
+    if method == "exact" and target is None and place is None:
+        _warn_of_hours(parts, budgets)
     with show_progress(parts, budgets, threads, progress) as report, open_workers(threads, place) as workers:
         request = Request(method, refine, float(epsilon))
         outcomes = _select(parts, budgets, target, request, generator, workers, report)
@@ -202,6 +208,18 @@ def check_tolerance(
     if method != "exact":
         raise ValueError(f"tolerance= needs method='exact', not {method!r}: pass budget= or fraction= with that")
     return float(tolerance)
+
+
+def _warn_of_hours(parts: Sequence[Problem], budgets: NDArray[np.int64]) -> None:
+    """Say beforehand that an exact selection will take long, and what does not."""
+    sizes = [(max(p.clients.size, p.candidates.size), p.d, int(k)) for p, k in zip(parts, budgets, strict=True) if k]
+    seconds = sum(plan(n, d, k).seconds for n, d, k in sizes)
+    if seconds > HOURS:
+        warnings.warn(
+            f"exact selection is predicted to take about {seconds / 3600:.0f} hours (adacore.facility.plan): "
+            "method='sampled' takes minutes, for an L(S) that was 1.4 % larger at n = 100,000",
+            stacklevel=3,
+        )
 
 
 def _check_served(parts: Sequence[Problem], budgets: NDArray[np.int64], strata: Strata) -> None:

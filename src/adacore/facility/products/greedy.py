@@ -30,6 +30,10 @@ LIST_PASS = 0.5
 GUESS = 0.05
 """Share of all candidates that an early pick bounds anew, as long as nothing is known: 1 to 25 % on text embeddings."""
 
+ALL_ANEW = 0.3
+"""Share of all candidates waiting to be bounded anew from which all are: that costs half as much for each of them, and
+spares the picks after this one. On clustered unit vectors 0.3 to 0.6 save a sixth of all distances, 0.15 as much."""
+
 PICKS_AT_A_TIME = 512
 """Picks from lists between two looks at whether the selection was interrupted."""
 
@@ -219,6 +223,9 @@ class ProductGreedy:
                 best = max(best, exact[position][0])
             size = min(2 * size, largest)
             self.workers.check()
+            if not self._evaluator.listed and self._cheaper_to_bound_all(max(best, fresh[0][0] if fresh else 0.0)):
+                left = np.setdiff1d(self._left(), [*exact, *(position for _, position in fresh)])
+                queue.fill(left, evaluator.upper_gains_of_all()[left])
         winner = -1
         if best > floor:
             winner = min(position for position, (gain, _) in exact.items() if gain >= best * (1 - TIE))
@@ -226,6 +233,11 @@ class ProductGreedy:
         if rest:
             queue.push(np.array([p for _, p in rest], np.int64), np.array([bound for bound, _ in rest]))
         return None if winner < 0 else (winner, exact[winner][1], exact[winner][0])
+
+    def _cheaper_to_bound_all(self, best: float) -> bool:
+        """Whether so many bounds reach the best gain that all are bounded anew: half a product for each pair."""
+        bounds = self.queue.bounds[: self.queue.size]
+        return bool((bounds >= best * (1 - TIE)).sum() > ALL_ANEW * self.candidates.size)
 
     def _add(self, position: int, served: Served, gain: float) -> None:
         """Select a candidate."""

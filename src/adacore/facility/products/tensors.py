@@ -99,7 +99,8 @@ class TensorEvaluator:
 
     def _squares(self, rows: Tensor, low: Tensor, j: slice) -> Tensor:
         """Bound squared distances between some candidates and a range of clients from below."""
-        return self._products(rows, j).add_(low[:, None]).add_(self._j.low[j])
+        # The clients' norms come with the product, in the same pass.
+        return torch.addmm(self._j.low[j], rows, self._j.single[j].T, alpha=-2).add_(low[:, None])
 
     def _gains(self, block: Tensor, i: Side, j: Side, both: bool = False) -> tuple[Tensor, Tensor | None]:
         return gains_of_block(block, i, j, both) if self._fused else gains_by_torch(block, i, j, both)
@@ -231,15 +232,22 @@ class TensorEvaluator:
         limits = self._limits()
         # What the sample falls short by is in the prediction; a little more for very short lists.
         written = _Lists(self.n, int(1.05 * self._expected()) + 64 * self.n, float(self._minima.max()), self._device)
-        able = self._to(self._sides.able)
+        able = None if self._sides.able.all() else self._to(self._sides.able)
         width = min(self.m, self._block_numbers())
         for some in _ranges(self.n, self._block_numbers() // width):
             parts = []
             for j in _ranges(self.m, width):
                 squares = self._squares(self._i.single[some], self._i.low[some], j)
-                candidate, client = ((squares < limits[j]) & able[some, None]).nonzero(as_tuple=True)
+                hits = squares < limits[j]
+                if able is not None:
+                    hits &= able[some, None]
+                candidate, client = hits.nonzero(as_tuple=True)
                 parts.append((candidate, client + j.start, squares[candidate, client].clamp_(min=0).sqrt_()))
-            if not written.take(some, *(torch.cat(part) for part in zip(*parts, strict=True))):
+            candidate, client, lower = (torch.cat(part) for part in zip(*parts, strict=True))
+            if len(parts) > 1:
+                order = torch.sort(candidate, stable=True).indices
+                candidate, client, lower = candidate[order], client[order], lower[order]
+            if not written.take(some, candidate, client, lower):
                 return False
             self._check()
         self.distances += self.n * self.m
@@ -286,13 +294,10 @@ class _Lists:
         self.entries = 0
 
     def take(self, block: slice, candidate: Tensor, client: Tensor, lower: Tensor) -> bool:
-        """Write the lists of the next candidates; return whether they fit."""
+        """Write the lists of the next candidates, pairs in their order; return whether they fit."""
         count = candidate.shape[0]
         if self.entries + count > self.clients.shape[0]:
             return False
-        order = torch.sort(candidate, stable=True).indices if bool((candidate.diff() < 0).any()) else None
-        if order is not None:
-            candidate, client, lower = candidate[order], client[order], lower[order]
         lengths = torch.bincount(candidate, minlength=block.stop - block.start).cpu().numpy()
         at = slice(self.entries, self.entries + count)
         self.clients[at] = client
