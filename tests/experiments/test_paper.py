@@ -29,9 +29,10 @@ from adacore.experiments.paper.set_ups import (
     set_up_names,
     shrink_all,
 )
+from adacore.experiments.runs.arms import parse_arm
 from adacore.experiments.runs.resumable_run import train
 from adacore.experiments.runs.settings import CompareConfig
-from adacore.selectors import AdaCore, parse_selector
+from adacore.selectors import AdaCore
 
 CONVEX = {"figure1", "figure2", "figure6"}  # have a form of their own
 NAMES = [*set_up_names(), *set_up_names(convex=True)]
@@ -56,7 +57,7 @@ def test_every_set_up_loads_and_its_selectors_can_be_made(name: str) -> None:
     config = configure(parts_of(name))[name]
     assert {run.seed for run in config.runs()} == set(range(config.seeds))
     for method in config.methods:
-        parse_selector(method)
+        assert parse_arm(method).selector.name
 
 
 def batches() -> list[Any]:
