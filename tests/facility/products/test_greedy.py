@@ -161,3 +161,11 @@ def test_a_tolerance_is_met_within_strata(tolerance):
     coreset = facility_location(x, tolerance=tolerance * start, labels=labels)
     assert coreset.objective <= tolerance * start
     assert np.array_equal(np.unique(labels[coreset.indices]), [0, 1])
+
+
+def test_minima_next_to_nothing_can_be_listed():
+    # Of one dimension only the sign is left: distances of equal directions are rounding, or nothing.
+    x = np.random.default_rng(0).normal(size=(700, 1))
+    x[:350] = np.abs(x[:350])
+    greedy = select(x, 5, metric="cosine", initial=[0, 1, 699])
+    assert greedy.count <= 5

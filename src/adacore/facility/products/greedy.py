@@ -8,6 +8,7 @@ that it may serve is written down, and no product is computed any more.
 
 from __future__ import annotations
 
+import heapq
 import math
 from collections.abc import Callable
 
@@ -201,6 +202,7 @@ class ProductGreedy:
         """Find the candidate with the largest gain, ties to the lowest row; None if none gains more than ``floor``."""
         evaluator, queue = self._evaluator, self.queue
         best, (size, largest) = 0.0, evaluator.batches
+        # A heap, for there may be hundreds of thousands: the negative bound, and whose it is.
         fresh: list[tuple[float, int]] = []
         exact: dict[int, tuple[float, Served]] = {}
         known: dict[bytes, tuple[float, Served]] = {}
@@ -210,11 +212,11 @@ class ProductGreedy:
                 break
             self._looked_at += int(batch.size)
             upper = evaluator.upper_gains(batch)
-            fresh += zip(upper.tolist(), batch.tolist(), strict=True)
-            fresh.sort(key=lambda entry: (-entry[0], entry[1]))
+            for entry in zip((-upper).tolist(), batch.tolist(), strict=True):
+                heapq.heappush(fresh, entry)
             # Whoever is on top now, and of those left in the queue too, is evaluated at once: it may end the search.
-            while fresh and fresh[0][0] > floor and fresh[0][0] >= max(best * (1 - TIE), queue.largest()):
-                position = fresh.pop(0)[1]
+            while fresh and -fresh[0][0] > floor and -fresh[0][0] >= max(best * (1 - TIE), queue.largest()):
+                position = heapq.heappop(fresh)[1]
                 key = self._key(position)
                 if key not in known:
                     served = evaluator.served(position)
@@ -229,7 +231,9 @@ class ProductGreedy:
         winner = -1
         if best > floor:
             winner = min(position for position, (gain, _) in exact.items() if gain >= best * (1 - TIE))
-        rest = fresh + [(gain, position) for position, (gain, _) in exact.items() if position != winner]
+        rest = [(-bound, position) for bound, position in fresh] + [
+            (gain, position) for position, (gain, _) in exact.items() if position != winner
+        ]
         if rest:
             queue.push(np.array([p for _, p in rest], np.int64), np.array([bound for bound, _ in rest]))
         return None if winner < 0 else (winner, exact[winner][1], exact[winner][0])

@@ -32,6 +32,11 @@ def client_kind(m: int) -> type[np.integer]:
     return np.uint16 if m <= 1 << 16 else np.int32
 
 
+def step_for(largest: float) -> float:
+    """Return the step for minima up to the largest; its inverse is a float32, also where minima are next to nothing."""
+    return max(largest * (1 + 1e-6) / STEPS, 2.0**-100)
+
+
 class Written(NamedTuple):
     """The lists as kernels take them.
 
@@ -81,7 +86,7 @@ class Lists:
             lengths=np.zeros(n, np.int64),
             clients=np.empty(capacity, client_kind(m)),
             lower=np.empty(capacity, np.uint16),
-            step=largest * (1 + 1e-6) / STEPS,
+            step=step_for(largest),
             exact_starts=np.full(n, -1),
             exact_lengths=np.zeros(n, np.int64),
             exact_clients=np.empty(0, np.int32),

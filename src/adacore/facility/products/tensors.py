@@ -17,7 +17,7 @@ from torch import Tensor
 from adacore.facility.heap import CandidateQueue
 from adacore.facility.products.evaluators import Served
 from adacore.facility.products.fused import TERMS, Side, fused_works, gains_by_torch, gains_of_block
-from adacore.facility.products.lists import ROUNDING, STEPS, Goal
+from adacore.facility.products.lists import ROUNDING, STEPS, Goal, step_for
 from adacore.facility.products.medoid import sum_bounds
 from adacore.facility.products.memory import LONG_ENTRY_BYTES, free_bytes
 from adacore.facility.products.nearest import nearest
@@ -290,7 +290,7 @@ class _Lists:
         self.clients = torch.empty(capacity, dtype=torch.int32, device=device)
         # In steps of the largest minimum over 65,535, rounded down; less 2^15, for int16 is what every device computes.
         self.steps = torch.empty(capacity, dtype=torch.int16, device=device)
-        self.step = largest * (1 + 1e-6) / STEPS
+        self.step = step_for(largest)
         self.entries = 0
 
     def take(self, block: slice, candidate: Tensor, client: Tensor, lower: Tensor) -> bool:
