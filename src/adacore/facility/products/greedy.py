@@ -201,7 +201,7 @@ class ProductGreedy:
     def _best(self, floor: float) -> tuple[int, Served, float] | None:
         """Find the candidate with the largest gain, ties to the lowest row; None if none gains more than ``floor``."""
         evaluator, queue = self._evaluator, self.queue
-        best, (size, largest) = 0.0, evaluator.batches
+        best, all_anew, (size, largest) = 0.0, False, evaluator.batches
         # A heap, for there may be hundreds of thousands: the negative bound, and whose it is.
         fresh: list[tuple[float, int]] = []
         exact: dict[int, tuple[float, Served]] = {}
@@ -225,8 +225,12 @@ class ProductGreedy:
                 best = max(best, exact[position][0])
             size = min(2 * size, largest)
             self.workers.check()
-            if not self._evaluator.listed and self._cheaper_to_bound_all(max(best, fresh[0][0] if fresh else 0.0)):
-                left = np.setdiff1d(self._left(), [*exact, *(position for _, position in fresh)])
+            # Once a pick: where nearly all gain the same, bounding anew settles nothing.
+            reached = max(best, -fresh[0][0] if fresh else 0.0)
+            if not (all_anew or evaluator.listed) and self._cheaper_to_bound_all(reached):
+                all_anew = True
+                waiting = np.array([*exact, *(position for _, position in fresh)], np.int64)
+                left = np.setdiff1d(self._left(), waiting, assume_unique=True)
                 queue.fill(left, evaluator.upper_gains_of_all()[left])
         winner = -1
         if best > floor:
