@@ -9,8 +9,9 @@ SECONDS_OF_FUZZ ?= 120
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
 	touch $@
 
-demo: .venv/ready  ## Compare AdaCore, CRAIG, Random and Full on the digits data set, 5 seeds.
-	rm -rf runs/demo
+demo: .venv/ready  ## Which digits to label, where choosing pays, and training on coresets, where it does not. 5 seeds.
+	rm -rf runs/demo runs/demo-labels
+	$(BIN)/adacore label digits --seeds 5 --estimators logistic --out runs/demo-labels
 	$(BIN)/adacore compare --config demo --out runs/demo
 
 test: .venv/ready  ## The whole daily suite.

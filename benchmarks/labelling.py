@@ -1,4 +1,4 @@
-"""Which rows to label: methods, budgets and seeds on data whose classes are known; writes docs/records/labelling-*.json.
+"""Which rows to label: methods, budgets and seeds on data with known classes; writes docs/records/labelling-*.json.
 
     python benchmarks/labelling.py digits mnist packages
 
@@ -48,8 +48,10 @@ def mnist() -> tuple[Any, Any, int | None]:
     from sklearn.decomposition import PCA
 
     folder = DATA / "mnist"
-    pixels = np.frombuffer(gzip.open(folder / "train-images-idx3-ubyte.gz").read(), np.uint8, offset=16)
-    classes = np.frombuffer(gzip.open(folder / "train-labels-idx1-ubyte.gz").read(), np.uint8, offset=8)
+    pixels, classes = (
+        np.frombuffer(gzip.decompress((folder / name).read_bytes()), np.uint8, offset=offset)
+        for name, offset in (("train-images-idx3-ubyte.gz", 16), ("train-labels-idx1-ubyte.gz", 8))
+    )
     x = pixels.reshape(-1, 784)[:12_000] / 255
     return PCA(50, random_state=0).fit_transform(x).astype(np.float32), classes[:12_000].astype(int), 6000
 
@@ -80,7 +82,7 @@ def main() -> None:
         x, y, pool = {"digits": digits, "mnist": mnist, "imbalanced": imbalanced, "packages": packages}[name]()
         settings = LabelSettings(methods=(*FEATURES, *IN_ROUNDS), budgets=BUDGETS, seeds=10, pool=pool)
         record = simulate_labelling(
-            x, y, settings, ROOT / "runs" / "labelling" / name, progress=lambda *part: print(name, *part, flush=True)
+            x, y, settings, ROOT / "runs" / "labelling" / name, progress=lambda *part: print(*part, flush=True)
         )
         record["made_with"] = {
             "command": f"python benchmarks/labelling.py {name}",

@@ -1,35 +1,44 @@
 import re
 from pathlib import Path
 
+import torch
+from sklearn.datasets import make_moons
+
+from adacore.experiments import data
+
 README = Path(__file__).parents[1] / "README.md"
 
 
-def blocks():
-    return re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+def block(word):
+    """The one example of the README that holds a word."""
+    blocks = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    (found,) = [code for code in blocks if word in code]
+    return compile(found, str(README), "exec")
 
 
-def test_the_search_in_the_readme_finds_a_model(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_the_example_of_labelling_chooses_two_rounds(capsys):
     names: dict = {}
-    exec(compile(blocks()[1], str(README), "exec"), names)
-    from sklearn.datasets import make_moons
+    exec(block("Rounds"), names)
+    first, more = names["rounds"].labelled, names["more"]
+    assert len(first) == len(more) == 20
+    assert not set(first) & set(more)
+    assert names["weights"].sum() == len(names["features"])
+    assert "no other 50 rows" in capsys.readouterr().out
 
-    search = names["search"].fit(*make_moons(600, noise=0.1, random_state=0))
-    assert search.best_score_ > 0.95
-    assert len(search.best_estimator_.sample_indices_) == 60
 
-
-def test_the_example_in_the_readme_runs_and_learns(capsys):
-    code = blocks()[0]
-    import torch
-
+def test_the_example_of_training_runs_and_learns(capsys):
     names: dict = {}
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        exec(compile(code, str(README), "exec"), names)
-    from adacore.experiments import data
-
+        exec(block("CoresetLoader"), names)
     test = data.load("digits").test
     accuracy = (names["model"](test.inputs).argmax(1) == test.targets).float().mean()
     assert accuracy > 0.85
     assert "of the data was seen" in capsys.readouterr().out
+
+
+def test_the_search_in_the_readme_finds_a_model():
+    names: dict = {}
+    exec(block("CoresetSearch"), names)
+    search = names["search"].fit(*make_moons(600, noise=0.1, random_state=0))
+    assert search.best_score_ > 0.95

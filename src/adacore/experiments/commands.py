@@ -129,7 +129,8 @@ def add_label(parser: Any) -> None:
     """Declare the flags of ``adacore label``."""
     from adacore.experiments.runs.simulated_labelling import LabelSettings
 
-    parser.add("features", str, "a table of numbers: .npy, .parquet, .csv, .tsv, or LIBSVM, plain or compressed")
+    text = "a table of numbers: .npy, .parquet, .csv, .tsv, or LIBSVM; or a data set: digits, mnist, ijcnn1"
+    parser.add("features", str, text)
     parser.add("--out", str, "folder of outcomes, record and report; given again, it goes on", default="runs/label")
     parser.add_settings(LabelSettings)
 
@@ -139,22 +140,17 @@ def run_label(given: dict[str, Any]) -> int:
     from adacore.experiments.report.label_page import label_table, write_label_report
     from adacore.experiments.runs.settings import method_texts
     from adacore.experiments.runs.simulated_labelling import LabelSettings, simulate_labelling
-    from adacore.labelling.tables import read_features
 
     features, out = given.pop("features"), Path(given.pop("out", "runs/label"))
     for name in ("methods", "budgets", "estimators"):
         if name in given:
             given[name] = method_texts(given[name])
     settings = LabelSettings(**given)
-    if settings.labels is None:
-        raise ValueError("--labels is required: a simulation needs the true classes; pass a column or an .npy file")
-    table = read_features(features, labels=settings.labels)
-    if table.labels is None:
-        raise ValueError(f"{features} has no classes {settings.labels!r}: pass a column or an .npy file")
+    x, y = _labelled_rows(features, settings.labels)
     console = _wide_console()
     record = simulate_labelling(
-        table.x,
-        table.labels,
+        x,
+        y,
         settings,
         out,
         progress=lambda done, total, what: _say(console, f"{done} of {total} parts done; {what}"),
@@ -163,6 +159,24 @@ def run_label(given: dict[str, Any]) -> int:
     _say(console, f"Record: {out / 'record.json'}")
     _say(console, f"Report, to open in a browser: {write_label_report(record, out / 'report.html', str(features))}")
     return 0
+
+
+def _labelled_rows(features: str, labels: str | None) -> tuple[Any, Any]:
+    """Read a table with its classes, or the training set of a data set that is known by name."""
+    import numpy as np
+
+    from adacore.experiments import data
+    from adacore.labelling.tables import read_features
+
+    if features in {"digits", *data.DATASETS} and not Path(features).exists():
+        train = data.load(features).train
+        return np.asarray(train.inputs).reshape(len(train), -1), np.asarray(train.targets)
+    if labels is None:
+        raise ValueError("--labels is required: a simulation needs the true classes; pass a column or an .npy file")
+    table = read_features(features, labels=labels)
+    if table.labels is None:
+        raise ValueError(f"{features} has no classes {labels!r}: pass a column or an .npy file")
+    return table.x, table.labels
 
 
 def add_report(parser: Any) -> None:
