@@ -169,3 +169,12 @@ def test_minima_next_to_nothing_can_be_listed():
     x[:350] = np.abs(x[:350])
     greedy = select(x, 5, metric="cosine", initial=[0, 1, 699])
     assert greedy.count <= 5
+
+
+@pytest.mark.parametrize("compiled", [True, False], ids=["compiled", "torch"])
+def test_nobody_is_forgotten_when_all_are_bounded_anew(compiled, monkeypatch):
+    monkeypatch.setattr("adacore.facility.products.greedy.ALL_ANEW", 0.0)
+    x = np.random.default_rng(7).standard_t(0.7, (120, 4))
+    clients = x[::9]
+    greedy = select(x, 100, compiled=compiled, lists=False, clients=clients)
+    assert greedy.selected.tolist() == naive_picks(x, 100, clients=clients)[0]

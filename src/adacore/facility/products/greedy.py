@@ -214,6 +214,13 @@ class ProductGreedy:
             upper = evaluator.upper_gains(batch)
             for entry in zip((-upper).tolist(), batch.tolist(), strict=True):
                 heapq.heappush(fresh, entry)
+            # Once a pick: where nearly all gain the same, bounding anew settles nothing.
+            reached = max(best, -fresh[0][0] if fresh else 0.0)
+            if not (all_anew or evaluator.listed) and self._cheaper_to_bound_all(reached):
+                all_anew = True
+                waiting = np.array([*exact, *(position for _, position in fresh)], np.int64)
+                left = np.setdiff1d(self._left(), waiting, assume_unique=True)
+                queue.fill(left, evaluator.upper_gains_of_all()[left])
             # Whoever is on top now, and of those left in the queue too, is evaluated at once: it may end the search.
             while fresh and -fresh[0][0] > floor and -fresh[0][0] >= max(best * (1 - TIE), queue.largest()):
                 position = heapq.heappop(fresh)[1]
@@ -225,13 +232,6 @@ class ProductGreedy:
                 best = max(best, exact[position][0])
             size = min(2 * size, largest)
             self.workers.check()
-            # Once a pick: where nearly all gain the same, bounding anew settles nothing.
-            reached = max(best, -fresh[0][0] if fresh else 0.0)
-            if not (all_anew or evaluator.listed) and self._cheaper_to_bound_all(reached):
-                all_anew = True
-                waiting = np.array([*exact, *(position for _, position in fresh)], np.int64)
-                left = np.setdiff1d(self._left(), waiting, assume_unique=True)
-                queue.fill(left, evaluator.upper_gains_of_all()[left])
         winner = -1
         if best > floor:
             winner = min(position for position, (gain, _) in exact.items() if gain >= best * (1 - TIE))
