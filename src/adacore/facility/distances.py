@@ -30,6 +30,9 @@ def small_distance(rows: Array, row: int, factor: float, x: Array) -> Any:
     """Compute ||x - y|| where squares may underflow: the rare part of ``distance_to``."""
     s, largest = 0.0, 0.0
     for k in range(x.size):
+        # The largest difference decides: below SMALL every square is safe after scaling, and sqrt(s UP^2) DOWN is exact
+        # but for the root, for UP is a power of two. Above it, what underflows is below 2^-62 of the largest square and
+        # is not missed.
         y = rows[row, k] * factor - x[k]
         largest = max(largest, abs(y))
     up, down = (UP, DOWN) if largest < SMALL else (1.0, 1.0)
@@ -43,6 +46,8 @@ def small_distance(rows: Array, row: int, factor: float, x: Array) -> Any:
 def distance_to(rows: Array, tree: Tree, x: Array, position: int) -> Any:
     """Compute ||x - y|| dimension after dimension, y being the row at a position."""
     row, factor = tree.order[position], tree.factors[position]
+    # One dimension after the other, neither reordered nor fused (``kernel``): the same number on every machine, and in
+    # either order of the two rows, for (x - y)^2 = (y - x)^2 to the last bit. Equal rows give exactly 0.
     s = 0.0
     for k in range(x.size):
         y = rows[row, k] * factor - x[k]

@@ -35,6 +35,7 @@ UNDERFLOW = 2.0**-124
 def center_distances(tree: Tree, candidate: Array, row: int, out: Array) -> None:
     """Write single-precision distances between a candidate and the tiles' centroids."""
     d, tiles = tree.tile_centers.shape
+    # Centroids innermost: they are contiguous for each dimension, and the loop becomes vector instructions over tiles.
     for s in range(tiles):
         out[row, s] = np.float32(0)
     for k in range(d):
@@ -43,6 +44,7 @@ def center_distances(tree: Tree, candidate: Array, row: int, out: Array) -> None
             x = tree.tile_centers[k, s] - c
             out[row, s] += x * x
     for s in range(tiles):
+        # Roots, because radii are added to them (``tile_floor``); n / 512 of them for each candidate are little.
         out[row, s] = np.sqrt(out[row, s])
 
 
@@ -52,6 +54,7 @@ def mark_leaves(tree: Tree, state: Minima, t: int, candidate: Array, row: int, s
     d = tree.coarse.shape[1]
     for leaf in range(LEAVES):
         squares[0, leaf] = np.float32(0)
+    # Again the sixteen centroids of the tile are innermost: one AVX-512 register, two AVX2 registers.
     for k in range(d):
         c = candidate[row, k]
         for leaf in range(LEAVES):
@@ -60,6 +63,8 @@ def mark_leaves(tree: Tree, state: Minima, t: int, candidate: Array, row: int, s
     for leaf in range(LEAVES):
         reach = state.leaf_reach[t, leaf]
         # Without a branch, so that it is vectorized.
+        # 2^-21 = 8 u: the product of two float32 reaches, its rounding, and to spare. The reach holds the rest of the
+        # error.
         wanted[leaf] |= squares[0, leaf] < reach * reach * np.float32(1.0 + 2.0**-21)
 
 
@@ -110,19 +115,28 @@ def bound_gains(
     evaluated, checked, missed = 0, 0, 0
     for start in range(first, last, GROUP):
         group = min(GROUP, last - start)
+        # The largest norm of the group stands for all four in ``slack_of``: limits are then written once for the group,
+        # and are a little too large for the others, which costs a look and no correctness.
         norm = 0.0
         for a in range(GROUP):
+            # A short group is filled up with its last candidate, so that four rows can always be multiplied; the copies
+            # are dropped.
             norm = max(norm, coarse_point(tree, positions[start + min(a, group - 1)], x, a))
             sums[a], error[a] = 0.0, 0.0
         for a in range(group):
             center_distances(tree, x, a, centers)
         pending = 0
         looked_at, tested, skipped = 0, 0, 0
+        # Tiles outside, candidates inside: a leaf is loaded once and used by all four candidates, and positions are
+        # ascending (``CandidateQueue.pop``), so that the four are neighbours and want the same leaves.
         for t in range(tiles):
             near, whole = False, False
             for a in range(group):
+                # ||x - c|| >= max_i (m_i + r_i) means ||x - x_i|| >= m_i for every client of the tile: nothing to gain;
+                # see ``Minima``.
                 if centers[a, t] < state.tile_reach[t]:
                     near = True
+                    # Every leaf would pass its test, see ``measure_reach``.
                     if centers[a, t] + tree.tile_radii[t] < state.tile_floor[t]:
                         whole = True
             if not near:
@@ -140,15 +154,22 @@ def bound_gains(
                 if not wanted[leaf]:
                     continue
                 block = t * LEAVES + leaf
+                # What is not relative to anything: distances below ``tiny``, minima and weights raised to 2^-100,
+                # underflow.
                 absolute = 2.0 * tree.tiny * tree.leaf_weights[t, leaf] + LEAF * (
                     LEAST_WEIGHT * state.tile_max[t] + UNDERFLOW
                 )
+                # In units of u, w ||x|| + w ||x_i|| + (d / 2 + 9) w m for each client, summed over the leaf beforehand.
+                # For clients beyond their minimum it bounds what the term may be above 0, so that it need not be known
+                # who they are.
                 rounding = (
                     tree.leaf_weights[t, leaf] * norm
                     + tree.leaf_norms[t, leaf]
                     + (0.5 * d + 9.0) * state.leaf_sums[t, leaf]
                     + absolute / ULP
                 )
+                # Where fewer than two fifths of the first halves settle a leaf, whole distances at once are cheaper: no
+                # limits to write, no comparison, and one pass over the leaf for all four.
                 if checked >= CHECKS and 5 * missed < 2 * checked:
                     write_squares(tree.coarse, block, x, 0, 0, d, squares)
                     for a in range(group):
@@ -156,12 +177,17 @@ def bound_gains(
                         error[a] += rounding
                 else:
                     write_limits(state, block, slack, limits)
+                    # All of the sum's terms are squares, and rounding is monotone: the float32 sum over half of the
+                    # dimensions is at most the float32 sum over all, so that whoever is not below its limit now will
+                    # not be later.
                     write_squares(tree.coarse, block, x, 0, 0, half, squares)
                     for a in range(group):
                         if lanes_below(squares, a, limits) == 0:
                             missed += 1
                             continue
                         add_squares(tree.coarse, block, x, a, half, d, squares)
+                        # Nobody below (m + slack)^2: every true distance is at least m, the true gain in this leaf is
+                        # 0, and so is the error.
                         if lanes_below(squares, a, limits) != 0:
                             add_gains(state.coarse, weights, block, squares, a, total)
                             error[a] += rounding
@@ -172,6 +198,7 @@ def bound_gains(
                 skipped += LEAVES - count // LEAF
             looked_at += count
             pending += 1
+            # Lanes hold at most FLUSH * LEAVES = 64 terms in float32, the number in the error below.
             if pending == FLUSH:
                 flush(total, sums)
                 pending = 0
@@ -180,6 +207,7 @@ def bound_gains(
         evaluated += looked_at * group
         for a in range(group):
             gains[start + a] = sums[a]
+            # gamma_m = m u / (1 - m u) with m = 72 is below 1.0001 m u; products of such errors are below that as well.
             errors[start + a] = 1.0001 * ULP * (error[a] + (FLUSH * LEAVES + 8) * sums[a])
     return evaluated
 
@@ -205,6 +233,10 @@ def exact_gains(rows: Array, tree: Tree, state: Minima, positions: Array, first:
         point(rows, tree, positions[c], x)
         norm = coarse_point(tree, positions[c], coarse, 0)
         total[:] = 0.0
+        # Tiles, leaves and points in ascending order, each point into the partial sum of its lane. What is passed by
+        # adds 0 in exact arithmetic and nothing here. So the float64 gain is a fixed sum of terms that fall with the
+        # minima, rounding is monotone, and a gain computed earlier bounds the one computed later to the last bit: no
+        # margin is needed in the queue.
         for t in range(tiles):
             if not tile_is_near(tree, state, t, positions[c]):
                 continue
@@ -218,6 +250,8 @@ def exact_gains(rows: Array, tree: Tree, state: Minima, positions: Array, first:
                     near &= near - np.uint32(1)
                     i = block % LEAVES * LEAF + p
                     distance = distance_or_zero(rows, tree, x, t * TILE + i)
+                    # Float32 only said who is looked at, with room for its error; whoever is not nearer after all adds
+                    # 0.
                     total[p] += tree.weights[t, i] * max(0.0, state.minima[t, i] - distance)
             evaluated += TILE
         gains[c] = sum_lanes(total)
@@ -234,6 +268,7 @@ def exact_sums(rows: Array, tree: Tree, positions: Array, first: int, last: int,
         total[:] = 0.0
         for t in range(tiles):
             for i in range(TILE):
+                # Copies at the end of the last tile, and rows that are candidates only, cost a float64 distance each.
                 if tree.weights[t, i] > 0.0:
                     total[i % LEAF] += tree.weights[t, i] * distance_or_zero(rows, tree, x, t * TILE + i)
         sums[c] = sum_lanes(total)

@@ -59,6 +59,7 @@ def equal_minima(tree: Tree, distance: float) -> Minima:
         np.empty((tiles, LEAVES)),
     )
     # Rows that nobody weighs have nothing to gain: they extend no reach.
+    # A term w_i max(0, m_i - d) with w_i = 0 is 0 whatever m_i is; with m_i = 0 it is also never looked at.
     state.minima[tree.weights == 0] = 0
     for t in range(tiles):
         measure_reach(tree, state, t)
@@ -69,26 +70,41 @@ def equal_minima(tree: Tree, distance: float) -> Minima:
 def measure_reach(tree: Tree, state: Minima, t: int) -> None:
     """Bring what a tile's pruning rests on up to date with its minima."""
     d = tree.coarse.shape[1]
+    # Let x', x_i' be the float32 coordinates, V = ``tile_norms``. If x gains from i, ||x' - c|| <= ||x' - x_i'|| + r_i
+    # <= m_i + u (||x'|| + ||x_i'||) + r_i, and ||x'|| <= V + ||x' - x_i'||, so that the rounding of coordinates is at
+    # most u (2 V + m_i) but for terms of order u^2: 4 u V below, and one of the (d + 16) u. Computing ||x' - c|| in
+    # float32 adds (d / 2 + 3) u of it, storing the reach u.
     slack = 1.0 + (d + 16) * ULP
     norm = 4.0 * ULP * tree.tile_norms[t] + 2.0 * tree.tiny
     tile_reach, floor, largest = 0.0, np.inf, 0.0
     for leaf in range(LEAVES):
         reach, leaf_sum = 0.0, 0.0
         for p in range(leaf * LEAF, (leaf + 1) * LEAF):
+            # One pass over a tile's points brings everything up to date: they were just read by ``select_point`` and
+            # lie in cache.
             m = state.minima[t, p]
             leaf_sum += tree.weights[t, p] * m
+            # 0 marks a client that nobody can serve better; ``write_limits`` turns it into a limit that no square is
+            # below.
             state.coarse[t * LEAVES + leaf, p - leaf * LEAF] = 0.0
+            # Without this, a client that lies on a pick would hold the reach of its leaf up at r_i, for good.
             if m > 0.0:
                 state.coarse[t * LEAVES + leaf, p - leaf * LEAF] = max(m * (1.0 + 2.0 * ULP), LEAST_MINIMUM)
                 largest = max(largest, m)
                 reach = max(reach, m + tree.leaf_distances[t, p])
                 tile_reach = max(tile_reach, m + tree.tile_distances[t, p])
+        # A leaf of which all is served at distance 0 keeps reach 0: no distance is below it, and no candidate looks at
+        # it.
         if reach > 0.0:
             reach = reach * slack + norm
+        # The floor is compared with ||x' - c|| + radius: a leaf's centroid c_l is a mean of points within the radius of
+        # c, so ||x' - c_l|| <= ||x' - c|| + radius. Below the smallest reach every leaf would pass its test, and none
+        # is tested.
         floor = min(floor, reach)
         state.leaf_reach[t, leaf] = reach
         state.leaf_sums[t, leaf] = leaf_sum
     state.tile_reach[t] = tile_reach * slack + norm if tile_reach > 0.0 else 0.0
+    # Down and up by more than the rounding u to float32. The floor only saves tests; the maximum is part of a bound.
     state.tile_floor[t] = floor * (1.0 - 2.0 * ULP)
     state.tile_max[t] = largest * (1.0 + 2.0 * ULP)
 
@@ -101,6 +117,8 @@ def slack_of(tree: Tree, state: Minima, t: int, norm: float) -> Any:
     (d / 2 + 8) u of at most the largest minimum for the arithmetic; a hundredth more for terms of order u^2.
     """
     d = tree.coarse.shape[1]
+    # Relative to m, of the (d / 2 + 8) u: (d / 2 + 2) u for differences, squares and their sum, 1.5 u for rounding m +
+    # slack and its square downwards in ``write_limits``; the rest is to spare.
     rounding = 2.0 * max(norm, tree.tile_norms[t]) + (0.5 * d + 8.0) * state.tile_max[t]
     return np.float32(1.01 * ULP * rounding + 2.0 * tree.tiny)
 
@@ -109,6 +127,8 @@ def slack_of(tree: Tree, state: Minima, t: int, norm: float) -> Any:
 def write_limits(state: Minima, block: int, slack: Any, limits: Array) -> None:
     """Write (m + slack)^2 for a leaf: clients whose squared float32 distance is not below it can't be served."""
     for p in range(LEAF):
+        # Squares are compared and not roots: one multiplication for each client and tile in place of a root for each
+        # pair.
         m = state.coarse[block, p]
         limits[p] = (m + slack) * (m + slack) if m > 0 else np.float32(0)
 
@@ -116,6 +136,8 @@ def write_limits(state: Minima, block: int, slack: Any, limits: Array) -> None:
 @kernel
 def tile_is_near(tree: Tree, state: Minima, t: int, position: int) -> Any:
     """Say whether a candidate may gain something in a tile, by the distance to its centroid."""
+    # The layout serves ``center_distances``, which asks for all tiles of every candidate; here numbers lie a row of
+    # tiles apart, but only picks and the few contenders that are decided in float64 ask.
     s = np.float32(0)
     for k in range(tree.coarse.shape[1]):
         x = tree.tile_centers[k, t] - tree.coarse[position // LEAF, k, position % LEAF]
@@ -137,12 +159,16 @@ def select_point(rows: Array, tree: Tree, state: Minima, position: int, number: 
     point(rows, tree, position, x)
     norm = coarse_point(tree, position, coarse, 0)
     evaluated, gained = 0, 0.0
+    # In the order of positions, on one thread: L and the gains then are the same sums in the same order on every
+    # machine.
     for t in range(tiles):
         if not tile_is_near(tree, state, t, position):
             continue
         changed, slack = False, slack_of(tree, state, t, norm)
         for block in range(t * LEAVES, (t + 1) * LEAVES):
             write_limits(state, block, slack, limits)
+            # All 32 in float32 first: a float64 distance gathers d numbers from the caller's rows, and few clients need
+            # one.
             write_square(tree.coarse, block, coarse, 0, 0, d, squares)
             near = lanes_below(squares, 0, limits)
             while near != 0:
@@ -150,12 +176,16 @@ def select_point(rows: Array, tree: Tree, state: Minima, position: int, number: 
                 near &= near - np.uint32(1)
                 i = block % LEAVES * LEAF + p
                 distance = distance_or_zero(rows, tree, x, t * TILE + i)
+                # Strictly: among equal distances the client stays with what was selected first, as the weights are
+                # defined.
                 if distance < state.minima[t, i]:
                     gained += tree.weights[t, i] * (state.minima[t, i] - distance)
                     state.minima[t, i] = distance
                     state.owner[t, i] = number
                     changed = True
         evaluated += TILE
+        # Minima only fall, so that old reaches stay valid; new ones prune more. Nothing to do for tiles without a
+        # change.
         if changed:
             measure_reach(tree, state, t)
     return evaluated, gained
@@ -173,6 +203,7 @@ def count_served(tree: Tree, state: Minima, positions: Array) -> Any:
             write_limits(state, block, slack_of(tree, state, block // LEAVES, norm), limits)
             write_square(tree.coarse, block, coarse, 0, 0, d, squares)
             for p in range(LEAF):
+                # Counts those within the slack too: the lists are predicted a little too long, never too short.
                 total += squares[0, p] < limits[p]
     return total
 
@@ -182,6 +213,7 @@ def sum_minima(weights: Array, minima: Array) -> Any:
     """Sum weights times minima: tile by tile, in a fixed order."""
     total = 0.0
     for first in range(0, weights.size, TILE):
+        # A partial sum for each tile: the error of n terms falls from n 2^-53 to (512 + n / 512) 2^-53 of the sum.
         s = 0.0
         for i in range(first, min(first + TILE, weights.size)):
             s += weights[i] * minima[i]

@@ -119,18 +119,29 @@ def build_tree(problem: Problem) -> Tree:
     Returns:
         The tree.
     """
+    # Clients first: gains are sums over clients, and tiles of nothing but candidates have weight 0, minima 0 and reach
+    # 0, so that loops over tiles pass them by after the test of the tile's centroid.
     order = problem.members().copy()  # sorted in place below
     n, d = order.size, problem.d
+    # A power of two moves only the exponent: the float64 rows stay exact in the engine's units.
     factors = np.ldexp(problem.unit[order], -problem.distance_exponent)
     served = int((problem.weights > 0).sum())
+    # Each part by itself, so that at most one leaf mixes clients with rows that nobody weighs.
     sort_into_leaves(problem.rows, order, factors, 0, served)
     sort_into_leaves(problem.rows, order, factors, served, n)
     tiles = -(-n // TILE)
     weights = np.zeros((tiles, TILE))
     weights.reshape(-1)[:served] = problem.weights[np.searchsorted(problem.clients, order[:served])]
     centre, axes = median_row(problem, order), principal_axes(problem, order)
+    # Coordinate by coordinate within a leaf: dimension k of its 32 points is one contiguous load of 128 bytes, and 32
+    # squared distances grow in registers while k runs. Row by row, each distance would end in a sum across lanes.
     coarse = np.empty((tiles * LEAVES, d, LEAF), np.float32)
+    # Centred and turned in float64, rounded to float32 once at the end: the error u ||x'|| of a coordinate is that of
+    # the centred row, however far from the origin the rows lie. Turning changes no distance, ||A^T (x - y)|| = ||x -
+    # y||.
     for first in range(0, tiles, TILES_AT_A_TIME):
+        # Positions beyond the last repeat the last row: a finite copy needs no test in the kernels, and its weight 0
+        # and minimum 0 keep it out of every sum.
         filled = np.minimum(np.arange(first * TILE, min(tiles, first + TILES_AT_A_TIME) * TILE), n - 1)
         rows = problem.scaled(order[filled])
         rows -= centre
@@ -155,6 +166,9 @@ def build_tree(problem: Problem) -> Tree:
         tile_distances,
         tile_stats[1].astype(np.float32),
         tile_stats[2],
+        # d squares of a candidate's distance and d of a centroid's may each have lost 2^-126: a root of d 2^-126 is
+        # sqrt(d) 2^-63, doubled. A distance up to ``same`` counts as 0 in float64 and not in float32, hence the second
+        # term.
         math.sqrt(d) * 2.0**-62 + problem.scaled_same(),
         np.array([problem.scaled_same()]),
     )
@@ -172,6 +186,8 @@ def median_row(problem: Problem, order: NDArray[np.int64]) -> NDArray[np.float64
     Returns:
         float64, shape (d,).
     """
+    # Evenly spaced in an order that is sorted by place: a sample that no cluster of the rows can be missing from unless
+    # it holds less than a thousandth of them.
     sample = order[np.linspace(0, order.size - 1, min(CENTRE_SAMPLE, order.size)).astype(np.int64)]
     centre: NDArray[np.float64] = np.median(problem.scaled(sample), axis=0)
     return centre
@@ -189,10 +205,14 @@ def principal_axes(problem: Problem, order: NDArray[np.int64]) -> NDArray[np.flo
         would not pay: in few dimensions, or with so few rows that their axes cost more than they spare.
     """
     n, d = order.size, problem.d
+    # The eigenvectors cost d^3, turning costs n d^2, and one pass over the pairs n^2 d: below n = 2 d the first two are
+    # no longer less than a pass or two.
     if not HALVED <= d <= n // 2:
         return None
     sample = problem.scaled(order[:: -(-n // AXES_SAMPLE)])
     sample -= sample.mean(axis=0)
+    # ``eigh`` sorts variances upwards; the largest come first, so that the first half of the dimensions carries most of
+    # a squared distance and exceeds the limit (m + slack)^2 as often as it can.
     _, vectors = np.linalg.eigh(sample.T @ sample)
     return np.ascontiguousarray(vectors[:, ::-1])
 
@@ -200,6 +220,7 @@ def principal_axes(problem: Problem, order: NDArray[np.int64]) -> NDArray[np.flo
 @kernel
 def farthest(rows: Array, order: Array, factors: Array, first: int, last: int, a: int) -> Any:
     """Find the position in a range whose row is farthest from the row at ``a``."""
+    # Below every square, so that a range of equal rows still yields a position.
     best, where = -1.0, first
     for i in range(first, last):
         s = 0.0
@@ -214,11 +235,16 @@ def farthest(rows: Array, order: Array, factors: Array, first: int, last: int, a
 @kernel
 def partition(keys: Array, order: Array, factors: Array, first: int, last: int, middle: int) -> None:
     """Quickselect: afterwards no key before ``middle`` exceeds one from it on."""
+    # Selection of the middle is linear in the range, where sorting would add a factor log n at every level of the tree.
     low, high = first, last - 1
     while low < high:
         a, b, c = keys[low], keys[(low + high) // 2], keys[high]
+        # The median of three: keys that are sorted already, as when the caller sorted the rows, do not make it
+        # quadratic.
         pivot = max(min(a, b), min(max(a, b), c))
         i, j = low, high
+        # Both scans stop at keys equal to the pivot, so that many equal keys (duplicates among the rows) are cut in
+        # halves too.
         while i <= j:
             while keys[i] < pivot:
                 i += 1
@@ -247,6 +273,8 @@ def sort_into_leaves(rows: Array, order: Array, factors: Array, begin: int, end:
     """
     d = rows.shape[1]
     keys = np.empty(end)
+    # Ranges are about halved, so that there are fewer than 64 levels for any int64, and depth first each leaves one
+    # waiting.
     stack = np.empty((128, 2), np.int64)
     stack[0, 0], stack[0, 1] = begin, end
     depth = 1
@@ -257,15 +285,20 @@ def sort_into_leaves(rows: Array, order: Array, factors: Array, begin: int, end:
         size = last - first
         if size <= LEAF:
             continue
+        # The halves hold whole tiles (leaves), so that no tile straddles a cut and only the last one of a range is
+        # short.
         unit = TILE if size > TILE else LEAF
         middle = first + unit * max(1, (size // 2 + unit // 2) // unit)
         if middle >= last:
             middle = first + unit * ((size - 1) // unit)
+        # Two scans find a pair at least half the diameter apart (triangle inequality through the first row), in O(n d);
+        # principal directions of every range would cost O(n d^2).
         a = farthest(rows, order, factors, first, last, first)
         b = farthest(rows, order, factors, first, last, a)
         for k in range(d):
             origin[k] = rows[order[a], k] * factors[a]
             direction[k] = rows[order[b], k] * factors[b] - origin[k]
+        # Projections decide only which leaf a row goes to. Their rounding, in float64, changes no bound and no pick.
         for i in range(first, last):
             s = 0.0
             for k in range(d):
@@ -286,6 +319,8 @@ def centroid(coarse: Array, weights: Array, t: int, first: int, last: int, cente
     for k in range(center.size):
         s = 0.0
         for p in range(first, last):
+            # Any centre gives valid reaches, by the triangle inequality; the mean keeps the r_i, and so the reaches,
+            # small.
             s += (weights[t, p] if total > 0 else 1.0) * coarse[t * LEAVES + p // LEAF, k, p % LEAF]
         center[k] = s / (total if total > 0 else last - first)
     return total
@@ -298,8 +333,11 @@ def spread(coarse: Array, t: int, first: int, last: int, center: Array, distance
     for p in range(first, last):
         s = 0.0
         for k in range(center.size):
+            # Distances between the float32 numbers as they are stored, centre included: what rounding did to them is
+            # accounted for in ``measure_reach``, once, and not here.
             x = np.float64(coarse[t * LEAVES + p // LEAF, k, p % LEAF]) - np.float64(center[k])
             s += x * x
+        # 4 u: float64's error is far below u, and the assignment to float32 may round down by u.
         distances[t, p] = np.sqrt(s) * (1.0 + 2.0**-22)
         largest = max(largest, distances[t, p])
     return largest
@@ -337,6 +375,7 @@ def summarize(
             s = 0.0
             for k in range(d):
                 s += np.float64(coarse[t * LEAVES + p // LEAF, k, p % LEAF]) ** 2
+            # sum w_i ||x_i|| of a leaf, the term of ``bound_gains`` that comes from rounding the clients' coordinates.
             leaf_stats[1, t, p // LEAF] += weights[t, p] * np.sqrt(s)
             norm = max(norm, s)
         tile_stats[2, t] = np.sqrt(norm)
@@ -347,6 +386,7 @@ def coarse_point(tree: Tree, position: int, out: Array, row: int) -> Any:
     """Copy a point's single-precision coordinates into a row; return their norm."""
     s = 0.0
     for k in range(out.shape[1]):
+        # Gathered once for each candidate: its coordinates lie 128 bytes apart in the tree, and are read by every leaf.
         out[row, k] = tree.coarse[position // LEAF, k, position % LEAF]
         s += np.float64(out[row, k]) ** 2
     return np.sqrt(s)
