@@ -25,8 +25,8 @@ FULL_COST = 2**37
 the examples. 2,750 parameters and 18,000 examples are the corner."""
 
 EXACT_DIMENSION = 256
-"""Numbers that are left of longer vectors: distances are off by sqrt(2 / 256) = 9 %, as little as how far apart the
-first and the second candidate of a greedy step usually are."""
+"""Numbers that are left of longer vectors: squared distances are then off by sqrt(2 / 256) = 9 %, distances by half of
+that, as little as how far apart the first and the second candidate of a greedy step usually are."""
 
 EXACT_ELEMENTS = 2**24
 """Numbers that may be held without projecting, 128 MiB."""
@@ -37,6 +37,8 @@ RANK = 100
 OVERSAMPLING, ITERATIONS = 10, 2
 """Of randomised subspace iteration: Halko, Martinsson and Tropp (2011), Sections 4.2 and 4.5, advise 5 to 10 and 2."""
 
+# The inverse is handed on as a function: a diagonal, a factorisation and a low-rank form all multiply columns, and none
+# of them needs H^-1 as a matrix.
 Inverse = Callable[[Array], Array]
 
 
@@ -64,8 +66,8 @@ def preconditioned_gradients(
     - ``"auto"``: ``"full"`` up to 5,000 parameters, ``"low_rank"`` beyond.
 
     Where there are more than ``dimension`` parameters and n times their number exceeds 2^24, what is returned is
-    projected to ``dimension`` numbers by a Gaussian matrix, which keeps distances within about
-    sqrt(2 / dimension): 9 % for 256. A sparse design stays sparse.
+    projected to ``dimension`` numbers by a Gaussian matrix, which keeps squared distances within
+    about sqrt(2 / dimension): 9 % for 256, and distances within half of that. A sparse design stays sparse.
 
     Args:
         problem: n examples and K * p parameters.
@@ -93,14 +95,21 @@ def preconditioned_gradients(
     if curvature == "auto":
         curvature = "full" if problem.parameters <= FULL_PARAMETERS else "low_rank"
     generator = np.random.default_rng(seed)
+    # With one Hessian for each example mu w does not cancel in x_i - x_j: H_i^-1 (r_i x_i + mu w) = s_i x_i + w, and
+    # the factors s_i hold all that differs.
     if curvature == "example":
         rows, shift = _example_factors(problem, w), w
         inverse: Inverse = _identity
     else:
+        # H^-1 mu w is the same vector for every example, so that it drops out of every difference: it need not be
+        # computed.
         rows, shift = problem.residuals(w), np.zeros_like(w)
         inverse = _inverse(problem, w, curvature, weights, generator)
     if problem.parameters <= dimension or problem.n * problem.parameters <= EXACT_ELEMENTS:
         return np.asarray(_exact(problem, rows, inverse) + shift)
+    # Johnson and Lindenstrauss: entries of variance 1 / dimension keep E ||R^T v||^2 = ||v||^2, with a relative
+    # standard deviation of the square of sqrt(2 / dimension). R is put through H^-1 once, which costs ``dimension``
+    # columns and not n.
     R = generator.standard_normal((problem.parameters, dimension)) / np.sqrt(dimension)
     return np.asarray(_projected(problem, rows, inverse(R)) + shift @ R)
 
@@ -130,6 +139,7 @@ def coordinates(rows: Any, *, dimension: int = EXACT_DIMENSION, seed: int = 0) -
         The rows themselves, shape (n, d), or float64, shape (n, dimension).
     """
     n, width = rows.shape
+    # Dense rows are held at full width already: projecting them would lose digits and save nothing.
     if not is_sparse(rows) or width <= dimension or n * width <= EXACT_ELEMENTS:
         return rows
     R = np.random.default_rng(seed).standard_normal((width, dimension)) / np.sqrt(dimension)
@@ -147,12 +157,15 @@ def _inverse(problem: Problem, w: Array, curvature: Curvature, weights: Array | 
         # A feature that is zero everywhere has no curvature where l2 = 0; its gradients are zero as well.
         diagonal = np.where(diagonal > 0.0, diagonal, 1.0)
         return lambda columns: columns / diagonal[:, None]
+    # A mean of fewer examples than parameters has no full rank; twice as many leave its smallest eigenvalues well above
+    # 0.
     allowed = max(2 * problem.parameters, FULL_COST // problem.parameters**2)
     if problem.n > allowed:
         rows = np.sort(generator.choice(problem.n, allowed, replace=False))
         problem, weights = problem.take(rows), None if weights is None else weights[rows]
     if curvature == "low_rank":
         return _low_rank_inverse(problem, w, weights, generator)
+    # Late: scipy.linalg is slow to load, and of the curvatures only the full one factorises.
     from scipy.linalg import cho_solve
 
     factor = cholesky(problem.hessian(w, weights))
@@ -164,12 +177,21 @@ def _low_rank_inverse(problem: Problem, w: Array, weights: Array | None, generat
     rank = min(RANK, D - 1)
     basis = np.linalg.qr(generator.standard_normal((D, min(D, rank + OVERSAMPLING))))[0]
     for _ in range(ITERATIONS):
+        # Each product multiplies a direction by its eigenvalue, so that the leading ones grow apart from the rest;
+        # without the QR in between all columns would turn into the first eigenvector.
         basis = np.linalg.qr(problem.hessian_product(w, basis, weights))[0]
     small = basis.T @ problem.hessian_product(w, basis, weights)
+    # Rounding leaves B^T H B slightly unsymmetric, and eigh reads one triangle only.
     eigenvalues, rotation = np.linalg.eigh((small + small.T) / 2)
     eigenvalues, vectors = eigenvalues[::-1][:rank], (basis @ rotation[:, ::-1])[:, :rank]
+    # The trace is exact and cheap, and the sum of all eigenvalues: less the leading ones it gives the mean of the
+    # others.
     trace = float(problem.hessian_diagonal(w, weights).sum())
+    # Outside of the intercepts no eigenvalue is below l2. The last term keeps 1 / rest finite where l2 = 0 and rounding
+    # makes the difference of sums 0 or negative.
     rest = max(problem.l2, (trace - eigenvalues.sum()) / (D - rank), 1e-12 * trace / D)
+    # H^-1 is about I / rest + V (1 / lambda - 1 / rest) V^T: right on the leading eigenvectors, the mean curvature
+    # elsewhere. An estimate below ``rest`` is raised to it, since the low-rank part may only shrink steps further.
     shrink = 1.0 / np.maximum(eigenvalues, rest) - 1.0 / rest
     return lambda columns: columns / rest + vectors @ (shrink[:, None] * (vectors.T @ columns))
 
@@ -184,6 +206,7 @@ def _example_factors(problem: Problem, w: Array) -> Array:
         raise ValueError('curvature="example" with l2=0: one example\'s Hessian has rank one; set l2 > 0')
     scores = problem.scores(w)
     hessians = problem.loss.hessians(scores, problem.targets)
+    # The intercept is one more feature that is 1, and adds 1 to every squared length.
     lengths = squared_lengths(problem.design) + float(problem.intercept)
     right = problem.loss.gradients(scores, problem.targets) - hessians.times(scores[:, :, None])[:, :, 0]
     return hessians.solve(lengths, problem.l2, right)
@@ -191,6 +214,8 @@ def _example_factors(problem: Problem, w: Array) -> Array:
 
 def _exact(problem: Problem, rows: Array, inverse: Inverse) -> Array:
     x = np.empty((problem.n, problem.parameters))
+    # The gradients of a chunk alone are written out: those of all examples would take as much again as what is
+    # returned.
     for part in chunks(problem.n, problem.parameters):
         g = rows[part, :, None] * problem.dense_rows(part)[:, None, :]
         x[part] = inverse(g.reshape(len(g), -1).T).T
@@ -202,6 +227,8 @@ def _projected(problem: Problem, rows: Array, M: Array) -> Array:
     x = np.zeros((problem.n, M.shape[1]))
     for k, part in enumerate(np.split(M, problem.loss.outputs)):
         body, last = (part[:-1], part[-1]) if problem.intercept else (part, 0.0)
+        # M_k^T (r_ik x_i) = r_ik (M_k^T x_i): rows go through the projection before they meet the residuals, and stay
+        # sparse.
         x += rows[:, k, None] * (times(problem.design, body) + last)
     return x
 
@@ -220,9 +247,12 @@ def measured_error(problem: Problem, w: Array, indices: Any, weights: Array) -> 
     Returns:
         epsilon, on the scale of the mean.
     """
+    # Late, for the same reason: most callers select and do not measure.
     from scipy.linalg import cho_solve
 
+    # The regulariser's gradient is known without any example: its share is no error of a coreset.
     data = replace(problem, l2=0.0)
     full = data.gradient(w)
+    # ``gradient`` divides by the weights' sum; eq. (5) divides by n. They differ where weights do not sum to n.
     part = data.take(indices).gradient(w, weights) * (weights.sum() / problem.n)
     return float(np.linalg.norm(cho_solve((cholesky(problem.hessian(w)), True), full - part)))

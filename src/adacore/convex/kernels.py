@@ -31,6 +31,7 @@ def gradient_of_example(code: int, scores: Any, target: float, gradient: Any) ->
         gradient[int(target)] -= 1.0
     elif code == SQUARED:
         gradient[0] = scores[0] - target
+    # The smoothed hinge: slope -1 for margins below 0, from there linear up to 0 at a margin of 1.
     else:
         gradient[0] = -target * min(1.0, max(0.0, 1.0 - target * scores[0]))
 
@@ -66,6 +67,7 @@ def sgd_pass(
     dense = len(columns) == 0
     scores = np.empty(outputs)
     residuals = np.empty(outputs)
+    # Allocated once and not once a step: rows of few features make short steps, of which allocating would be a part.
     gradient = np.zeros((outputs, p))
     for first in range(0, len(order), batch_size):
         last = min(first + batch_size, len(order))
@@ -95,6 +97,10 @@ def sgd_pass(
             for c in range(p):
                 g = gradient[k, c]
                 if c < d:
+                    # The penalty is a part of every f_i, so that it weighs what the examples of the batch weigh
+                    # together.
                     g += total * l2 * W[k, c]
+                # Damped, as in the paper: a rate keeps its meaning whatever the momentum, where the undamped v = beta v
+                # + g steps 1 / (1 - beta) times as far.
                 velocity[k, c] = momentum * velocity[k, c] + (1.0 - momentum) * g
                 W[k, c] -= rate * velocity[k, c]

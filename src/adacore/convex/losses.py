@@ -37,6 +37,7 @@ class LossHessians:
     def dense(self) -> Array:
         """Return A_i as matrices, to look at: float64, shape (n, K, K)."""
         K = self.diagonal.shape[1]
+        # Built from ``entries``: a second way to write A_i out could disagree with the one that the solvers use.
         return np.stack([np.stack([self.entries(a, b) for b in range(K)], axis=-1) for a in range(K)], axis=1)
 
     def part(self, rows: slice) -> LossHessians:
@@ -127,6 +128,7 @@ class _Gradients:
 
     def gradients(self, scores: Array, targets: Array) -> Array:
         """See ``Loss.gradients``."""
+        # The compiled derivative is typed for contiguous float64: other layouts would each compile it anew.
         found = np.empty(scores.shape)
         gradients_of_rows(self.code, np.ascontiguousarray(scores, dtype=np.float64), targets, found)
         return found
@@ -148,10 +150,13 @@ class Logistic(_Gradients):
 
     def values(self, scores: Array, targets: Array) -> Array:
         """See ``Loss.values``."""
+        # ln(1 + exp(-m)) overflows from m = -710 on; logaddexp takes the larger exponent out first.
         return np.logaddexp(0.0, -targets * scores[:, 0])
 
     def hessians(self, scores: Array, targets: Array) -> LossHessians:
         """See ``Loss.hessians``: ``s (1 - s)`` of the sigmoid s, which keeps its digits at both ends in this form."""
+        # With t = exp(-|z|) <= 1: s (1 - s) = t / (1 + t)^2. It does not overflow, and does not subtract s from a
+        # number near it.
         tail = np.exp(-np.abs(scores))
         return LossHessians(tail / np.square(1.0 + tail))
 
@@ -173,6 +178,8 @@ class Softmax(_Gradients):
     def values(self, scores: Array, targets: Array) -> Array:
         """See ``Loss.values``."""
         own = scores[np.arange(len(scores)), targets.astype(np.int64)]
+        # With the largest score m taken out every exponent is at most 0, and (m - z_y) >= 0 is added to a logarithm >=
+        # 0: no cancellation.
         largest = scores.max(axis=1)
         return np.asarray(np.log(np.sum(np.exp(scores - largest[:, None]), axis=1)) + (largest - own))
 
@@ -225,6 +232,7 @@ class SmoothedHinge(_Gradients):
     def values(self, scores: Array, targets: Array) -> Array:
         """See ``Loss.values``."""
         margins = targets * scores[:, 0]
+        # One expression for all three pieces: for m <= 0 the clipped square is 1/2 and -m is added, which is 1/2 - m.
         short = np.clip(1.0 - margins, 0.0, 1.0)
         return np.asarray(0.5 * np.square(short) + np.maximum(-margins, 0.0))
 

@@ -73,6 +73,8 @@ def pilot(problem: Problem, *, size: int = 2_500, weights: Array | None = None, 
     """
     if size < 1:
         raise ValueError(f"pilot_size={size} is below 1: choose for example 2500")
+    # The shares are handed to the solver as weights of a coreset, which takes its mean itself: no scale needs to be
+    # kept.
     shares = np.ones(problem.n) if weights is None else weights
     if size < problem.n:
         problem, shares = _drawn(problem, shares, size, seed)
@@ -82,7 +84,10 @@ def pilot(problem: Problem, *, size: int = 2_500, weights: Array | None = None, 
     if problem.parameters <= NEWTON_PARAMETERS:
         trace = newton(problem, drawn, passes=NEWTON_STEPS)
     else:
+        # A pilot errs by its sample of examples, of the order 1 / sqrt(size) = 2 % for 2,500: 1e-6 is far below that.
         trace = lbfgs(problem, drawn, passes=LBFGS_STEPS, tolerance=1e-6)
+    # Using up the passes is what is expected of a pilot. A solver that ended on its own, short of its tolerance, broke
+    # down.
     if not (trace.converged or trace.exhausted):
         warnings.warn(
             f"the pilot's solver failed ({trace.message}): gradients are taken where it stopped; raise l2 or scale the "
@@ -95,16 +100,21 @@ def pilot(problem: Problem, *, size: int = 2_500, weights: Array | None = None, 
 
 def _drawn(problem: Problem, weights: Array, size: int, seed: int) -> tuple[Problem, Array]:
     """Draw rows within each class, and say how much each stands for."""
+    # A stream of its own: [seed, 2] draws random coresets, which must not hold the rows of the pilot.
     generator = np.random.default_rng([seed, 1])
+    # Real targets are drawn from all rows at once: bins would change the weights and not the expectation.
     if problem.loss.name == "squared":
         strata = quantile_bins(problem.targets, None)
     else:
         strata = np.unique(problem.targets, return_inverse=True)[1].astype(np.int64)
     counts = np.bincount(strata)
+    # More than ``size`` rows may be drawn where classes are many and rare: a few rows more cost less than a separable
+    # fit.
     budgets = np.maximum(stratum_budgets(strata, max(size, len(counts))), np.minimum(counts, RARE))
     rows = np.concatenate(
         [generator.choice(np.flatnonzero(strata == c), k, replace=False) for c, k in enumerate(budgets)]
     )
+    # A row drawn among k of a class of n_c stands for n_c / k of it, so that the pilot's loss is unbiased.
     return problem.take(rows), weights[rows] * np.repeat(counts / budgets, budgets)
 
 
@@ -113,6 +123,8 @@ def _elastic_net(problem: Problem, weights: Array) -> Pilot:
     # Loaded here alone: scikit-learn takes most of a second, and no other problem needs it.
     from sklearn.linear_model import ElasticNet
 
+    # scikit-learn's objective is 1/(2n) ||y - Xw||^2 + alpha (rho ||w||_1 + (1 - rho)/2 ||w||^2): alpha = l1 + l2 and
+    # rho = l1 / alpha make it this problem's.
     strength = problem.l1 + problem.l2
     model = ElasticNet(alpha=strength, l1_ratio=problem.l1 / strength, fit_intercept=problem.intercept, max_iter=5_000)
     model.fit(problem.design, problem.targets, sample_weight=weights)

@@ -83,6 +83,7 @@ class Problem:
         """Return the diagonal of the regulariser's Hessian: l2, and 0 for intercepts; float64, shape (K * p,)."""
         diagonal = np.full((self.loss.outputs, self.width), self.l2)
         if self.intercept:
+            # A penalty on intercepts would make the answer depend on where the features' origin lies.
             diagonal[:, -1] = 0.0
         return diagonal.ravel()
 
@@ -128,10 +129,12 @@ class Problem:
         hessians = self.loss.hessians(self.scores(w), self.targets)
         shares = self._shares(weights)
         for a in range(K):
+            # A_i is symmetric: half of the K^2 products of rows are enough.
             for b in range(a + 1):
                 blocks[a, :, b, :] = gram(self.design, hessians.entries(a, b) * shares, self.intercept)
                 blocks[b, :, a, :] = blocks[a, :, b, :].T
         H = blocks.reshape(K * p, K * p)
+        # On the diagonal alone, in place: l2 times an identity would be a second matrix of the Hessian's size.
         H[np.diag_indices(K * p)] += self.penalty()
         return H
 
@@ -141,6 +144,7 @@ class Problem:
         Raises:
             ValueError: If they would hold more than 2^24 numbers.
         """
+        # Nothing may grow as n x (K p)^2 with a data set: this is refused before it is allocated.
         if self.n * self.parameters**2 > LOOKED_AT:
             raise ValueError(
                 f"{self.n} Hessians of {self.parameters} x {self.parameters} numbers: take fewer rows, or use "
@@ -164,6 +168,7 @@ class Problem:
         Rows are taken in chunks: a chunk's scores along all directions, K * m numbers a row, are all that is held.
         """
         K, p, m = self.loss.outputs, self.width, directions.shape[1]
+        # The scores do not depend on the directions: they are computed once, outside of the loop over chunks.
         hessians = self.loss.hessians(self.scores(w), self.targets)
         shares = self._shares(weights)
         # One product for all outputs: column (k, j) of the table is direction j's part for output k.
@@ -185,6 +190,7 @@ class Problem:
         sqrt(n + p) stands for the random walk of as many roundings, and 8 for luck.
         """
         eps = np.finfo(np.float64).eps
+        # Absolute values throughout: rounding errors add up where the terms themselves cancel.
         size = replace(self, design=abs(self.design))
         scores = size._forward(np.abs(w).reshape(self.loss.outputs, self.width).T)
         errors = np.abs(self.residuals(w)) + self.loss.curvature_bound * (scores + np.abs(self.targets)[:, None])
@@ -205,12 +211,15 @@ class Problem:
         return np.vstack([product, M.sum(axis=0)]) if self.intercept else product
 
     def _regulariser(self, w: Array) -> float:
+        # The last column, the intercept's where there is one, is cut off by the number of features.
         free = w.reshape(self.loss.outputs, -1)[:, : self.design.shape[1]]
         return float(0.5 * self.l2 * np.sum(np.square(free)) + self.l1 * np.sum(np.abs(free)))
 
     def _shares(self, weights: Array | None) -> Array:
         if weights is None:
             return np.full(self.n, 1.0 / self.n)
+        # Shares and not weights: the loss is a mean, so that l2 and a learning rate mean the same on a coreset as on
+        # the full data.
         return np.asarray(weights, dtype=np.float64) / np.sum(weights)
 
 
@@ -330,4 +339,5 @@ def _signs(y: ArrayLike, what: str) -> Array:
     classes, codes = np.unique(np.asarray(y), return_inverse=True)
     if len(classes) != 2:
         raise ValueError(f"y has {len(classes)} classes: the {what} loss takes two; for more, use multinomial")
+    # The losses of two classes are functions of the margin y z, which takes labels of -1 and 1.
     return 2.0 * codes.astype(np.float64) - 1.0

@@ -30,9 +30,11 @@ def check_rows(X: Any, targets: ArrayLike) -> tuple[Any, NDArray[Any]]:
     """
     targets = np.asarray(targets)
     if is_sparse(X):
+        # Late: dense rows never come here, and do not wait for SciPy.
         from scipy import sparse
 
         X = sparse.csr_array(X)
+        # float32 is kept: a copy as float64 would take twice what the caller holds already.
         X = X if X.dtype in (np.float32, np.float64) else X.astype(np.float64)
     else:
         X = np.asarray(X)
@@ -41,6 +43,7 @@ def check_rows(X: Any, targets: ArrayLike) -> tuple[Any, NDArray[Any]]:
         raise ValueError(f"X has shape {X.shape}, y {targets.shape}: expected (n, d) and (n,)")
     if X.shape[0] == 0:
         raise ValueError("X has no rows: pass at least one example")
+    # A nan would pass through every solver and end as a coreset of any rows: it is cheaper to look once.
     if not np.isfinite(X.data if is_sparse(X) else X).all() or (
         targets.dtype.kind == "f" and not np.isfinite(targets).all()
     ):
@@ -95,6 +98,8 @@ def gram(X: Any, weights: Array, intercept: bool) -> Array:
     d = X.shape[1]
     found = np.zeros((d + int(intercept),) * 2)
     if is_sparse(X):
+        # The weights go to one side only and not as square roots to both: they may be negative, as off-diagonal entries
+        # of A_i are.
         found[:d, :d] = (X.T @ X.multiply(weights[:, None]).tocsr()).toarray()
     else:
         for part in chunks(*X.shape):
@@ -125,6 +130,7 @@ def squared_lengths(X: Any) -> Array:
 
 def is_sparse(X: Any) -> bool:
     """Return whether X is a SciPy sparse matrix or array."""
+    # Late, for the same reason as above.
     from scipy import sparse
 
     return bool(sparse.issparse(X))

@@ -81,7 +81,10 @@ def select(
     """
     _check_names(method, curvature, at)
     given = _check_weights(problem.n, weights)
+    # Examples of weight 0 are taken out before strata and budgets are worked out: a class of nothing else must not get
+    # a pick.
     present = np.flatnonzero(given > 0)
+    # Numbers for each stratum are a budget already: asking for it again would be one more thing to get wrong.
     if isinstance(quotas, Mapping) and budget is None and fraction is None:
         budget = int(sum(quotas.values()))
     size = resolve_budget(len(present), budget=budget, fraction=fraction)
@@ -91,6 +94,7 @@ def select(
     if method == "full":
         return Coreset(present, given[present], problem.n, statistics=statistics)
     if method == "random":
+        # [seed, 2], where the pilot draws with [seed, 1]: with one stream the pilot's rows would be Random's.
         found = draw(strata, size, given[present], [seed, 2], quotas)
     else:
         if method == "craig":
@@ -98,11 +102,16 @@ def select(
         else:
             w, statistics = _point(inside, at, given[present], pilot_size, seed)
             x = preconditioned_gradients(inside, w, curvature=curvature, weights=given[present], seed=seed)
+            # The Hessian takes the same scores as the gradients do: one evaluation of each example stands for both.
             statistics["gradient_evaluations"] += inside.n
         statistics["dimension"] = int(x.shape[1])
         found = medoids(x, strata, size, None if weights is None else given[present], quotas)
     return replace(
-        found, indices=present[found.indices], population=problem.n, statistics={**found.statistics, **statistics}
+        # Back to positions among all examples: selection has counted those of positive weight alone.
+        found,
+        indices=present[found.indices],
+        population=problem.n,
+        statistics={**found.statistics, **statistics},
     )
 
 

@@ -90,9 +90,12 @@ def run(problem: Problem, start: Array, passes: Passes) -> Trace:
     """
     trace = Trace(start, [problem.value(start)], [0.0], [0])
     while True:
+        # The clock runs around the solver's own work alone: L on the full data is evaluated for the record, and no
+        # method pays for it.
         clock = time.perf_counter()
         try:
             w, evaluations = next(passes)
+        # A generator's return value arrives with its end: that is how a solver hands over how it ended.
         except StopIteration as stop:
             ending: Ending = stop.value
             trace.converged, trace.exhausted, trace.message = ending.converged, ending.exhausted, ending.message
@@ -163,6 +166,7 @@ def newton(
 
 
 def _newton_steps(subset: Problem, weights: Array, w: Array, rates: Array, tolerance: float, damped: bool) -> Passes:
+    # One turn more than there are steps: the gradient after the last step decides whether the solver has converged.
     for rate in [*rates, None]:
         gradient = subset.gradient(w, weights)
         norm = float(np.linalg.norm(gradient))
@@ -185,6 +189,7 @@ def _newton_steps(subset: Problem, weights: Array, w: Array, rates: Array, toler
 
 def _backtrack(subset: Problem, weights: Array, w: Array, direction: Array, slope: float, eta: float) -> float:
     here = subset.value(w, weights)
+    # Written so that a nan loss fails the comparison, and the step is halved as for one that is too large.
     for _ in range(HALVINGS):
         if subset.value(w - eta * direction, weights) <= here - ARMIJO * eta * slope:
             return eta
@@ -224,6 +229,8 @@ def cholesky(H: Array) -> Array:
     from scipy.linalg import LinAlgError
     from scipy.linalg import cholesky as factorise
 
+    # Relative to the mean diagonal, so that scaling the features does not change which jitter is tried; 1 for a zero
+    # matrix.
     mean = float(np.trace(H)) / len(H) or 1.0
     for jitter in JITTERS:
         try:
@@ -269,10 +276,13 @@ def lbfgs(
     counted = [0]
 
     def objective(w: Array) -> tuple[float, Array]:
+        # SciPy evaluates several points a line search and calls back once an iteration: evaluations are counted where
+        # they occur.
         counted[0] += subset.n
         return subset.value(w, weights), subset.gradient(w, weights)
 
     def remember(w: Array) -> None:
+        # A copy: SciPy goes on writing into the array that it hands to the callback.
         visited.append((w.copy(), counted[0] - sum(evaluations for _, evaluations in visited)))
 
     begin = time.perf_counter()
@@ -286,6 +296,7 @@ def lbfgs(
     )
     seconds = time.perf_counter() - begin
     largest = float(np.abs(subset.gradient(found.x, weights)).max())
+    # A tolerance below what rounding leaves can't be reached, and a solver that stops there has done its work.
     noise = subset.gradient_noise(found.x)
     # SciPy counts a stalled line search and a flat loss as ends of their own: what says that w is an optimum is its
     # gradient alone.
@@ -334,6 +345,7 @@ def optimum(problem: Problem, *, tolerance: float = 1e-10) -> tuple[Array, float
     """
     trace = newton(problem, passes=OPTIMUM_STEPS, tolerance=tolerance)
     norm, noise = float(np.linalg.norm(problem.gradient(trace.w))), problem.gradient_noise(trace.w)
+    # Negated, so that a norm of nan raises as well.
     if not norm <= max(tolerance, noise):
         raise RuntimeError(
             f"Newton's method found no optimum: {trace.message}; asked for was {tolerance:.3g}. Raise l2, scale the "

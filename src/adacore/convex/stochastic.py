@@ -91,12 +91,14 @@ def _sgd_passes(
     from adacore.convex.kernels import sgd_pass
 
     values, columns, bounds = _as_csr(subset.design)
+    # Mean one: the rate then means on a coreset what it means on the full data, and only proportions of weights act.
     gammas = weights / weights.mean()
     W = start.reshape(subset.loss.outputs, -1).copy()
     velocity = np.zeros_like(W)
     generator = np.random.default_rng(seed)
     for rate in rates:
         settings = (subset.loss.code, float(rate), momentum, batch_size, subset.l2, subset.intercept)
+        # Cut at records and not by a counter in the kernel: a pass is compiled code that does not come back in between.
         for order in np.array_split(generator.permutation(subset.n), records):
             sgd_pass(values, columns, bounds, subset.targets, gammas, order, W, velocity, settings)
             yield W.ravel().copy(), len(order)
@@ -106,6 +108,7 @@ def _sgd_passes(
 def _as_csr(design: Any) -> tuple[NDArray[Any], NDArray[np.int64], NDArray[np.int64]]:
     """Return values, columns and bounds; no columns where the rows are dense."""
     if is_sparse(design):
+        # int64 whatever SciPy chose: it takes int32 for small tables, and the kernel would be compiled for both.
         return design.data, design.indices.astype(np.int64), design.indptr.astype(np.int64)
     return np.ascontiguousarray(design).ravel(), np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
 
@@ -166,7 +169,10 @@ def adahessian(
                 scale = gammas.mean()
                 m = beta1 * m + (1.0 - beta1) * scale * batch.gradient(w, gammas)
                 v = beta2 * v + (1.0 - beta2) * np.square(scale * batch.hessian_diagonal(w, gammas))
+                # Both averages start at 0 and are too small by 1 - beta^t after t steps, which the divisions undo.
                 diagonal = np.sqrt(v / (1.0 - beta2**t)) ** power
+                # 1e-8, as in Adam, keeps a direction without curvature from a division
+                # by 0.
                 w = w - rate * decay**epoch * (m / (1.0 - beta1**t)) / (diagonal + 1e-8)
             yield w, subset.n
         return all_passes(passes)

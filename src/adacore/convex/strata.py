@@ -35,11 +35,14 @@ def quantile_bins(y: NDArray[Any], bins: int | None) -> NDArray[np.int64]:
     """
     if bins is None:
         return np.zeros(len(y), dtype=np.int64)
+    # True is an int to Python, and ``bins=True`` a mistake and not one bin.
     if isinstance(bins, bool) or not isinstance(bins, Integral):
         raise TypeError(f"bins={bins!r} is not a whole number: pass an int >= 1, or None for no bins")
     if bins < 1:
         raise ValueError(f"bins={bins} is below 1: pass a number of quantile bins, or None for no bins")
+    # Equal quantiles (many equal targets) would leave empty bins between them, which no pick can serve.
     edges = np.unique(np.quantile(y, np.linspace(0.0, 1.0, int(bins) + 1)[1:-1]))
+    # ``unique`` a second time: numbers without gaps are what the budgets of strata are indexed by.
     return np.unique(np.searchsorted(edges, y, side="right"), return_inverse=True)[1].astype(np.int64)
 
 
@@ -94,6 +97,7 @@ def draw(
     chosen, shares = [], []
     for c, k in enumerate(budgets):
         members = np.flatnonzero(strata == c)
+        # Without replacement: a coreset's indices are unique, and a second copy of a row adds nothing to its weight.
         rows = generator.choice(members, k, replace=False)
         chosen.append(rows)
         # Each drawn example carries its own weight, scaled up to what its whole stratum weighs.

@@ -73,6 +73,7 @@ class SelectSettings:
     out: str = _setting("coreset.npz", "where to, a .npz or .parquet file")
 
     def __post_init__(self) -> None:
+        # Field types and bounds are checked first: the checks below may then rely on texts being texts.
         from adacore.selectors.settings import check_fields  # which loads torch: --help does not wait for it
 
         check_fields(self)
@@ -82,6 +83,7 @@ class SelectSettings:
             value = getattr(self, name)
             if value is not None and Path(value).suffix != ending:
                 raise ValueError(f"--{name} {value} ends in {Path(value).suffix!r}: expected {ending}")
+        # Refused and not ignored: somebody who asks for quotas believes that classes are kept apart.
         if self.quotas != "proportional" and self.labels is None:
             raise ValueError(f"--quotas {self.quotas} without classes: pass --labels, what to select within")
         if self.items is not None and self.report is None and self.sheet is None:
@@ -117,6 +119,8 @@ class Choice:
             self.coreset,
             initial=self.initial,
             metric=self.settings.metric,
+            # Picks per class are sorted stratum by stratum, and swaps replace picks in the middle: in both cases the
+            # gains do not add up to a curve of L(S_t).
             in_greedy_order=self.labels is None and not self.settings.refine,
         )
 
@@ -143,7 +147,9 @@ def choose_rows(features: str | Path, settings: SelectSettings) -> Choice:
     initial = None if settings.initial is None else read_positions(settings.initial, n)
     candidates = None
     if settings.exclude is not None:
+        # The engine takes what may be chosen, not what must not: excluded rows stay clients, and are still served.
         candidates = np.setdiff1d(np.arange(n), read_positions(settings.exclude, n))
+    # Sampling takes minutes at worst; the exact engine alone can take hours on a table that looks harmless.
     if settings.method == "exact":
         _warn_of_a_long_wait(*table.x.shape, settings=settings)
     coreset = facility_location(
@@ -161,6 +167,7 @@ def choose_rows(features: str | Path, settings: SelectSettings) -> Choice:
         seed=settings.seed,
     )
     out = Path(settings.out)
+    # The coreset is saved before any page or sheet is made: a fault in those must not cost the selection.
     out.parent.mkdir(parents=True, exist_ok=True)
     coreset.save(out)
     return Choice(coreset, table.x, table.labels, initial, items, settings)
@@ -170,9 +177,11 @@ def _quotas(text: str, labels: NDArray[Any] | None) -> Any:
     """Read ``proportional``, ``equal`` or ``cat=10,dog=5``, whose names are those of the classes as texts."""
     if labels is None or text in {"proportional", "equal"}:
         return text
+    # A command line hands over texts, and the classes may be numbers: they meet as texts.
     classes = {str(label): label for label in np.unique(labels).tolist()}
     quotas: dict[Any, int] = {}
     for part in text.split(","):
+        # Split at the last equals sign: a class may have one in its name.
         name, equals, number = (piece.strip() for piece in part.rpartition("="))
         if not equals or not number.isdigit():
             raise ValueError(

@@ -72,6 +72,7 @@ class Coverage:
 
     def _ordered(self, pick: int) -> NDArray[np.int64]:
         rows = np.flatnonzero(self.owner == pick)
+        # A pick is at distance 0 from itself, and would always come first among what it stands for.
         rows = rows[rows != self.picks[pick]]
         return np.asarray(rows[np.argsort(self.distances[rows], kind="stable")].astype(np.int64))
 
@@ -105,6 +106,7 @@ def coverage_of(
     """
     from adacore.facility import assign  # loads compiled kernels
 
+    # Rows selected before serve others as well: left out, their neighbours would count for the nearest new pick.
     before = np.empty(0, np.int64) if initial is None else np.asarray(initial, np.int64)
     picks = np.concatenate([before, coreset.indices])
     served = assign(features, picks, metric=metric)
@@ -123,10 +125,12 @@ def write_sheet(path: Path, coverage: Coverage, items: Items | None = None) -> N
         coverage: Of the selection.
         items: What stands behind each row.
     """
+    # newline="": the csv module writes line ends itself, and a second translation would leave empty lines on Windows.
     with path.open("w", encoding="utf-8", newline="") as file:
         lines = csv.writer(file)
         lines.writerow(["position", "item", "weight", "label"])
         for place in range(coverage.initial, len(coverage.picks)):
             row = int(coverage.picks[place])
+            # New picks alone: those selected before have their labels already.
             item = "" if items is None or items.values is None else str(items.values[row])
             lines.writerow([row, item, f"{coverage.served[place]:g}", ""])

@@ -36,19 +36,25 @@ def read_delimited(path: Path, labels: str | None) -> tuple[NDArray[Any], NDArra
 
     try:
         with pa.input_stream(str(path), compression="detect") as stream:
+            # A megabyte is enough for any line of names, and is read before pyarrow reads all: it must be told
+            # beforehand what to skip and what separates.
             head = stream.read(1 << 20).decode("utf-8-sig", errors="replace").splitlines()
         skipped = next((number for number, line in enumerate(head) if line.strip() and line[0] != "#"), None)
         if skipped is None:
             raise ValueError(f"{path} holds no rows{': every line is a comment' if any(head) else ': it is empty'}")
         first = head[skipped]
+        # The separator that occurs most in the first line: names and numbers seldom hold any of the three.
         delimiter = "\t" if ".tsv" in path.suffixes else max(_DELIMITERS, key=first.count)
         names = next(csv.reader([first], delimiter=delimiter))
+        # Parsed with the csv module, since a quoted name may hold the separator.
         named = not all(map(_is_number, names)) or (len(names) > 1 and names == [str(k) for k in range(len(names))])
         table = reader.read_csv(
             pa.input_stream(str(path), compression="detect"),
             read_options=reader.ReadOptions(skip_rows=skipped, autogenerate_column_names=not named),
             parse_options=reader.ParseOptions(delimiter=delimiter),
         )
+    # The text is there but is no table (lines of different lengths, say): that is a fault of format and not of the
+    # file.
     except pa.ArrowInvalid as error:
         raise ValueError(f"{path} is no table: {' '.join(str(error).split())[:200]}") from error
     except (OSError, pa.ArrowException) as error:
@@ -56,6 +62,7 @@ def read_delimited(path: Path, labels: str | None) -> tuple[NDArray[Any], NDArra
     if table.num_rows == 0:
         raise ValueError(f"{path} holds no rows: only a line of names")
     kept = list(table.column_names)
+    # ``to_csv`` writes the row numbers of a frame unless told not to: as a feature they would outweigh all others.
     if named and kept[0] in {"", "Unnamed: 0"} and len(kept) > 1:
         warnings.warn(f"{path}: its first column has no name, as pandas writes an index; it is left out", stacklevel=2)
         kept = kept[1:]

@@ -49,12 +49,15 @@ def read_items(source: str | Path, n: int) -> Items:
     elif not path.is_file():
         raise FileNotFoundError(f"no file or folder {path}: pass --items as a folder of images, or a file of texts")
     elif path.suffix.lower() == ".txt":
+        # utf-8-sig: editors on Windows put a byte-order mark first, which would become part of the first text.
         items = Items(path.read_text(encoding="utf-8-sig").splitlines())
     elif path.suffix.lower() in {".parquet", ".csv"}:
         items = _of_column(path, column)
     else:
         raise ValueError(f"{path} ends in {path.suffix!r}: expected .txt, .csv, .parquet, or a folder of images")
     held = 0 if items.values is None else len(items.values)
+    # A list of another length belongs to another table, or misses a line in the middle: every item behind it would be
+    # shown with the wrong row.
     if held != n:
         raise ValueError(f"{path} holds {held:,} items, the table {n:,} rows: they must be as many, in the same order")
     return items
@@ -63,6 +66,7 @@ def read_items(source: str | Path, n: int) -> Items:
 def _split(source: str) -> tuple[Path, str | None]:
     """Take ``file.parquet:column`` apart; a colon may also be part of a path."""
     head, colon, column = source.rpartition(":")
+    # The whole text is looked for first: a file may have a colon in its name, and C: is a drive.
     if colon and Path(head).suffix.lower() in {".parquet", ".csv"} and not Path(source).exists():
         return Path(head), column
     return Path(source), None
@@ -74,6 +78,7 @@ def _of_column(path: Path, column: str | None) -> Items:
     table = _read_table(path)
     texts = [name for name in table.column_names if pa.types.is_string(table.schema.field(name).type)]
     if column is None:
+        # Guessing between two columns of texts would show the wrong one with no sign of it.
         if len(texts) != 1:
             known = ", ".join(texts) or "none"
             raise ValueError(f"{path} has these columns of texts: {known}; name one, as in --items {path}:column")
@@ -81,6 +86,7 @@ def _of_column(path: Path, column: str | None) -> Items:
     if column not in table.column_names:
         raise unknown_name(f"column of {path}", column, table.column_names)
     values = table[column].to_pylist()
+    # The first value decides: looking whether every path exists would take a file system call a row.
     first = next((value for value in values if value), "")
     if isinstance(first, str) and Path(first).suffix.lower() in IMAGES:
         # Paths are taken as they stand, or from the folder of the table.
@@ -98,6 +104,7 @@ def _read_table(path: Path) -> Any:
             from pyarrow import csv
 
             return csv.read_csv(path)
+        # Late: a table in .csv does not need it.
         import pyarrow.parquet as pq
 
         return pq.read_table(path)

@@ -34,18 +34,23 @@ def read_libsvm(path: Path, *, features: int | None = None) -> tuple[Any, NDArra
             then named.
     """
     require_extra("sklearn", "a LIBSVM file", modules=["scipy", "sklearn"])
+    # Its parser is compiled: a loop in Python over every index:value would be many times slower.
     from sklearn.datasets import load_svmlight_file  # compiled; not a part of the core
 
     try:
+        # Read as a whole: if parsing fails, the text is gone through again for the faulty line.
         with _OPENERS.get(path.suffix.lower(), open)(path, "rb") as file:
             content = file.read()
     except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
         raise unreadable(path, error) from error
+    # Text holds no zero byte, and most binary formats hold one near their beginning.
     if b"\0" in content[:4096]:
         raise ValueError(f"{path} is no text: expected LIBSVM, or a name that ends in .npy, .parquet, .csv or .tsv")
     try:
         x, targets = load_svmlight_file(io.BytesIO(content), n_features=features)
     except (ValueError, IndexError, OverflowError) as error:
+        # Only once parsing has failed: the compiled parser names no line, and going through the lines in Python is
+        # slow.
         fault = _first_fault(content)
         raise (unreadable(path, error) if fault is None else ValueError(f"{path}, {fault}")) from error
     if x.shape[0] == 0:
@@ -62,6 +67,7 @@ def read_libsvm(path: Path, *, features: int | None = None) -> tuple[Any, NDArra
 
 def _first_fault(content: bytes) -> str | None:
     """Say what is wrong with the first line that is not LIBSVM; None if all are."""
+    # latin-1 decodes any bytes: a message about a line must not fail on its encoding.
     for number, line in enumerate(content.decode("latin-1").splitlines(), 1):
         label, *pairs = line.partition("#")[0].split() or [""]
         fault = _fault_of(label, pairs) if label else None
@@ -78,6 +84,7 @@ def _fault_of(label: str, pairs: list[str]) -> str | None:
     last = -1
     for pair in pairs:
         index, colon, value = pair.partition(":")
+        # Query numbers of ranking data, which scikit-learn's parser passes over as well.
         if index == "qid":
             continue
         if not colon or not index.isdigit():
@@ -86,6 +93,7 @@ def _fault_of(label: str, pairs: list[str]) -> str | None:
             )
         if _number(value) is None:
             return f"{pair!r} has no finite number for a value: repair such rows first"
+        # The format asks for ascending indices, and the parser refuses any other order without naming the line.
         if int(index) <= last:
             return f"index {index} comes after {last}: indices must ascend within a line, each once; sort them"
         last = int(index)

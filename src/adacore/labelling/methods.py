@@ -109,9 +109,12 @@ def parse_method(text: str) -> Method:
         return Method(text, partial(chosen_by, metric=metric), nested=True, weighted=weighted, metric=metric)
     if name not in SELECTORS:
         raise unknown_name("method", name, {"random", "facility_location", "k_center", *SELECTORS})
+    # Made now and not at the first round: a wrong setting is to be told before anything is computed.
     selector = make_selector(name, **settings)
     needs = selector.requirements()
     if (
+        # A loss or a gradient takes the label, which labelling is only about to buy. Gradients at predicted classes do
+        # not.
         needs.losses
         or needs.forgetting
         or needs.validation
@@ -130,6 +133,8 @@ def _check_settings(text: str, settings: dict[str, Any], known: tuple[str, ...])
 
 
 def _random(pool: Pool, budget: int, generator: np.random.Generator) -> Positions:
+    # A permutation and not a draw of ``budget`` rows: its first b rows are the draw of a budget of b, which nests
+    # budgets.
     return generator.permutation(pool.unlabelled)[:budget]
 
 
@@ -141,6 +146,7 @@ def _facility_location(pool: Pool, budget: int, generator: np.random.Generator, 
 
 
 def _k_center(pool: Pool, budget: int, generator: np.random.Generator, *, metric: Any) -> Positions:
+    # Late, as above.
     from adacore.facility import k_center
 
     initial = pool.labelled if len(pool.labelled) else None
@@ -150,6 +156,7 @@ def _k_center(pool: Pool, budget: int, generator: np.random.Generator, *, metric
 def _by_selector(pool: Pool, budget: int, generator: np.random.Generator, *, selector: Any) -> Positions:
     """Let a selector choose among the unlabelled rows."""
     rest = pool.unlabelled
+    # All rows are described and then cut down: blocks of the curvature and features have one order, that of the pool.
     snapshot = snapshot_of(pool, selector.requirements(), generator).take(rest)
     return np.asarray(rest[selector.select(snapshot, budget, generator=generator).indices])
 
@@ -185,12 +192,16 @@ def snapshot_of(pool: Pool, needs: Requirements, generator: np.random.Generator)
         raise ValueError("this method needs a model's predictions: choose the first round with another method")
     known = pool.predictions
     p = known.probabilities
+    # The label is not known: the most probable class takes its place, as in BADGE. The gradient is then the shortest
+    # one that any label could give.
     residual = p.copy()
     residual[np.arange(len(p)), p.argmax(1)] -= 1
+    # float32 from here on: it is what a probe hands out, and selectors are to see no difference.
     if needs.probabilities:
         snapshot = replace(snapshot, probabilities=p.astype(np.float32))
     if needs.last_layer:
         weight = known.weight.astype(np.float32)
+        # The bias is left out: no selector here reads it, since gradients and distances do not depend on it.
         snapshot = replace(snapshot, last_layer=LastLayer(weight, np.zeros(len(weight), np.float32)))
     if needs.proxy is not None:
         snapshot = replace(snapshot, proxies=_proxies(known, residual, needs, generator))
@@ -199,6 +210,8 @@ def snapshot_of(pool: Pool, needs: Requirements, generator: np.random.Generator)
 
         if needs.proxy not in {None, "logits"}:
             raise ValueError(f"curvature of {needs.proxy} gradients is not simulated: use proxy=logits")
+        # In closed form: the Hessian of cross-entropy with respect to the logits is diag(p) - p p^T, whatever the
+        # label.
         diagonals = (p * (1 - p)).astype(np.float32)
         snapshot = replace(
             snapshot, curvature=pooled(diagonals, needs.curvature.scope, needs.curvature.block_size, generator)
@@ -219,5 +232,6 @@ def _proxies(
     # bias, and the outer products, of size classes x d for each row, are never formed.
     size = needs.projection
     left = generator.standard_normal((residual.shape[1], size))
+    # Scaled on one side only: (P r) * (Q h) then has E ||.||^2 = ||r||^2 ||h||^2.
     right = generator.standard_normal((known.features.shape[1], size)) / np.sqrt(size)
     return np.asarray((residual @ left) * (known.features @ right), np.float32)

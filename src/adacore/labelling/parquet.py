@@ -17,7 +17,9 @@ BLOCK = 65_536
 """Rows that are read at once: of 1,000 columns 0.5 GB beside the array that they are written into, and enough of them
 that what each block costs beside reading (0.1 ms) is nothing."""
 
+# What pandas calls an index without a name, also in files whose metadata have been dropped on the way.
 _INDEX = re.compile(r"__index_level_\d+__")
+# float32 has 24 bits for digits: it holds whole numbers up to 2^24, and so every one of 16 bits, but not of 32.
 _EXACT_IN_FLOAT32 = {"float16", "float32", "bool", "int8", "uint8", "int16", "uint16"}
 
 
@@ -37,12 +39,15 @@ def read_parquet(path: Path, labels: str | None) -> tuple[NDArray[Any], NDArray[
     import pyarrow as pa  # a third of a second, which readers of other files need not wait for
     import pyarrow.parquet as pq
 
+    # Looked at before pyarrow does: its own message for a file of another format is of footers and offsets.
     with path.open("rb") as opened:
         if opened.read(4) != b"PAR1":
             raise ValueError(f"{path} is no Parquet file: it does not begin with PAR1; check its name and its format")
     try:
+        # A memory map, and a block at a time: reading the whole table first would hold the data twice.
         with pq.ParquetFile(path, memory_map=True) as file:
             names, index = file.schema_arrow.names, _pandas_index(file.schema_arrow)
+            # An index that is asked for as labels is kept: people do index by class.
             kept = [name for name in names if name == labels or name not in index]
             blocks = file.iter_batches(batch_size=BLOCK, columns=kept)
             return columns_of(blocks, file.metadata.num_rows, file.schema_arrow, kept, labels, path)
@@ -77,16 +82,20 @@ def columns_of(
         ValueError: If a column does not hold numbers.
     """
     features = [name for name in names if name != labels]
+    # By name, pyarrow would hand out one of the two, or neither.
     if len(set(names)) < len(names):
         raise ValueError(f"{path} has two columns of one name, {next(n for n in names if names.count(n) > 1)!r}")
     if not features:
         raise ValueError(f"{path} holds no features: its columns are {', '.join(map(repr, names)) or 'none'}")
     for name in features:
+        # All types are checked before any block is read: a date in the last column is told at once.
         _check_numeric(schema.field(name).type, name, path)
     classes: list[NDArray[Any]] = []
     x, widths, done = np.empty((0, len(features)), np.float32), [], 0
     for block in blocks:
         parts = [_numbers(block.column(name), name, done, path) for name in features]
+        # The width of list columns is in the data and not in the schema, so that the array can be allocated from the
+        # first block on only.
         if done == 0:
             widths = [part.shape[1] for part in parts]
             x = np.empty((n, sum(widths)), np.result_type(*map(_kept_as, parts)))
@@ -110,6 +119,7 @@ def _check_numeric(kind: Any, name: str, path: Path) -> None:
 
     t, inner = pa.types, kind
     while True:
+        # Fixed-shape tensors and the like are lists with a name: what they are stored as decides.
         if isinstance(inner, pa.BaseExtensionType):
             inner = inner.storage_type
         elif _is_list(inner):
@@ -119,6 +129,8 @@ def _check_numeric(kind: Any, name: str, path: Path) -> None:
     if t.is_integer(inner) or t.is_floating(inner) or t.is_boolean(inner) or t.is_decimal(inner):
         return
     fields = {inner.field(k).name for k in range(inner.num_fields)} if t.is_struct(inner) else set()
+    # Each of these would turn into numbers without an error, and into wrong ones: nanoseconds since 1970, digits of
+    # postcodes, bytes of images.
     if t.is_temporal(inner):
         what = "a time: write what matters of it as numbers"
     elif t.is_binary(inner) or t.is_large_binary(inner) or t.is_fixed_size_binary(inner) or "bytes" in fields:
@@ -146,6 +158,7 @@ def _numbers(column: Any, name: str, row: int, path: Path) -> NDArray[Any]:
     n, width = len(column), 1
     while True:
         if column.null_count:
+            # Counted from the first row of the file and in rows: within lists ``width`` values stand for one row.
             missing = row + int(np.flatnonzero(np.asarray(column.is_null()))[0]) // width
             raise ValueError(f"{path}: column {name!r} has no value in row {missing}: drop or fill such rows first")
         if isinstance(column.type, pa.BaseExtensionType):
@@ -159,6 +172,7 @@ def _numbers(column: Any, name: str, row: int, path: Path) -> NDArray[Any]:
             )
         width *= int(lengths[0]) if len(lengths) else 1
         column = column.flatten()
+    # numpy has no decimals: without the cast each value would be a Python object.
     if pa.types.is_decimal(column.type):
         column = column.cast(pa.float64())
     return np.asarray(column.to_numpy(zero_copy_only=False)).reshape(n, -1 if n else width)
@@ -168,11 +182,13 @@ def _labels(column: Any) -> NDArray[Any]:
     """Return classes as they are called; a missing one stays None, for ``facility_location`` to refuse."""
     import pyarrow as pa
 
+    # pandas' categories: the codes alone would lose the classes' names, and differ between blocks.
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
     plain = not column.null_count and (pa.types.is_integer(column.type) or pa.types.is_boolean(column.type))
     if plain or pa.types.is_floating(column.type):
         return np.asarray(column.to_numpy(zero_copy_only=False))
+    # Filled and not converted: ``np.array`` of texts and None would turn None into the text "None".
     values = np.empty(len(column), object)
     values[:] = column.to_pylist()
     return values

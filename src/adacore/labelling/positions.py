@@ -36,6 +36,7 @@ def read_positions(path: str | Path, n: int) -> NDArray[np.int64]:
         raise FileNotFoundError(f"no file {path}: pass positions as .txt, .csv or .npy, or a coreset")
     kind = path.suffix.lower()
     if kind in {".npz", ".parquet"}:
+        # A coreset of an earlier round is the commonest answer to which rows are labelled already.
         positions: NDArray[Any] = Coreset.load(path).indices
     elif kind == ".npy":
         positions = _read_npy(path, n)
@@ -50,6 +51,7 @@ def _read_npy(path: Path, n: int) -> NDArray[Any]:
         held: NDArray[Any] = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise unreadable(path, error) from error
+    # Before whole numbers: as such a mask would mean rows 0 and 1, many times over.
     if held.dtype == bool:
         if held.shape != (n,):
             raise ValueError(f"{path} holds a mask of shape {held.shape}: expected ({n},), one for each row")
@@ -70,9 +72,11 @@ def _csv_cells(path: Path) -> list[tuple[int, str]]:
     if not rows:
         return []
     head = [cell.strip().lower() for cell in rows[0][1]]
+    # By name first, so that the table to label in can be handed back as it is, whatever columns were added to it.
     named = next((head.index(name) for name in COLUMNS if name in head), None)
     if named is None and len(head) > 1:
         raise ValueError(f"{path} has the columns {', '.join(head)}: name one of them {' or '.join(COLUMNS)}")
+    # A first cell that is no number is a name; a number is the first position already.
     body = rows if named is None and head[0].lstrip("+-").isdigit() else rows[1:]
     return [(number, row[named or 0].strip()) for number, row in body]
 
@@ -90,6 +94,7 @@ def _check(path: Path, positions: NDArray[Any], n: int) -> None:
         raise ValueError(
             f"{path} holds position {outside[0]}: the table has {n:,} rows, positions run from 0 to {n - 1:,}"
         )
+    # A row named twice is a slip more often than a wish: two lists pasted together, or a row that was counted from 1.
     values, counts = np.unique(positions, return_counts=True)
     if (counts > 1).any():
         raise ValueError(f"{path} holds position {values[counts > 1][0]} twice: name every row once")

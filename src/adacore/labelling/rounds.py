@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+# torch takes seconds to load, and choosing by features alone does without it.
 if TYPE_CHECKING:
     from torch import nn
     from torch.utils.data import Dataset
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 Metric = Literal["euclidean", "cosine"]
 Label = int | float | str | bool
+# Written into every state: a later version can tell an older state from a damaged one.
 _VERSION = 1
 
 
@@ -66,6 +68,7 @@ class Rounds:
     @property
     def labelled(self) -> NDArray[np.int64]:
         """Positions of the labelled rows, int64, in the order of labelling."""
+        # A dictionary keeps the order of insertion, which is the order of labelling.
         return np.fromiter(self.labels, np.int64, len(self.labels))
 
     @property
@@ -112,6 +115,7 @@ class Rounds:
             budget=budget,
             metric=metric,
             initial=labelled if len(labelled) else None,
+            # None where all rows may be chosen: the engine then skips the bookkeeping of candidates.
             candidates=candidates if len(candidates) < self.n else None,
             **settings,
         )
@@ -148,6 +152,7 @@ class Rounds:
         Raises:
             ValueError: If the data set has another number of examples, or fewer than ``budget`` are left.
         """
+        # Late: rounds that choose by features alone never load torch.
         from torch.utils.data import Subset
 
         import adacore
@@ -176,10 +181,12 @@ class Rounds:
                     "a mapping from position to label"
                 )
             labels = dict(zip(self.pending, labels, strict=True))
+        # Everything is checked before anything is taken in: after an error the state is what it was.
         self._check_positions(labels)
         twice = [position for position in labels if position in self.labels]
         if twice:
             raise ValueError(f"row {twice[0]} is labelled already ({self.labels[twice[0]]!r}): leave it out")
+        # Plain Python values: numpy scalars would be refused by JSON, and by ``torch.load(weights_only=True)``.
         self.labels.update({int(position): _plain(label) for position, label in labels.items()})
         self.pending = [position for position in self.pending if position not in self.labels]
 
@@ -219,6 +226,7 @@ class Rounds:
         Raises:
             ValueError: If the state lacks something or is of another version.
         """
+        # Compared before anything is read: fields of another version may have another meaning under the same name.
         if state.get("version") != _VERSION or not {"n", "labelled", "targets", "pending"} <= state.keys():
             raise ValueError(f"this is no state of Rounds, version {_VERSION}: pass what state_dict() returned")
         if len(state["labelled"]) != len(state["targets"]):
@@ -229,6 +237,8 @@ class Rounds:
     def save(self, path: str | Path) -> None:
         """Write the state to a JSON file, which is replaced at once or not at all."""
         path = Path(path)
+        # Beside the file, so that the rename stays within one file system and is atomic; with the process's number, so
+        # that two writers do not share a draft.
         draft = path.with_name(f".{path.name}.{os.getpid()}")
         with draft.open("w", encoding="utf-8") as file:
             json.dump(self.state_dict(), file)
@@ -253,6 +263,7 @@ class Rounds:
         return cls.from_state(state)
 
     def _set_pending(self, coreset: Coreset, rows: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
+        # Selectors count within the rows that they were shown; ``rows`` takes them back to the pool.
         picks = coreset.indices if rows is None else rows[coreset.indices]
         self.pending = picks.tolist()
         return picks
@@ -264,6 +275,7 @@ class Rounds:
             excluded = np.asarray(exclude)
             if excluded.dtype == bool and excluded.shape != (self.n,):
                 raise ValueError(f"exclude is a mask of shape {excluded.shape}: expected ({self.n},)")
+            # Negative positions would index from the end, and exclude other rows than were meant.
             if excluded.dtype != bool:
                 self._check_positions(excluded.ravel().tolist())
             free[excluded] = False

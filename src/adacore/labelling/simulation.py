@@ -87,8 +87,12 @@ class Simulation:
             raise ValueError("methods, budgets and estimators must each name at least one")
         if any(budget < 1 for budget in self.budgets):
             raise ValueError(f"budgets {list(self.budgets)}: expected whole numbers of at least 1")
+        # Ascending and unique: nested methods cut prefixes off one selection, and models go from one budget to the
+        # next.
         object.__setattr__(self, "budgets", tuple(sorted(set(self.budgets))))
+        # Names are parsed once, on construction: a typo in the last method is told before the first one has run.
         object.__setattr__(self, "parsed", tuple(parse_method(name) for name in self.methods))
+        # The first round has no labels, and so no model to ask.
         if parse_method(self.start).needs_model:
             raise ValueError(f"start={self.start!r} needs a model: the first round has none; use facility_location")
         for name in self.estimators:
@@ -124,12 +128,15 @@ class Simulation:
 
     def _rounds(self, trial: Trial, method: Method) -> Iterator[tuple[int, Positions, float]]:
         """Yield budget, labelled rows and seconds spent on choosing them."""
+        # A stream of its own: ``split_trial`` draws with another constant, so that picks do not repeat the split's
+        # permutation.
         generator = np.random.default_rng([trial.seed, 0x1ABE1])
         if method.nested:  # the largest budget's picks hold the answers for all smaller ones
             start = time.perf_counter()
             picks = method.choose(_pool(trial), self.budgets[-1], generator)
             seconds = time.perf_counter() - start
             for budget in self.budgets:
+                # One selection answers all budgets: each is charged in proportion to its picks.
                 yield budget, picks[:budget], seconds * budget / len(picks)
             return
         if not method.needs_model:  # each budget is chosen from nothing, as clustering methods do
@@ -139,6 +146,8 @@ class Simulation:
                 yield budget, picks, time.perf_counter() - start
             return
         start = time.perf_counter()
+        # The smallest budget is chosen without a model, for all such methods alike: what follows differs by the method
+        # alone.
         labelled = parse_method(self.start).choose(_pool(trial), self.budgets[0], generator)
         for budget in self.budgets:
             if budget > len(labelled):
@@ -160,6 +169,7 @@ def _weights(trial: Trial, labelled: Positions, method: Method) -> NDArray[np.fl
 
     metric: Any = method.metric
     served = assign(trial.features, labelled, metric=metric).weights
+    # Mean one: regularisation in scikit-learn is relative to the sum of the weights, and must not grow with the pool.
     return np.asarray(served / served.mean())
 
 
@@ -173,6 +183,8 @@ class _Scaled:
     def __init__(self) -> None:
         from sklearn.linear_model import LogisticRegression
 
+        # 500 iterations: scikit-learn's default of 100 ends early on some tables, and a model cut short measures the
+        # solver.
         self.model = LogisticRegression(max_iter=500)
 
     def fit(self, x: Array, y: NDArray[np.int64], sample_weight: NDArray[np.float64] | None = None) -> _Scaled:
@@ -190,6 +202,7 @@ class _Scaled:
 def _nearest() -> Any:
     from sklearn.neighbors import KNeighborsClassifier
 
+    # One neighbour: with few labels a class may have a single row, which any larger vote would overrule.
     return KNeighborsClassifier(1)
 
 
@@ -213,11 +226,13 @@ def make_estimator(name: str) -> Any:
     try:
         if name in ESTIMATORS:
             return ESTIMATORS[name]()
+    # Caught here, where the name of the extra is known; elsewhere the message would be of sklearn.
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError("estimators need scikit-learn: pip install 'adacore[sklearn]'") from error
     module, colon, attribute = name.partition(":")
     if not colon:
         raise unknown_name("estimator", name, {*ESTIMATORS, "package.module:Class"})
+    # An import path runs code: it comes from the user's own command line only, never from a record.
     from importlib import import_module
 
     try:
@@ -242,6 +257,7 @@ def accuracy_of(name: str, trial: Trial, labelled: Positions, weights: NDArray[n
     if len(np.unique(y)) == 1:  # most classifiers refuse a single class
         return float((trial.test_targets == y[0]).mean())
     estimator = make_estimator(name)
+    # scikit-learn's neighbours take no sample weights.
     takes_weights = weights is not None and name != "nearest"
     fitted = estimator.fit(x, y, sample_weight=weights) if takes_weights else estimator.fit(x, y)
     return float((fitted.predict(trial.test_features) == trial.test_targets).mean())
@@ -259,6 +275,8 @@ def predict(trial: Trial, labelled: Positions) -> Predictions:
     """
     y = trial.targets[labelled]
     if len(np.unique(y)) == 1:
+        # One class so far: a model that is certain everywhere, with gradients of 0, which is what such labels can
+        # teach.
         ones = np.ones((len(trial.targets), 1))
         return Predictions(ones, np.zeros((1, trial.features.shape[1])), trial.features)
     estimator = _Scaled().fit(trial.features[labelled], y)
@@ -286,6 +304,7 @@ def split_trial(x: Array, y: NDArray[np.int64], *, seed: int, test: float = 1 / 
     Raises:
         ValueError: If a part would be empty.
     """
+    # The seed decides the split alone, so that every method chooses from one pool and is tested on the same rows.
     order = np.random.default_rng([seed, 0x7E57]).permutation(len(x))
     tested = round(test * len(x))
     if not 0 < tested < len(x):
