@@ -57,6 +57,8 @@ class SketchedLayer:
         """
         batch, k = len(inputs), len(self.left)
         if isinstance(self.module, nn.Linear):
+            # sum_t (a_r . delta_it) (b_r . x_it): two thin products and a sum over t. The gradient sum_t delta_it
+            # x_it^T itself would be outputs x inputs numbers for every example.
             x, delta = inputs.reshape(batch, -1, inputs.shape[-1]), gradient.reshape(batch, -1, gradient.shape[-1])
             return ((x @ self.right.T) * (delta @ self.left.T)).sum(1)
         # The same k kernels for every group of input channels; a tells groups apart, with signs of its own for each.
@@ -121,6 +123,7 @@ class AllLayers:
                 'one; unfreeze it, or use proxy="penultimate"'
             )
         self.dimension = dimension
+        # cuDNN keeps what its backward pass needs in training mode only, and the probe runs in eval mode.
         self._recurrent = any(isinstance(module, nn.RNNBase) for module in model.modules())
         self.layers = [
             _draw(name, module, _columns(index, len(found), dimension), [seed, 0xA7, index], device)
@@ -146,6 +149,8 @@ class AllLayers:
 
         def hook(layer: SketchedLayer) -> Callable[..., Tensor]:
             def keep(_module: nn.Module, args: tuple[Any, ...], named: dict[str, Any], outputs: Tensor) -> Tensor:
+                # Without trained parameters before it, as in a frozen trunk, an output has no graph: one starts here
+                # then, so that the layers behind it can still be differentiated to it.
                 tracked = outputs if outputs.requires_grad else outputs.detach().requires_grad_()
                 calls.append(LayerCall(layer, (args[0] if args else named["input"]).detach(), tracked))
                 return tracked.clone()  # what follows may work in place, as ReLU(inplace=True) does
@@ -153,7 +158,10 @@ class AllLayers:
             return keep
 
         handles = [
-            layer.module.register_forward_hook(hook(layer), with_kwargs=True, prepend=True) for layer in self.layers
+            # Before any hook of the user's: one that changes the output would hide the layer's own, and only the
+            # gradient with respect to that, times the input, is the gradient of the weight.
+            layer.module.register_forward_hook(hook(layer), with_kwargs=True, prepend=True)
+            for layer in self.layers
         ]
         try:
             yield
@@ -185,6 +193,8 @@ class AllLayers:
         gradients: tuple[Tensor | None, ...] = ()
         if losses.requires_grad and calls:
             outputs = [call.outputs for call in calls]
+            # Seeded with ones it is the gradient of sum_i loss_i; as no example's loss depends on another's outputs,
+            # row i of it is the gradient of loss_i. A layer that does not reach the loss (a second head) has none.
             gradients = torch.autograd.grad(losses, outputs, torch.ones_like(losses), allow_unused=True)
         if all(gradient is None for gradient in gradients):
             raise ValueError(
@@ -211,6 +221,8 @@ def _draw(
 ) -> SketchedLayer:
     generator, k = np.random.default_rng(seed), columns.stop - columns.start
     outputs, inputs = module.weight.shape[0], module.weight[0].numel()
+    # In numpy, from a seed and the layer's number: the same directions on every device and in every reselection, which
+    # eq. (7) averages over.
     left, right = (
         torch.from_numpy(orthogonal_rows(k, width, generator)).to(device, torch.float32) for width in (outputs, inputs)
     )

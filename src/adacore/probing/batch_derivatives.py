@@ -30,6 +30,7 @@ def space_at(requirements: Requirements, head: Head | None, features: Tensor, se
     """
     if head is None or requirements.proxy is None or requirements.proxy == "logits":
         return Space()
+    # A model in bfloat16 has 8 bits of mantissa: p - q along W would lose what tells confident examples apart.
     weight = at_least_float32(head.layer.weight.detach())
     return space_of(
         requirements.proxy,
@@ -69,6 +70,8 @@ def _gradient(local: LocalLoss, space: Space) -> Tensor:
     """Return J_i^T delta_i; for cross-entropy J^T p - J^T q, so that delta is not formed."""
     if space.basis is None or not isinstance(local, CrossEntropyAt):
         return space.vjp(local.gradient())
+    # delta = s p - q has a row of C numbers for each token. J^T p needs p, which is there already, and J^T q only rows
+    # of the basis, picked by class.
     along = local.gradient_along(space.basis)
     return along if space.scale is None else along * space.scale
 
@@ -112,9 +115,11 @@ def derivatives_of_positions(
             f"the layer {head.name!r} does not give the logits of each token or pixel itself: use "
             'proxy="logits", or proxy="all_layers"'
         )
+    # Row t of the features belongs to row t of the logits; a causal model's last position has features and no target.
     aligned = positions.rows_of(features) if head is not None else features
     total: dict[str, Tensor] = {}
     for rows, owner, share in positions.chunks():
+        # A chunk at a time: what tells the maps J_it of all tokens apart would be an array of shape (tokens, d).
         space = space_at(requirements, head, aligned[rows] if head is not None else aligned, seed)
         for name, each in derivatives(positions.local(criterion, rows), space, requirements, generator).items():
             if name not in total:

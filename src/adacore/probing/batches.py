@@ -68,6 +68,7 @@ def split(batch: Any, *, targets: Literal["required", "optional"] = "required") 
             raise ValueError(
                 f"the batch has keys {sorted(map(str, batch))}: targets must be under one of {TARGET_KEYS}"
             )
+        # "weights" are those that a CoresetLoader put there: a model that takes any keyword would be run with them.
         inputs: Any = {name: value for name, value in batch.items() if name != key and name != "weights"}
         found = None if key is None else batch[key]
     elif isinstance(batch, tuple | list):
@@ -119,6 +120,8 @@ def attach(batch: Any, weights: Tensor, key: str = "weights") -> Any:
     if isinstance(batch, Mapping):
         if key in batch:
             raise ValueError(f"the data set has a key {key!r} already: pass another weight_key=")
+        # A copy of the same class: Hugging Face's BatchEncoding has attributes that a plain dict would lose, and the
+        # batch itself may be kept by the data set.
         weighted = copy.copy(batch)
         cast("dict[str, Any]", weighted)[key] = weights
         return weighted
@@ -149,12 +152,14 @@ def check_rows(batch: Any, rows: int) -> None:
 def move(inputs: Any, device: torch.device, memory_format: torch.memory_format | None = None) -> Any:
     """Move every tensor in a nested structure to a device, images into the memory format."""
     if isinstance(inputs, Tensor):
+        # Only images, of shape (batch, channels, height, width), have this layout; any other tensor would be refused.
         if memory_format is not None and inputs.ndim == 4:
             return inputs.to(device, non_blocking=True, memory_format=memory_format)
         return inputs.to(device, non_blocking=True)
     if isinstance(inputs, Mapping):
         return {name: move(value, device, memory_format) for name, value in inputs.items()}
     if isinstance(inputs, tuple) and hasattr(inputs, "_fields"):
+        # A named tuple takes its fields one by one, a plain tuple takes them together.
         return type(inputs)(*(move(value, device, memory_format) for value in inputs))
     if isinstance(inputs, tuple | list):
         return type(inputs)(move(value, device, memory_format) for value in inputs)

@@ -51,6 +51,8 @@ def exact_diagonal(local: LocalLoss, space: Space) -> Tensor:
         >>> exact_diagonal(local, space_of("penultimate", weight=weight, features=features))
         tensor([[1.]])
     """
+    # J_i = B diag(s_i) with the basis B and the scale s_i, so that j_r^T S_i j_r = s_ir^2 (b_r^T S_i b_r): the basis is
+    # shared by all examples, and no J_i is formed.
     diagonal = local.quadratic(space.basis)
     return diagonal if space.scale is None else diagonal * space.scale.square()
 
@@ -93,6 +95,7 @@ def hutchinson_diagonal(local: LocalLoss, space: Space, *, samples: int, generat
     signs = torch.from_numpy(drawn).to(gradient.device).to(gradient.dtype).mul_(2).sub_(1)
     total = torch.zeros_like(signs[:, 0])
     for sample in range(samples):
+        # v * (J^T S (J v)), from right to left: a d x d Hessian is never formed.
         vectors = signs[:, sample]
         total += vectors * space.vjp(local.hessian_product(space.jvp(vectors)))
     return total / samples
@@ -122,6 +125,7 @@ def pool(
         # Means in float64: in float32 a sum of millions of terms loses the last digits of each.
         return np.broadcast_to(diagonals.mean(0, dtype=np.float64).astype(np.float32), diagonals.shape)
     n, d = diagonals.shape
+    # Random blocks: data sets are often sorted by class, and a block of one class would say nothing of the others.
     order = generator.permutation(n)
     whole = n // block_size * block_size
     # Whole blocks, some 4,096 rows at a time: what is gathered stays in the cache, and no second (n, d) array is made.
@@ -160,11 +164,7 @@ def precondition(
     if proxies.shape != curvature.shape:
         raise ValueError(f"proxies have shape {proxies.shape}, the curvature {curvature.shape}: they must be equal")
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        # One new array in all:
-        # H
-        # , then
-        # H
-        #  + damping, then the quotient, each in place of the last.
+        # One new array in all: |H|, then |H| + damping, then the quotient, each in place of the last.
         divided: NDArray[np.floating] = np.abs(curvature)
         divided += divided.dtype.type(damping)
         np.divide(proxies, divided, out=divided)
@@ -181,9 +181,7 @@ def _not_finite(proxies: NDArray[np.floating], curvature: NDArray[np.floating], 
                 f"the {name} of example {rows[0]} is not finite: look at that example and at the loss's derivatives "
                 "there, or use a selector that needs no curvature, such as CRAIG"
             )
-    # Where H = 0 the quotient is g / damping: finite once damping >
-    # g
-    #  / (largest float).
+    # Where H = 0 the quotient is g / damping: finite once damping > |g| / (largest float).
     enough = float(np.abs(proxies).max()) / float(np.finfo(proxies.dtype).max) * 10
     return ValueError(
         f"proxies / (|curvature| + damping) overflows with damping={damping}: raise the damping, for example to "
@@ -262,6 +260,8 @@ class RunningAverages:
         count = self.count + 1
         gradient, curvature = self.gradient, self.curvature
         if self.beta1 is not None and snapshot.proxies is not None:
+            # Eq. (7) in the paper weighs by beta1 and corrects by beta2; only one beta for both makes the weights add
+            # up to 1.
             gradient = _averaged(gradient, snapshot.proxies, _share(self.beta1, count), _mean, overwrite=overwrite)
             snapshot = replace(snapshot, proxies=gradient)
         if self.beta2 is not None and snapshot.curvature is not None:
@@ -321,10 +321,14 @@ def _averaged(
     overwrite: bool,
 ) -> NDArray[np.float32]:
     if old is not None and old.shape != new.shape:
+        # A last layer or data set of another size has other coordinates: averaging over both would mix what has nothing
+        # in common.
         raise ValueError(f"the averages have shape {old.shape}, the snapshot {new.shape}: start new averages")
+    # A broadcast view (scope="global") is read-only, and one row of it stands for n: it is never written to.
     averaged = new if overwrite and new.flags.writeable and new.dtype == np.float32 else np.empty(new.shape, np.float32)
     for start in range(0, len(new), _ROWS):
         rows = slice(start, start + _ROWS)
+        # Of the first reselection the share s_1 is 1, so that what is averaged with it has no weight: zeros will do.
         before = np.zeros((1, 1), np.float32) if old is None else old[rows]
         combine(before, new[rows], share, averaged[rows])
     return averaged

@@ -28,6 +28,7 @@ class CrossEntropyAt:
     """Closed form: with s = sum_c q_c, the gradient is ``s p - q`` and the Hessian ``s (diag(p) - p p^T)``."""
 
     def __init__(self, module: nn.CrossEntropyLoss, outputs: Tensor, targets: Tensor) -> None:
+        # Gradient and Hessian of cross-entropy are polynomials in p: nothing else of the logits is kept.
         self.probabilities = outputs.softmax(1)
         self._classes: Tensor | None = None
         self._soft: Tensor | None = None
@@ -63,6 +64,7 @@ class CrossEntropyAt:
     def quadratic(self, basis: Tensor | None) -> Tensor:
         """See ``LocalLoss.quadratic``: s times the variance, under p, of the entries of b_r."""
         if basis is None:
+            # (diag(p) - p p^T)_cc = p_c - p_c^2.
             return self._total * self.probabilities * (1 - self.probabilities)
         # b^T (diag(p) - p p^T) b = E_p[b^2] - (E_p b)^2; rounding can leave it just below zero.
         variance = self.probabilities @ basis.square() - (self.probabilities @ basis).square()
@@ -84,8 +86,10 @@ def _soft_targets(module: nn.CrossEntropyLoss, outputs: Tensor, targets: Tensor)
         counted = targets != module.ignore_index
         soft = torch.zeros_like(outputs).scatter_(1, targets.where(counted, 0).unsqueeze(1), 1.0)
     if module.label_smoothing:
+        # As torch defines it: every class, the right one too, gets an equal part of the smoothed share.
         soft = soft * (1 - module.label_smoothing) + module.label_smoothing / outputs.shape[1]
     if not targets.is_floating_point():
+        # After the smoothing, which would give mass to the rows that ignore_index leaves out.
         soft *= counted.unsqueeze(1)
     return soft if module.weight is None else soft * module.weight.to(outputs)
 
@@ -119,6 +123,7 @@ class BinaryCrossEntropyAt:
     """
 
     def __init__(self, module: nn.BCEWithLogitsLoss, outputs: Tensor, targets: Tensor, share: float) -> None:
+        # d/dz log p = 1 - p and d/dz log(1 - p) = -p, so that the loss has the derivative w (p (a y + 1 - y) - a y).
         p = outputs.sigmoid()
         positive = targets if module.pos_weight is None else targets * module.pos_weight.to(outputs)
         weight = share if module.weight is None else share * module.weight.to(outputs)
@@ -197,9 +202,14 @@ class DifferentiatedAt:
         c-th unit vector, since otherwise r would lie in a given hyperplane.
         """
         sums = self._along(torch.ones(self._leaf.shape[1], device=self._leaf.device))
+        # A generator of its own, and on the CPU: the answer must not hang on the device, nor draw from the global
+        # stream.
         drawn = torch.randn(self._leaf.shape[1], generator=torch.Generator().manual_seed(0))
         r = drawn.to(self._leaf)
+        # Tried with one random r in place of C unit vectors: two backward passes decide whether C of them can be
+        # spared.
         product = self._along(r)
+        # 1e-5 is some hundred roundings of float32 (6e-8), as sums over some hundred outputs collect.
         size = product.abs().amax()
         return sums if bool(((product - sums * r).abs() <= 1e-5 * size).all()) else None
 

@@ -66,6 +66,7 @@ def embed(
     n = length_of(dataset)
     settings = Probe(forward=forward, batch_size=batch_size, device=device, loader=dict(loader or {}))
     wrapped = unwrap(model)
+    # A small first batch, on which the layer is looked for in a recorded forward pass, which holds all activations.
     reading = read(
         dataset,
         in_order(n, batch_size, first=FIRST),
@@ -109,6 +110,8 @@ class _Watch:
             output = run(self._wrapped.module, self._wrapped.convert(inputs), self._forward)
         if self._module is None:
             return output
+        # A layer that runs twice (shared between two branches) has two outputs for an example: which one is meant is
+        # not known.
         if len(self._seen) != 1:
             times = "does not run" if not self._seen else f"runs {len(self._seen)} times"
             raise ValueError(f"the layer {times} in a forward pass: name another with layer=")
@@ -162,6 +165,7 @@ def _vectors(output: Any, batch: Batch, channels_first: bool) -> Tensor:
             f"the layer gives shape {tuple(tensor.shape)} for {rows} examples: expected one row for each; name another "
             "with layer="
         )
+    # float32 before any mean: half precision would round it to three digits.
     tensor = tensor.detach().float()
     if tensor.ndim == 1:
         tensor = tensor.unsqueeze(1)
@@ -170,6 +174,7 @@ def _vectors(output: Any, batch: Batch, channels_first: bool) -> Tensor:
         tensor = tensor.flatten(2).mean(2)
     elif tensor.ndim == 3:
         tensor = _mean_over_tokens(tensor, batch.inputs)
+    # One pass over the numbers in the usual case; a finite sum has finite terms.
     if not tensor.sum().isfinite():
         bad = (~tensor.isfinite()).any(1)
         if bad.any():
@@ -184,6 +189,7 @@ def _mean_over_tokens(tensor: Tensor, inputs: Any) -> Tensor:
     mask = inputs.get("attention_mask") if isinstance(inputs, Mapping) else None
     if not isinstance(mask, Tensor) or mask.shape != tensor.shape[:2]:
         return tensor.mean(1)
+    # torch.where first: padding may hold nan (softmax over a row that is masked whole), and nan times 0 is nan.
     counted = mask.to(tensor).unsqueeze(2)
     # An example without any token has the zero vector.
     return torch.where(counted > 0, tensor, 0).mul(counted).sum(1) / counted.sum(1).clamp_min(1)

@@ -42,6 +42,7 @@ def check_logits(logits: Tensor, batch: Batch, start: int) -> None:
             f"the logits of example {start + row} hold {value}, and so does its input hold nan or infinity: mend that "
             "example, or leave it out"
         )
+    # One example that fails is its own fault; where all fail the weights are at fault.
     if bad.all() and len(bad) > 1:
         raise ValueError(
             f"the logits of example {start + row}, and of every example after it, hold {value}: the training has "
@@ -73,6 +74,7 @@ def check_finite(name: str, values: Tensor, start: int) -> None:
     Raises:
         ValueError: If one is nan or infinite.
     """
+    # A sum is finite only if its terms are; where finite terms overflow together, the closer look finds nothing.
     if values.sum().isfinite():
         return
     bad = ~values.isfinite()

@@ -77,6 +77,7 @@ def find_head(model: nn.Module, run: Run, layer: str | None = None) -> Head:
         TypeError: If the layer of that name is not linear.
     """
     named = {_plain(name): module for name, module in model.named_modules()}
+    # Subclasses too (layers with an adapter): _check finds out whether they compute weight @ input + bias.
     linear = {name: module for name, module in named.items() if isinstance(module, nn.Linear)}
     if layer is not None:
         linear = {layer: _named(named, layer, linear)}
@@ -84,6 +85,7 @@ def find_head(model: nn.Module, run: Run, layer: str | None = None) -> Head:
         raise ValueError(
             'the model is sharded (FSDP), so that no process holds the last layer whole: use proxy="logits"'
         )
+    # The probe runs without gradients: here the graph is the record of what depends on what.
     with _recording(model, linear) as calls, torch.enable_grad():
         logits = run()
     reached, parameters = _reaching(model, calls, logits)
@@ -128,6 +130,8 @@ def _the_only(
     if len(candidates) > 1:
         listed = ", ".join(map(repr, candidates))
         raise ValueError(f"{len(candidates)} layers make the logits between them, {listed}: {REMEDY}")
+    # A head that is called twice has one weight and two inputs: its gradient is a sum of two outer products, while the
+    # factored form (p - y) h^T stands for one.
     if names.count(candidates[0]) > 1:
         raise ValueError(
             f"the layer {candidates[0]!r} runs {names.count(candidates[0])} times, more than once, in a forward pass, "
@@ -174,6 +178,7 @@ def _reaching(model: nn.Module, calls: list[_Call], logits: Tensor) -> tuple[lis
         same = [call for call in calls if call.outputs.numel() == logits.numel()]
         return [call for call in same if torch.equal(call.outputs.reshape(logits.shape), logits)], []
     leaves = _leaves(logits)
+    # Vectors are biases and scales, which many models add after their last layer; a matrix makes logits of its own.
     matrices = [name for name, p in model.named_parameters() if p.ndim > 1 and id(p) in leaves]
     return [call for call in calls if id(call.outputs) in leaves], matrices
 
@@ -198,7 +203,8 @@ def _leaves(root: Tensor) -> set[int]:
 
 def _check(call: _Call, layer: nn.Linear, logits: Tensor) -> None:
     inputs, outputs = call.inputs, call.outputs.detach()
-    # Of tokens, one vector for each; flattened with the batch, or not.
+    # Of tokens there is one vector for each. Some models flatten (batch, length, h) to (batch * length, h) before their
+    # head, others do not: the count of rows fits both.
     of_tokens = logits.ndim == 3 and inputs.shape[:-1].numel() % len(logits) == 0
     if not of_tokens and (inputs.ndim != 2 or len(inputs) != len(logits)):
         raise ValueError(

@@ -47,6 +47,7 @@ def check_labels(labels: ArrayLike | Tensor, n: int) -> NDArray[np.int64]:
     if names.dtype == object and all(isinstance(name, int | np.integer) for name in names):
         names = names.astype(np.int64)  # as pandas keeps whole numbers in a column that may lack some
     whole = names.dtype.kind in "ib" or (names.dtype.kind == "u" and int(names.max()) <= np.iinfo(np.int64).max)
+    # Whole numbers keep their values, by which the user knows them; of anything else only the order is left.
     numbered = np.empty(n, np.int64)
     for number, (name, rows) in enumerate(zip(names, strata.rows, strict=True)):
         numbered[rows] = name if whole else number
@@ -70,6 +71,7 @@ def classes_of(targets: Tensor | None, criterion: LossFunction | None) -> Tensor
         return None
     if targets.ndim == 2 and targets.shape[1] == 1 and isinstance(criterion, nn.BCEWithLogitsLoss):
         targets = targets.squeeze(1)
+    # Several targets for each example (tokens, several labels, probabilities) are no partition into classes.
     if targets.ndim != 1:
         return None
     if not targets.is_floating_point():
@@ -140,6 +142,7 @@ def known_targets(dataset: Any) -> Tensor | None:
     # Exact types throughout: a subclass may change what its items are.
     if type(dataset) is Subset:
         whole = known_targets(dataset.dataset)
+        # Only the targets are indexed: reading the items of the subset would decode every image for a number.
         return None if whole is None else whole[torch.as_tensor(dataset.indices, dtype=torch.int64)]
     if type(dataset) is ConcatDataset:
         parts = [known_targets(part) for part in dataset.datasets]

@@ -145,6 +145,8 @@ class Differentiated:
     def losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """See ``Criterion.losses``; errors if the function reduces over the batch."""
         shaped = outputs.squeeze(1) if self.flat else outputs
+        # Elementwise losses broadcast: targets of shape (batch,) beside outputs of shape (batch, 1) would give batch x
+        # batch losses without an error.
         losses = self.function(shaped, targets.to(outputs).reshape(shaped.shape) if self.elementwise else targets)
         if not isinstance(losses, Tensor):
             raise TypeError(f"the criterion returned {type(losses).__name__}: expected a tensor of per-example losses")
@@ -160,6 +162,7 @@ class Differentiated:
     def at(self, outputs: Tensor, targets: Tensor) -> DifferentiatedAt:
         """Fix the point; see ``Criterion.at``."""
         with torch.enable_grad():
+            # A leaf cuts the model off: differentiating twice costs as much as the loss, not as the model.
             leaf = outputs.detach().requires_grad_()
             linked = leaf if self.link is None else self.link(leaf)
             return DifferentiatedAt(leaf, self.losses(linked, targets))
@@ -208,6 +211,7 @@ def per_example(criterion: LossFunction | None) -> Criterion:
         return Differentiated(criterion)
     # KLDivLoss's "batchmean" is a sum over the classes, divided by the batch; its "mean" divides by the classes, too.
     summed = criterion.reduction in {"sum", "batchmean"}
+    # Exact types: a subclass may compute something else, and closed forms would not notice.
     if type(criterion) is nn.MSELoss:
         return SquaredError(summed)
     # A shallow copy, so that class weights are shared and the user's own criterion keeps its reduction.
@@ -246,6 +250,8 @@ def with_respect_to_logits(criterion: Criterion, outputs: Tensor, targets: Tenso
     if isinstance(module, nn.BCELoss):
         return _replace_link(criterion, torch.sigmoid)
     classes = outputs.shape[1] > 1
+    # Looked at in the outputs, since the layer that makes them (LogSoftmax, a function, log after softmax) has no fixed
+    # name.
     normalised = classes and bool((outputs.exp().sum(1) - 1).abs().max() < _NORMALISED)
     if isinstance(module, nn.NLLLoss) and not normalised:
         raise ValueError(
@@ -288,6 +294,7 @@ def as_logits(criterion: Criterion, outputs: Tensor) -> Tensor:
     # A probability that is 0 or 1 in floating point is that of a logit beyond which the loss does not change.
     smallest = torch.finfo(outputs.dtype).tiny
     if link is torch.sigmoid:
+        # eps keeps p within [eps, 1 - eps]: below it, 1 - p is 1 in this precision.
         return torch.logit(outputs, eps=torch.finfo(outputs.dtype).eps)
     return outputs.clamp_min(smallest).log()
 
@@ -316,6 +323,8 @@ def check_independence(criterion: Criterion, outputs: Tensor, targets: Tensor) -
         apart = criterion.at(outputs[:half], targets[:half]).gradient()
     except (RuntimeError, IndexError):  # it holds something of the batch's size
         apart = torch.full_like(together, torch.inf)
+    # Rounding of a batch of another size moves a float32 gradient by some 1e-6 of its size; a contrastive loss with
+    # half of its negatives gone moves it by a share of order 1. Between them lies 1e-3.
     size = together.abs().amax()
     if size.isfinite() and ((together - apart).abs() > 1e-3 * size + 1e-12).any():
         raise ValueError(

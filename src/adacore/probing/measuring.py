@@ -74,6 +74,7 @@ class Measurement:
             What is required of the model, and the targets where they are classes.
         """
         n, needs = len(dataset), self._requirements  # type: ignore[arg-type]
+        # In order, not shuffled: row i of every array is example i, and a disk is read from front to end.
         batches = in_order(n, self._probe.batch_size, first=FIRST)
         measured = self._processes.together("probing", lambda: self._share(dataset, batches))
         rows, targets = self._gather(measured, n, len(batches[0]))
@@ -82,6 +83,8 @@ class Measurement:
             # Blocks are the same in all processes, even where they drew differently many numbers (one for each token).
             stream = self._generator.bit_generator
             stream.state = self._processes.from_the_first(stream.state)
+            # Pooled at the end and for all examples: a block holds examples from everywhere, which no batch or process
+            # has together.
             rows["curvature"] = pool(
                 rows["curvature"], needs.curvature.scope, needs.curvature.block_size, self._generator
             )
@@ -94,6 +97,8 @@ class Measurement:
     def _share(self, dataset: Dataset[Any], batches: list[Tensor]) -> _Measured:
         """Measure the first batch, on which all is checked, and this process's share of the others."""
         n, needs = len(dataset), self._requirements  # type: ignore[arg-type]
+        # Every process checks the first batch, so that a wrong setting fails in all of them and none waits for the
+        # others.
         numbers = [0, *self._processes.share(list(range(1, len(batches))))]
         mine = [batches[number] for number in numbers]
         if batch_fetcher(dataset) is None or "collate_fn" in self._probe.loader:
@@ -107,6 +112,7 @@ class Measurement:
             targets="required" if needs.needs_targets and needs.targets == "given" else "optional",
         )
         first, augmented = next(reading), False
+        # The width of a proxy is known only once the first batch is measured: arrays are made then.
         rows: dict[str, Any] = {}
         classes: list[Tensor | None] = []
         measurer = self._batches
@@ -147,6 +153,8 @@ class Measurement:
             self._processes.add_up(values)
         if self._processes.any(targets is None) or targets is None:
             return rows, None
+        # Each process fills its own positions and leaves 0 elsewhere: the sum over processes is then the whole,
+        # exactly.
         together = np.zeros(n, dtype=np.int64)
         together[measured.positions.numpy()] = targets
         if self._processes.rank:
@@ -168,6 +176,7 @@ class Measurement:
 
 
 def _weights(layer: nn.Linear) -> LastLayer:
+    # A copy: on the CPU the array would share memory with the parameter, and change while the model trains on.
     weight = layer.weight.detach().float().cpu().numpy().copy()
     bias = np.zeros(len(weight), np.float32) if layer.bias is None else layer.bias.detach().float().cpu().numpy().copy()
     return LastLayer(weight, bias)

@@ -78,6 +78,8 @@ class BatchMeasurer:
 
     def _outputs(self, inputs: Any) -> Tensor:
         outputs = call(self._model, self.wrapped.convert(inputs), self._probe.forward)
+        # A criterion that was written for outputs of shape (batch,) would broadcast targets of that shape against
+        # (batch, 1).
         if outputs.ndim == 1 and isinstance(self._criterion, Differentiated) and not self._criterion.flat:
             self._criterion = replace(self._criterion, flat=True)
             self._of_outputs = self._criterion
@@ -157,14 +159,20 @@ class BatchMeasurer:
         check_logits(plain, batch, start)
         targets = self._targets(batch, plain)
         measured: dict[str, Tensor] = {}
+        # The model ran under the user's autocast, as in training; what follows are differences of numbers that nearly
+        # agree, of which half precision would leave 3 digits.
         with torch.autocast(self.device.type, enabled=False):
             logits = as_logits(self._criterion, plain)
             if needs.needs_targets and targets is not None:
                 check_targets(self._of_outputs, plain, targets, start, batch.inputs)
                 if needs.proxy is not None or needs.curvature is not None:
                     if head is None or head.direct or needs.proxy == "logits":
+                        # Either the proxies are of the logits, or the head gives just these: the closed forms of the
+                        # loss hold.
                         local: LocalLoss = self._criterion.at(logits, targets)
                     else:
+                        # Between the head and the logits lies something differentiable (a scale, a soft cap):
+                        # derivatives with respect to the head's output go through it.
                         with torch.enable_grad():
                             losses = self._of_outputs.losses(at_least_float32(outputs), targets)
                             local = DifferentiatedAt(self._watched.outputs, losses)
@@ -175,6 +183,7 @@ class BatchMeasurer:
                     measured["losses"] = self._of_outputs.losses(plain, targets)
             if needs.probabilities:
                 measured["probabilities"] = probabilities(logits)
+        # What entered the head in this very forward pass: no second one is run for features.
         if needs.features:
             measured["features"] = self._watched.features
         return measured, targets

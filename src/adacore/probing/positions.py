@@ -60,12 +60,14 @@ class Positions:
 
     def chunks(self) -> list[tuple[Tensor, Tensor, Tensor]]:
         """Return rows, owners and shares of counted positions, a chunk at a time."""
+        # At least one row, however large the vocabulary.
         size = max(1, CHUNK // self.logits.shape[1])
         parts = (torch.split(tensor, size) for tensor in (self.counted, self.owner, self.share))
         return list(zip(*parts, strict=True))
 
     def local(self, criterion: Criterion, rows: Tensor) -> LocalLoss:
         """Fix the point at which the losses of some rows are differentiated."""
+        # Converted a chunk at a time: a float32 copy of all logits would double what the forward pass holds.
         return criterion.at(at_least_float32(self.logits[rows]), self.targets[rows])
 
     def losses(self, criterion: Criterion) -> Tensor:
@@ -73,6 +75,7 @@ class Positions:
         total = torch.zeros(self.batch, device=self.logits.device)
         for rows, owner, share in self.chunks():
             each = criterion.losses(at_least_float32(self.logits[rows]), self.targets[rows])
+            # Not in place: proxies of all layers are differentiated through this sum.
             total = total.index_add(0, owner, (each * share).to(total.dtype))
         return total
 
@@ -85,6 +88,8 @@ class Positions:
 
 def predicts_the_next(model: nn.Module) -> bool:
     """Tell a causal language model of Hugging Face, by the name of its class: a label is that of the next token."""
+    # By name, since transformers is no dependency. Such a model shifts labels itself when it is given them; the probe
+    # gives it none, and so has to shift them.
     return type(model).__name__.endswith(("ForCausalLM", "LMHeadModel"))
 
 
@@ -156,6 +161,7 @@ def positions_of(criterion: Criterion, outputs: Tensor, batch: Batch, *, predict
 def _classes_come_first(outputs: Tensor, targets: Tensor) -> bool:
     """Tell (batch, classes, positions) from (batch, positions, classes), where only the former fits the targets."""
     length = targets.shape[1] if targets.ndim > 1 else -1
+    # Where both readings fit, classes come last, as language models give them.
     return length == outputs.shape[2] and length not in {outputs.shape[1], outputs.shape[1] + 1}
 
 

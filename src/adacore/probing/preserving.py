@@ -75,12 +75,15 @@ class _Kept:
 def _checksum(tensor: Tensor) -> Tensor:
     if not tensor.is_floating_point():
         return tensor.sum()
+    # Changes that cancel in the sum (one weight up, another down by as much) show in the sum of magnitudes where the
+    # two weights differ in sign.
     return torch.stack([tensor.sum(dtype=torch.float64), tensor.abs().sum(dtype=torch.float64)])
 
 
 def _equal(a: Tensor, b: Tensor) -> bool:
     if a.shape != b.shape or torch.equal(a, b):
         return a.shape == b.shape
+    # torch.equal takes nan for different from nan; a parameter that was nan before is unchanged if it still is.
     return a.is_floating_point() and bool(((a == b) | (a.isnan() & b.isnan())).all())
 
 
@@ -109,12 +112,14 @@ def preserving_state(model: nn.Module) -> Iterator[None]:
     tables = [(m, dict(m._buffers)) for m in modules if not isinstance(m, torch.jit.ScriptModule)]
     buffers = [_Kept.of(name, buffer, copied=True) for name, buffer in model.named_buffers()]
     parameters = _keep_parameters(model)
+    # Dropout and augmentation draw from these streams: a run that selects must draw what one that does not would draw.
     with preserving_random_streams():
         try:
             # A weight cast by autocast without gradients must not be taken from its cache when training goes on.
             torch.clear_autocast_cache()
             for module in modules:
                 module.training = False
+            # Also where the caller is in inference mode: hooks that start a graph need tensors that can have one.
             with torch.inference_mode(False), torch.no_grad():
                 yield
         finally:
@@ -149,6 +154,7 @@ def _keep_parameters(model: nn.Module) -> list[_Kept]:
     lazy = [name for name, parameter in named if isinstance(parameter, UninitializedParameter)]
     if lazy:
         raise ValueError(f"the parameter {lazy[0]!r} of a lazy layer has no shape yet: run the model once before")
+    # Parameters without storage here (meta tensors, shards) can neither be compared nor put back.
     whole = [(name, p) for name, p in named if not p.is_meta and type(p).__name__ != "DTensor"]
     copied = sum(p.numel() * p.element_size() for _, p in whole) <= COPIED_BYTES
     return [_Kept.of(name, parameter, copied=copied) for name, parameter in whole]

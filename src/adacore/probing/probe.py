@@ -104,6 +104,7 @@ class Probe:
         n = length_of(dataset)
         if requirements.validation and validation is None:
             raise ValueError("the selector needs validation data: pass validation=, a data set held out from training")
+        # Labels are checked before the model runs: a wrong one must not cost a pass over the data.
         snapshot = Snapshot(n, None if strata is None else check_labels(strata, n))
         if requirements.needs_model:
             # A stream of its own (0xB1) for each reselection: blocks differ, and a resumed run draws the same ones.
@@ -123,6 +124,8 @@ class Probe:
         if requirements.forgetting:
             snapshot = replace(snapshot, forgetting=np.zeros(n, np.int64) if forgetting is None else forgetting)
         if requirements.validation and validation is not None:
+            # The held-out set has no held-out set of its own, and is not trained on, so that nothing of it is
+            # forgotten.
             needs = replace(requirements, validation=False, forgetting=False)
             held_out = self.measure(model, validation, needs, seed=seed, reselection=reselection, processes=processes)
             if strata is not None:  # the user's groups of the training data say nothing about other examples

@@ -39,6 +39,7 @@ class Processes:
     @classmethod
     def current(cls) -> Processes:
         """Return the processes of ``torch.distributed``'s default group, where one is initialised."""
+        # Asked each time and not kept: a loader may be made before init_process_group is called.
         if dist.is_available() and dist.is_initialized():
             return cls(dist.get_rank(), dist.get_world_size())
         return cls()
@@ -62,6 +63,7 @@ class Processes:
             return
         flat = torch.from_numpy(array).view(-1)
         device = _device()
+        # On the GPU (NCCL) a piece at a time is copied: the whole array may be larger than what is free there.
         for piece in torch.split(flat, _PIECE):
             moved = piece.to(device)
             with _naming_the_lost():
@@ -105,6 +107,8 @@ class Processes:
             error = raised
         messages: list[str | None] = [None] * self.size
         with _naming_the_lost():
+            # All of them answer, failed or not: a process that raised at once would leave the others in a collective
+            # for ever.
             dist.all_gather_object(messages, None if error is None else f"{type(error).__name__}: {error}")
         if error is not None:
             raise error

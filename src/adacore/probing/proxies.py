@@ -59,9 +59,12 @@ class Projection:
 
     def space(self, features: Tensor) -> Space:
         """Return the space of the projected last-layer gradients at features of shape (batch, features)."""
+        # b_r . h_i differs by example and a_r does not: J_i[c, r] = a_rc (b_r . h_i), a basis times a scale.
         return Space(self.left.T, features @ self.right.T)
 
 
+# Every batch asks for it, and the QR decompositions are worth doing once. Four: more models than that are seldom probed
+# in turn.
 @lru_cache(maxsize=4)
 def projection(
     outputs: int, features: int, dimension: int, seed: int, dtype: torch.dtype, device: torch.device
@@ -114,8 +117,11 @@ def orthogonal_rows(rows: int, columns: int, generator: np.random.Generator) -> 
         >>> np.allclose(x @ x.T, 3 * np.eye(2))
         True
     """
-    # No more than ``columns`` vectors can be orthogonal: more rows are drawn in blocks.
+    # No more than ``columns`` vectors can be orthogonal: more rows are drawn in blocks. E x x^T = I holds for each row
+    # by itself, whatever the others are, since it is a uniform direction of length sqrt(columns).
     height = min(rows, columns)
+    # Q of a Gaussian matrix is uniform over orthonormal frames once R's diagonal is made positive (Mezzadri, 2007):
+    # LAPACK chooses its signs in a way that depends on the matrix.
     q, r = np.linalg.qr(generator.standard_normal((-(-rows // height), columns, height)))
     q *= np.sign(np.diagonal(r, axis1=1, axis2=2))[:, None, :]  # makes it uniform
     return np.asarray(math.sqrt(columns) * q.swapaxes(1, 2).reshape(-1, columns)[:rows])
@@ -151,6 +157,7 @@ def space_of(
     if weight is None or features is None:
         raise ValueError(f"proxy={proxy!r} needs the last layer's weight and its inputs")
     if proxy == "penultimate":
+        # z = W h + bias, so that J = W: d loss / d h = W^T (p - y), the paper's other proxy.
         return Space(weight)
     drawn = projection(weight.shape[0], weight.shape[1], dimension, seed, weight.dtype, weight.device)
     return drawn.space(features)

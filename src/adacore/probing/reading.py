@@ -139,6 +139,8 @@ def read(
     """
     indexed = None
     for raw, positions in zip(_raw(dataset, batches, dict(loader or {})), batches, strict=True):
+        # Data sets made for per-example bookkeeping return (input, target, index); taken for the target, the index
+        # would train a regression on positions.
         if isinstance(raw, tuple | list) and len(raw) > 2:
             matches = len(positions) > 1 and _is_index(raw[-1], original_positions(dataset, positions))
             # The first batch decides for all; by chance a batch of one row may hold its own position as its class.
@@ -148,6 +150,8 @@ def read(
         moved = inputs if device is None else move(inputs, device, memory_format)
         if device is not None and given is not None:
             given = given.to(device, non_blocking=True)
+        # Rows are counted by position: an example that collate_fn leaves out would shift all that follow to wrong
+        # positions.
         rows = first_tensor(inputs) if given is None else given
         if rows is not None and rows.ndim and len(rows) != len(positions):
             raise ValueError(
@@ -167,6 +171,7 @@ def _raw(dataset: Dataset[Any], batches: Sequence[Tensor], settings: dict[str, A
     return iter(
         DataLoader(
             source,
+            # A list of batches in place of a sampler: the order is ours, and a user's sampler or shuffle has no say.
             batch_sampler=[batch.tolist() for batch in batches],
             collate_fn=collate,
             generator=torch.Generator().manual_seed(0),
@@ -208,6 +213,7 @@ def batch_fetcher(dataset: Dataset[Any]) -> BatchFetcher | None:
     Returns:
         A function from positions (int64, shape (batch,)) to the batch, or None.
     """
+    # Asked of the data set itself; a subclass of TensorDataset may change its items, and is read item by item.
     if getattr(dataset, "collates", False) and hasattr(dataset, "__getitems__"):
         return cast("BatchFetcher", dataset.__getitems__)
     if type(dataset) is TensorDataset:
@@ -275,6 +281,7 @@ def for_data_loader(dataset: Dataset[Any], collate_fn: Collate | None) -> tuple[
 def same(a: Any, b: Any) -> bool:
     """Tell whether two nested structures hold equal tensors; nan equals nan, and other values are not looked at."""
     if isinstance(a, Tensor) and isinstance(b, Tensor):
+        # nan marks missing values in many data sets: a reading that repeats them is the same reading.
         return a.shape == b.shape and torch.equal(torch.nan_to_num(a), torch.nan_to_num(b))
     if isinstance(a, Mapping) and isinstance(b, Mapping):
         return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)

@@ -41,6 +41,7 @@ def check_rows_apart(run: Callable[[Any], Tensor], batch: Batch, outputs: Tensor
     # Rounding differs with the size of a batch: by 2^-8 in half precision, much less in single.
     if apart.shape == together.shape and (apart - together).abs().max() <= 0.05 * together.abs().max() + 1e-6:
         return
+    # What is nan or infinite has an error of its own, which names the example.
     if apart.shape == together.shape and not (apart.isfinite() & together.isfinite()).all():
         return
     raise ValueError(

@@ -30,12 +30,15 @@ def check_targets(criterion: Criterion, outputs: Tensor, targets: Tensor, first:
     if isinstance(criterion, CrossEntropy):
         _check_classes(criterion.module.weight, criterion.module.ignore_index, outputs, targets, first)
         return
+    # NLLLoss picks an entry by class like cross-entropy: a label out of range would end in a CUDA assert, which ends
+    # the process.
     if isinstance(criterion, Differentiated) and isinstance(criterion.function, nn.NLLLoss):
         _check_classes(criterion.function.weight, criterion.function.ignore_index, outputs, targets, first)
         return
     matched = isinstance(criterion, SquaredError | BinaryCrossEntropy)
     if not (matched or (isinstance(criterion, Differentiated) and criterion.elementwise)):
         return
+    # Counted, not compared by shape: targets of shape (n,) fit outputs of shape (n, 1), and are reshaped to them.
     if targets.numel() != outputs.numel():
         raise ValueError(f"targets have shape {shape}, the model's outputs {wanted}: they must match one to one")
     if isinstance(inputs, tuple) and targets.dtype in INTEGERS:
@@ -102,6 +105,7 @@ def predicted_targets(criterion: Criterion, outputs: Tensor) -> Tensor:
         tensor([1])
     """
     if isinstance(criterion, BinaryCrossEntropy):
+        # sigmoid(z) > 1/2 where z > 0.
         return (outputs > 0).to(outputs.dtype)
     if isinstance(criterion, Differentiated) and isinstance(criterion.function, nn.BCELoss):
         return (outputs > 0.5).to(outputs.dtype)
@@ -113,4 +117,5 @@ def predicted_targets(criterion: Criterion, outputs: Tensor) -> Tensor:
             'targets="predicted" needs a loss of classes: the gradient of a regression at its own prediction is zero; '
             'label the data and use targets="given", or select by features, as adacore.KCenter does'
         )
+    # |p - e_c|^2 = |p|^2 + 1 - 2 p_c is smallest for the likeliest class c: the lower bound of the docstring.
     return outputs.argmax(1)

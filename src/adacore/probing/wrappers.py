@@ -84,11 +84,13 @@ def unwrap(model: nn.Module) -> Unwrapped:
 
 def is_scripted(model: nn.Module) -> bool:
     """Tell whether a model, or a part of it, is TorchScript: hooks on layers inside are not called."""
+    # Any part counts: a scripted trunk inside a plain module hides its layers just as well.
     return any(isinstance(module, torch.jit.ScriptModule) for module in model.modules())
 
 
 def is_sharded(model: nn.Module) -> bool:
     """Tell whether parameters are spread over processes (FSDP): a layer's weight is not whole outside its forward."""
+    # By name: torch.distributed.fsdp need not be imported for a model that is no such one.
     if any(type(module).__name__ == "FullyShardedDataParallel" for module in model.modules()):
         return True
     return any(type(parameter).__name__ == "DTensor" for parameter in model.parameters())
@@ -120,6 +122,8 @@ def device_of(model: nn.Module, wanted: torch.device | str | None) -> torch.devi
 
 def is_channels_last(model: nn.Module) -> bool:
     """Tell whether the model's images should be laid out with channels last."""
+    # Convolutions choose their kernels by the layout of input and weight: with weights in channels-last and inputs not,
+    # every layer would convert its input.
     return any(
         p.ndim == 4 and p.is_contiguous(memory_format=torch.channels_last) and not p.is_contiguous()
         for p in model.parameters()

@@ -114,7 +114,9 @@ def choose_every(costs: Costs, share: float = SHARE) -> int:
     """
     if not 0 < share < 1:
         raise ValueError(f"share={share} is outside (0, 1): pass for example 0.2 for 20 % of the time")
+    # From reselection / (reselection + R coreset_epoch) <= share.
     exact = costs.reselection * (1 - share) / (costs.coreset_epoch * share)
+    # 1e-9 off before rounding up: where the share is met exactly, rounding in the quotient must not cost another epoch.
     return max(1, math.ceil(exact - 1e-9 * max(1.0, exact)))
 
 
@@ -197,6 +199,8 @@ class Advisor:
     @contextmanager
     def measure(self) -> Iterator[None]:
         """Take what is entered in the ledger within as the cost of a reselection."""
+        # By the ledger and not by a clock of its own, so that a reselection and the report of the run tell the same
+        # seconds.
         before = self._selection_seconds()
         yield
         self.reselection_seconds = self._selection_seconds() - before
@@ -216,6 +220,7 @@ class Advisor:
         """
         if self.chosen is not None or self.schedule.every != "auto" or current is None:
             return self.chosen
+        # The choice for an epoch is asked for before it is settled, as by len(loader): it must not change anything.
         costs = self.costs(epoch, current)
         return None if costs is None else Chosen(choose_every(costs), current.since)
 
@@ -231,6 +236,7 @@ class Advisor:
         costs = None if self._advised or every == "auto" or current is None else self.costs(epoch, current)
         if costs is None or every == "auto":
             return
+        # Also where nothing is to be said: R and the costs will not change enough to ask again in every epoch.
         self._advised = True
         warning = advise(costs, every).warning
         if warning is not None and costs.reselection >= WORTH_A_WARNING:
@@ -247,10 +253,14 @@ class Advisor:
             The costs, or None until a coreset other than the first has been trained on.
         """
         ledger = self.ledger
+        # The first selection (in epoch warm_start) also compiles kernels and starts workers; its seconds would tell an
+        # R that is too large.
         if current.source != "selector" or not self.schedule.warm_start < current.since < epoch:
             return None
         if not (ledger.gradient_evaluations and ledger.seconds["training"]):
             return None
+        # The full data were never trained on, unless in a warm start: their epoch is taken as n times the seconds of an
+        # example.
         each = ledger.seconds["training"] / ledger.gradient_evaluations
         return Costs(each * ledger.population, each * self.budget, self.reselection_seconds)
 

@@ -40,12 +40,14 @@ def check_settings(settings: Mapping[str, Any]) -> None:
     Raises:
         ValueError: If one is unknown, or decided by the loader itself.
     """
+    # Read off the installed torch: a newer one's settings are known, and an older one's are not promised.
     known = set(inspect.signature(DataLoader.__init__).parameters) - {"self", "dataset", *_REFUSED}
     for name in settings:
         if name in _REFUSED:
             raise ValueError(f"{name}= is not taken by CoresetLoader: {_REFUSED[name]}; leave it out")
         if name not in known:
             raise unknown_name("setting of CoresetLoader", name, known)
+    # Out of order, "the first b batches were delivered" does not say which ones a resumed run has to deliver.
     if settings.get("in_order") is False:
         raise ValueError(
             "in_order=False is not taken by CoresetLoader: its state counts batches in order; leave it out"
@@ -72,6 +74,7 @@ def settings_of(loader: Any) -> dict[str, Any]:
         given = "a batch_sampler" if loader.batch_sampler is not None else "batch_size=None"
         raise ValueError(f"the loader has {given}: pass one with a batch_size, for batches of the coreset")
     sampler = loader.sampler
+    # Exact types: a subclass may choose among the examples, as a weighted or distributed one of the user's does.
     whole = type(sampler) in {SequentialSampler, DistributedSampler} or (
         type(sampler) is RandomSampler and not sampler.replacement and sampler.num_samples == len(sampler.data_source)
     )
@@ -83,6 +86,7 @@ def settings_of(loader: Any) -> dict[str, Any]:
     names = set(inspect.signature(DataLoader.__init__).parameters) - {"self", "dataset", *_REFUSED}
     # pin_memory_device is deprecated: that it is passed at all is warned of.
     taken = {name: getattr(loader, name) for name in names if getattr(loader, name, None)}
+    # Without a collate_fn a data set in memory is indexed a batch at a time.
     if taken.get("collate_fn") is default_collate:
         del taken["collate_fn"]
     if not loader.num_workers:
@@ -93,6 +97,7 @@ def settings_of(loader: Any) -> dict[str, Any]:
 
 def check_batch_size(batch_size: Any) -> int:
     """Check that a batch size is a whole number of at least 1, and return it."""
+    # True is an int to Python, and would be a batch size of 1.
     if isinstance(batch_size, bool) or not isinstance(batch_size, int | np.integer):
         raise TypeError(f"batch_size={batch_size!r} is not a whole number: pass an int of at least 1")
     if batch_size < 1:
@@ -116,6 +121,7 @@ def probed(dataset: Dataset[Any], probe_dataset: Dataset[Any] | None) -> Dataset
     if probe_dataset is None:
         return dataset
     n, m = length_of(dataset), length_of(probe_dataset, "probe_dataset")
+    # Examples are known by their positions alone: of another length, position i cannot mean the same example in both.
     if n != m:
         raise ValueError(f"probe_dataset has {m} examples, dataset {n}: they must be the same in the same order")
     return probe_dataset

@@ -43,12 +43,16 @@ def strata_of_clusters(medoids: Medoids, snapshot: Snapshot, coreset: Coreset, *
     from adacore.facility import assign
     from adacore.selectors.gradient_tree import gradient_tree
 
+    # The coordinates in which the medoids were chosen: in any other the clusters would be other ones.
     points = np.ascontiguousarray(medoids.coordinates(snapshot))
     groups = snapshot.strata if per_class and snapshot.strata is not None else np.zeros(snapshot.n, np.int64)
     orders, sizes = [], []
     for group in np.unique(groups):
         rows = np.flatnonzero(groups == group)
+        # Positions in the data become positions within the group; `rows` is ascending, as flatnonzero gives it.
         picks = np.searchsorted(rows, np.sort(coreset.indices[groups[coreset.indices] == group]))
+        # Leaves of one: the tree only orders the medoids, so that a stratum which spans two clusters spans two alike
+        # ones.
         near_one_another, _ = gradient_tree(points[rows[picks]], 1)
         owner = assign(points[rows], picks[near_one_another]).owner
         orders.append(rows[np.argsort(owner, kind="stable")])

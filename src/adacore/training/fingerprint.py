@@ -31,6 +31,7 @@ def written(value: Any) -> str:
     if is_dataclass(value):
         settings = {field.name: getattr(value, field.name) for field in fields(value)}
     elif type(value).__module__ not in {"builtins", "numpy", "torch"} and hasattr(value, "__dict__"):
+        # What begins with an underscore is a cache or a state, which may differ without the settings differing.
         settings = {name: item for name, item in vars(value).items() if not name.startswith("_")}
     else:
         return kind
@@ -47,6 +48,7 @@ def check_fingerprint(saved: Mapping[str, Any], here: Mapping[str, Any]) -> None
     Raises:
         ValueError: If one differs; the message names every one that does.
     """
+    # Only what is compared here: a state of a later version may hold settings that this one does not know.
     different = [name for name in here if name not in saved or saved[name] != here[name]]
     if different:
         theirs, ours = (

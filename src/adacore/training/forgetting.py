@@ -44,6 +44,7 @@ class ForgettingCounts:
         Toneva et al. count an example that was never learnt as forgotten infinitely often. Here it counts one more than
         the most often forgotten one: it ranks first too, and a probability in proportion to the score exists.
         """
+        # An example that was never presented tells nothing: it keeps 0 and does not count as hard.
         never = self.presented & ~self.learnt
         return np.where(never, self.events.max(initial=0) + 1, self.events)
 
@@ -66,9 +67,12 @@ class ForgettingCounts:
             )
         with torch.no_grad():
             flat = logits.detach().reshape(rows, -1)
+            # A single logit z is that of class 1: sigmoid(z) > 1/2 where z > 0.
             predicted = flat.argmax(1) if flat.shape[1] > 1 else (flat[:, 0] > 0).long()
             right = (predicted == targets.reshape(rows).to(predicted.device)).cpu().numpy()
         positions = indices.numpy()
+        # Compared with when this example was last presented, however long ago: on coresets examples come at different
+        # times.
         self.events[positions] += self.correct[positions] & ~right
         self.correct[positions] = right
         self.presented[positions] = True

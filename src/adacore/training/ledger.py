@@ -90,6 +90,7 @@ class Ledger:
         Args:
             indices: Their positions, int64, shape (m,).
         """
+        # Repeated examples count each time: each costs a gradient.
         self.gradient_evaluations += len(indices)
         self.seen[indices] = True
 
@@ -119,4 +120,5 @@ class Ledger:
         self.seconds = {part: float(state["seconds"][part]) for part in PARTS}
         self.gradient_evaluations = int(state["gradient_evaluations"])
         self.probed_examples = int(state["probed_examples"])
+        # A copy, since step() writes to it and the state may be loaded a second time.
         self.seen = state["seen"].numpy().copy()

@@ -128,6 +128,7 @@ class CoresetLoader(DataLoader[Any]):
         probe = Probe() if probe is None else probe
         # The probe reads the data set as training does, unless it says otherwise.
         probe = replace(probe, loader={**reading_settings(dataloader_settings), **probe.loader})
+        # Whatever can be wrong with model, data and selector is found before the workers of a DataLoader are set up.
         self.reselector = Reselector(
             model,
             probed(dataset, probe_dataset),
@@ -152,6 +153,7 @@ class CoresetLoader(DataLoader[Any]):
             # A DataLoader draws its workers' seed from it, or from the global stream, which is not ours to draw from.
             dataloader_settings["generator"] = torch.Generator()
         self.indices: Tensor = torch.empty(0, dtype=torch.int64)
+        # unpack and not the user's collate_fn: a batch is collated before its weights are put beside it.
         super().__init__(weighted, batch_sampler=sampler, collate_fn=unpack, **dataloader_settings)
         if not len(self):
             raise ValueError(
@@ -161,6 +163,7 @@ class CoresetLoader(DataLoader[Any]):
         # Reads ahead of training in other processes; its sampler yields what the current plan says and counts nothing.
         self._planned = _PlannedKeys()
         self._reader: DataLoader[Any] | None = None
+        # Without either, batches are read in this process straight from the plan, and no DataLoader stands between.
         if self.num_workers or self.pin_memory:
             self._reader = DataLoader(weighted, batch_sampler=self._planned, collate_fn=unpack, **dataloader_settings)
 
@@ -244,11 +247,13 @@ class CoresetLoader(DataLoader[Any]):
         self.batch_sampler.set_epoch(epoch)
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
+        # Not a generator itself: the selection belongs to the call of iter(), before any worker reads ahead.
         processes = self.reselector.processes
         plan = self.batch_sampler.begin()
         share = plan.share(processes.rank, processes.size) if processes.size > 1 else plan
         if self._reader is None:
             return self._deliver(plan, share, None)
+        # Set before the workers start: they fetch the first batches as soon as the iterator exists.
         self._planned.plan = share
         return self._deliver(plan, share, iter(self._reader))
 
@@ -263,9 +268,12 @@ class CoresetLoader(DataLoader[Any]):
                 fetched = None
             batch = read(share, number) if fetched is None else next(fetched)
             now = clock()
+            # Counted before the yield: a training loop that saves its state between two batches has had this one.
             if sampler.deliver(plan, number, now - last):
                 self.indices = share.batches[number]
             last = now
+            # The time until the next batch is asked for is the training step's; reading is within it, as in any
+            # training.
             yield batch
         sampler.end(plan, clock() - last)
 
@@ -287,6 +295,7 @@ class CoresetLoader(DataLoader[Any]):
             ValueError: If they are not of that batch.
             NotImplementedError: In a group of several processes, each of which sees a share of the examples.
         """
+        # Each process would count its own examples, and the counts would have to be added up before each selection.
         if self.reselector.processes.size > 1:
             raise NotImplementedError("forgetting events are counted in one process only: do not call observe")
         self.forgetting.observe(self.indices, logits, targets)
@@ -318,6 +327,7 @@ class _PlannedKeys:
     def __iter__(self) -> Iterator[list[Key]]:
         plan = self.plan
         if plan is not None:
+            # Lazily: the keys of all batches of an epoch are as many Python objects as it has examples.
             yield from map(plan.keys, range(plan.start, len(plan)))
 
     def __len__(self) -> int:

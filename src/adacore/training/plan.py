@@ -63,6 +63,7 @@ class EpochPlan:
 
     def __post_init__(self) -> None:
         sizes, weighted = [len(batch) for batch in self.batches], [len(weights) for weights in self.weights]
+        # The loss of an empty batch is a mean over nothing, nan, after which every parameter is nan.
         if sizes != weighted or not all(sizes):
             raise ValueError(
                 f"batches of {sizes} examples with {weighted} weights: expected one for each, and no empty"
@@ -110,6 +111,8 @@ class EpochPlan:
         """
         batches, shares = list[Tensor](), list[Tensor]()
         for batch, weights in zip(self.batches, self.weights, strict=True):
+            # Equal shares: data-parallel training averages the processes' means as if they were of equally many
+            # examples.
             size = -(-len(batch) // processes) if batch_size is None else batch_size
             mine, own = batch[rank::processes], weights[rank::processes]
             missing = size - len(mine)
@@ -143,6 +146,7 @@ def mean_one(weights: NDArray[np.float64]) -> NDArray[np.float64]:
         >>> mean_one(np.array([3.0, 1.0]))
         array([1.5, 0.5])
     """
+    # All zero where a fit (GradMatch) found nothing to weigh: equal weights train, zeros would not.
     peak = weights.max(initial=0.0)
     if peak == 0:
         return np.ones_like(weights)
@@ -192,6 +196,7 @@ def plan_epoch(
         [2, 1]
     """
     examples = len(selection) if isinstance(selection, Coreset) else size or selection.population
+    # By what was selected, which may be less than the budget: only now is the number of batches known.
     count = count_batches(examples, batch_size, drop_last=drop_last)
     if not count:
         raise ValueError(
@@ -209,6 +214,7 @@ def plan_epoch(
         order = generator.permutation(examples)
         chosen = selection.indices[order]
         weights = mean_one(selection.weights).astype(np.float32)[order]
+    # After the permutation, so that drop_last leaves out other examples in each epoch.
     kept = min(examples, count * batch_size)
     # One array in pieces: making a tensor of each batch would take as long as drawing them.
     return EpochPlan(
@@ -228,6 +234,7 @@ def _in_proportion(weights: NDArray[np.float64], batch_size: int, generator: np.
     """
     size = len(weights)
     order = generator.permutation(size)
+    # In random order, since neighbours on the line are seldom drawn both: a fixed order would tie their fates for good.
     ends = np.cumsum(mean_one(weights)[order])
     points = (generator.random() + np.arange(size)) * (ends[-1] / size)  # ends[-1] is size, up to rounding
     drawn = order[np.minimum(np.searchsorted(ends, points, side="right"), size - 1)]

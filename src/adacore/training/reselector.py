@@ -92,6 +92,7 @@ class Reselector:
         self.reselections = 0
         self.advisor = Advisor(self.schedule, self.ledger, self.budget)
         self.forgetting = ForgettingCounts(self.population)
+        # Made here, so that decays out of range are refused before training starts.
         self.averages = RunningAverages.init(self.requirements.beta1, self.requirements.beta2)
         self._labels: NDArray[np.int64] | None = None
         self._checked = self._warned = False
@@ -99,6 +100,7 @@ class Reselector:
         if labels is not None:
             self._labels = check_labels(labels, self.population)
             self._check_budget(self._labels)
+        # Only medoids have clusters; any other coreset says nothing of the examples that it leaves out.
         if batches == "stratified" and not isinstance(selector, HasStrata) and medoids_of(selector) is None:
             raise ValueError(
                 f'batches="stratified" draws members of the clusters about medoids, and {selector.name} has none: pass '
@@ -119,6 +121,7 @@ class Reselector:
     @property
     def processes(self) -> Processes:
         """Those that select together; this one alone for ``select``, and where no process group is initialised."""
+        # select() may be called by one process of a group, for a look: it must not wait for the others.
         return Processes() if self.batches is None else Processes.current()
 
     def is_due(self, epoch: int) -> bool:
@@ -152,18 +155,23 @@ class Reselector:
         Returns:
             The selection; asking again in the same epoch costs nothing.
         """
+        # Before anything is due: whether it is depends on R.
         self.advisor.settle(epoch, self.phase)
         self.advisor.chosen = self.processes.from_the_first(self.advisor.chosen)  # measured time differs
         if self.is_due(epoch):
+            # Read before the selection, whose seconds would change what the advisor answers.
             phase = self.phase_of(epoch)
             with self.advisor.measure():
                 self.coreset, self.strata = self._select(phase)
+            # Last: a selection that was interrupted leaves phase and count, and so is made again with the same stream.
             self.phase = phase
             self.reselections += 1
         assert self.selection is not None
         return self.selection
 
     def _select(self, phase: Phase) -> tuple[Coreset | None, Strata | None]:
+        # By the number of the reselection and not from one stream: a resumed run draws what one without a stop would
+        # draw.
         generator = np.random.default_rng([self.seed, self.reselections])
         with self.ledger.measure("probing"):
             snapshot, averages = self._snapshot(phase)
@@ -171,13 +179,17 @@ class Reselector:
             processes = self.processes
 
             def choose() -> tuple[Coreset | None, Strata | None]:
+                # One process chooses and sends: choosing in each would cost the cores that they share as many times as
+                # much, and between machines a tie in floating point could fall differently.
                 return (None, None) if processes.rank else self._choose(phase, snapshot, generator)
 
             coreset, strata = processes.from_the_first(processes.together("selecting", choose))
         if coreset is not None and not len(coreset):
             raise ValueError(f"{self.selector.name} selected nothing: raise the budget or use another selector")
+        # A warm start's subset is exactly of the size asked for.
         if coreset is not None and phase.source == "selector":
             self._warn_of_few(len(coreset))
+        # Only now: a selection that raised has not been averaged, and can be tried again.
         self.averages = averages
         return coreset, strata
 
@@ -185,8 +197,10 @@ class Reselector:
         self, phase: Phase, snapshot: Snapshot, generator: np.random.Generator
     ) -> tuple[Coreset | None, Strata | None]:
         """Choose a coreset, strata, or a coreset and its clusters as strata."""
+        # Phase.source is one of these two, or "selector".
         warm: dict[str, Selector] = {"full": Full(), "random": Random()}
         selector = warm.get(phase.source, self.selector)
+        # For a single selection such a method is asked for a coreset, which it has too.
         if self.batches is not None and isinstance(selector, HasStrata):
             return None, selector.strata(snapshot, generator=generator)
         method = partitioned(selector, labelled=snapshot.strata is not None)
@@ -197,6 +211,7 @@ class Reselector:
         return coreset, strata_of_clusters(medoids, snapshot, coreset, per_class=isinstance(method, PerClass))
 
     def _warn_of_few(self, selected: int) -> None:
+        # Below half only: a few duplicates are common, and no cause for alarm.
         if 2 * selected < self.budget and not self.selector.traits.ignores_budget:
             warnings.warn(
                 f"{self.selector.name} selected {selected} examples where {self.budget} were asked for: to it the "
@@ -208,6 +223,8 @@ class Reselector:
 
     def _snapshot(self, phase: Phase) -> tuple[Snapshot, RunningAverages]:
         if phase.source != "selector" or self.requirements == type(self.requirements)():
+            # Random, Full and a warm start ask nothing of the model: it is not run, and the averages are of other
+            # reselections.
             return Snapshot(self.population, self._classes()), self.averages
         if self.requirements.needs_model and not self._checked:
             self._check_before_probing()
@@ -215,6 +232,7 @@ class Reselector:
             self.model,
             self.dataset,
             self.requirements,
+            # Labels that were found in the data set are what the probe reads anyway, batch by batch, at the present.
             strata=self._labels if self._given else None,
             validation=self.validation,
             seed=self.seed,
@@ -228,6 +246,8 @@ class Reselector:
             held_out = 0 if snapshot.validation is None else snapshot.validation.n
             self.ledger.probed_examples += snapshot.n + held_out
             self._warn_of_augmentation(snapshot)
+        # The snapshot is ours alone: averaging in place spares a second array of n d numbers, a hundred MB for 400,000
+        # x 64.
         averages, snapshot = self.averages.update(snapshot, overwrite=True)
         return snapshot, averages
 
@@ -235,6 +255,7 @@ class Reselector:
         self._checked = True
         labels = self._labels
         if not self._given and self.requirements.targets == "given":
+            # Only where no reading is needed for it: the probe reads everything a moment later and finds the rest.
             labels = self._find_labels(read_all=False)
         if labels is not None:
             self._check_budget(labels)
@@ -263,6 +284,8 @@ class Reselector:
 
     def _check_budget(self, labels: NDArray[np.int64]) -> None:
         if self.selector.per == "class" and not self.selector.traits.ignores_budget:
+            # For its refusal alone: a budget below the number of classes must not wait until the model has run over the
+            # data.
             split_budget(np.unique(labels, return_counts=True)[1], self.budget)
 
     def state_dict(self) -> dict[str, Any]:
@@ -301,6 +324,7 @@ class Reselector:
         Raises:
             ValueError: If it is of another; the message names what differs.
         """
+        # Before anything is changed, so that a state which is refused leaves this one as it was.
         check_fingerprint(state["fingerprint"], self.fingerprint())
         self.reselections = state["reselections"]
         self.phase = None if state["phase"] is None else Phase(*state["phase"])

@@ -63,6 +63,7 @@ class CoresetBatchSampler(Sampler[list[Key]]):
         if isinstance(reselector.selection, Coreset) and not reselector.is_due(epoch):
             size = len(reselector.selection)
         else:
+            # What is not selected yet is counted by what may be selected at most.
             full = reselector.phase_of(epoch).source == "full" or reselector.selector.traits.ignores_budget
             size = reselector.population if full else reselector.budget
         return count_batches(size, self.batch_size * self.reselector.processes.size, drop_last=self.drop_last)
@@ -85,6 +86,8 @@ class CoresetBatchSampler(Sampler[list[Key]]):
                 f"set_epoch({epoch}) after a state of epoch {self._loaded} was loaded would train on epoch {epoch} "
                 f"again: call set_epoch({self._loaded}) on whatever loader is iterated over"
             )
+        # Lightning and others say set_epoch before every epoch, also before one that was just loaded in its middle:
+        # that must not throw its position away.
         if epoch != self.epoch:
             self._go_to(epoch)
         elif self.plan is not None:
@@ -103,6 +106,7 @@ class CoresetBatchSampler(Sampler[list[Key]]):
         Raises:
             ValueError: If the coreset holds no whole batch and incomplete ones are left out.
         """
+        # The iteration before may have been left without a word (break): what becomes of it is decided by the next one.
         self._leave()
         self.plan = plan_epoch(
             self.reselector.selection_for(self.epoch),
@@ -119,13 +123,17 @@ class CoresetBatchSampler(Sampler[list[Key]]):
 
     def _leave(self) -> None:
         """Decide what becomes of an iteration that was not exhausted."""
+        # Nothing was delivered of it: iter() alone is no training.
         if self.plan is None or self.position == self.plan.start:
             return
+        # zip(loader, other) and islice stop after the last batch without asking for one more, so that end() was never
+        # called.
         if self.position == len(self.plan):
             self._go_to(self.epoch + 1)
         elif self.position == self.plan.start + 1:
             self._begin_again("the same epoch begins again, as after a look")
         else:
+            # Beginning the same epoch again would train on the same batches in every epoch, and never select anew.
             self._warn_of_leaving(f"the next iteration is epoch {self.epoch + 1}")
             self._go_to(self.epoch + 1)
 
@@ -160,6 +168,7 @@ class CoresetBatchSampler(Sampler[list[Key]]):
         Returns:
             Whether the plan is the current one.
         """
+        # Of two iterators alive at a time only the one that began last counts: else one epoch would be counted twice.
         current = self.plan is plan
         if current:
             self.position = number + 1
@@ -202,6 +211,8 @@ class CoresetBatchSampler(Sampler[list[Key]]):
             "batch_size": self.batch_size,
             "processes": self.reselector.processes.size,
             "epoch": self.epoch,
+            # A foreign loader fetches ahead: how many of its batches were trained on is not known here, so that a
+            # resumed run begins the epoch again rather than skip batches.
             "position": self.position if self._exact else self._start,
             "reselector": self.reselector.state_dict(),
         }
@@ -209,6 +220,7 @@ class CoresetBatchSampler(Sampler[list[Key]]):
     def _check_batch_size(self, state: Mapping[str, Any]) -> None:
         """Compare batches: those of all processes together, or at the start of an epoch those of each of them."""
         saved, processes = (state["batch_size"], state["processes"]), self.reselector.processes.size
+        # The plan of an epoch depends on the size of a batch over all processes: 2 x 32 lays out what 1 x 64 does.
         if saved[0] * saved[1] == self.batch_size * processes:
             return
         if saved[1] == processes:

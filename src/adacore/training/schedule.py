@@ -62,6 +62,7 @@ class Schedule:
         for name, value, least in (("every", self.every, 1), ("warm_start", self.warm_start, 0)):
             if name == "every" and value == "auto":
                 continue
+            # numpy's integers pass, 2.5 epochs and True do not.
             if isinstance(value, bool) or not isinstance(value, Integral):
                 raise TypeError(f"{name}={value!r} is not a whole number: pass a number of epochs")
             if value < least:
@@ -80,7 +81,10 @@ class Schedule:
             Where its examples come from, and since when.
         """
         if epoch < self.warm_start:
+            # The full data are the same in every epoch: since=0 lets them be "selected" once. A random subset is a
+            # fresh one each.
             return Phase("full", 0) if self.warm_start_on == "full" else Phase("random", epoch)
+        # "auto" selects in every epoch until two selections have told what one costs.
         fixed = Chosen(1 if self.every == "auto" else self.every, self.warm_start)
         every, since = chosen if chosen is not None and self.every == "auto" else fixed
         return Phase("selector", epoch - (epoch - since) % every)

@@ -55,6 +55,7 @@ class WeightedDataset(Dataset[Any]):
     ) -> None:
         self.dataset, self.weight_key, self.seed = dataset, weight_key, seed
         self._collate, self._swallowed_by = collate_fn, swallowed_by
+        # A collate_fn of the user's expects a list of examples, which a data set that is indexed whole does not give.
         self._fetch = batch_fetcher(dataset) if collate_fn is None else None
         self._rank: int | None = None  # of the process that started this worker
 
@@ -79,6 +80,7 @@ class WeightedDataset(Dataset[Any]):
             TypeError: If it is only a position.
         """
         key = _as_key(key)
+        # torch asks for single items only in a loader that was built without automatic batching.
         position, weight = key
         with self._seeded([key]):
             return self._attach(self.dataset[position], torch.tensor(weight, dtype=torch.float32))
@@ -104,6 +106,8 @@ class WeightedDataset(Dataset[Any]):
 
     def _check_owner(self, keys: Sequence[Key]) -> None:
         """Refuse another process's batch: whoever reads it has not shared out the batches, or not as we have."""
+        # In a spawned worker torch.distributed is not initialised: the rank of the process that started it came with
+        # the pickle.
         rank = self._rank if self._rank is not None else Processes.current().rank
         other = next((key.owner for key in keys if key.owner not in {None, rank}), None)
         if other is not None:
@@ -143,6 +147,7 @@ class WeightedDataset(Dataset[Any]):
     @contextmanager
     def _seeded(self, keys: Sequence[Key]) -> Iterator[None]:
         """Seed the random streams by the first key; in the main process, put them back at the end."""
+        # The position too, since shares of one batch have the same epoch and number, but augment other examples.
         first = keys[0]
         words = np.random.SeedSequence([self.seed, first.epoch, first.number, first[0]]).generate_state(4)
         with nullcontext() if get_worker_info() is not None else preserving_random_streams():
@@ -160,6 +165,7 @@ class WeightedDataset(Dataset[Any]):
     def _warn_of_swallowing(self) -> None:
         name, self._swallowed_by = self._swallowed_by, None
         worker = get_worker_info()
+        # Each worker has a copy of this data set and would warn by itself.
         if worker is None or worker.id == 0:
             warnings.warn(
                 f"{name}.forward takes any keyword, so that {name}(**batch) would ignore {self.weight_key!r} and train "
@@ -195,6 +201,7 @@ class CollatedBatch:
 
 def unpack(batches: list[CollatedBatch]) -> Any:
     """Take the one batch out of what ``WeightedDataset.__getitems__`` returned: the loader's ``collate_fn``."""
+    # torch hands collate_fn what __getitems__ returned: a list of one.
     (collated,) = batches
     return collated.batch
 
