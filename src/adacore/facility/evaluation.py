@@ -34,11 +34,14 @@ class Evaluation:
         self.workers = workers
         self.far = 2.1 * float(self.tree.tile_norms.max())
         """Above every distance between two points: twice the largest norm, and rounding."""
+        # Finite, so that gains before the first pick are finite too: far W less the sum of distances.
         self.state = equal_minima(self.tree, self.far)
+        # Views: kernels write tiles, Python reads one row of numbers.
         self.minima = self.state.minima.reshape(-1)
         self.owner = self.state.owner.reshape(-1)
         self.weights = self.tree.weights.reshape(-1)
         self.clients = int((self.weights > 0).sum())
+        # Upwards, so that float32 gains stay upper bounds within their error; 0 stays 0, for copies must not gain.
         rounded = np.nextafter(self.weights.astype(np.float32), np.float32(np.inf))
         rounded = np.where(self.weights > 0, np.maximum(rounded, np.float32(gains.LEAST_WEIGHT)), np.float32(0))
         self._weights32 = rounded.reshape(-1, LEAF)
@@ -81,6 +84,8 @@ class Evaluation:
             positions.size,
             self.clients,
         )
+        # What one evaluation costs falls by orders of magnitude as minima fall; ``ListDecision`` compares with the
+        # newest price.
         self.distances_each = max(1.0, (self.distances - before) / max(1, positions.size))
         return found, errors
 
@@ -140,6 +145,8 @@ class Evaluation:
         if count * work_each <= SERIAL_WORK:
             self.distances += work(0, count)
             return
+        # Four chunks a thread: candidates differ in cost, and who is done early takes another.
         chunk = min(WORK_AT_A_TIME // work_each, count // (4 * self.workers.threads))
+        # Whole groups of four, for a short group costs as much as a full one.
         chunk = max(gains.GROUP, chunk // gains.GROUP * gains.GROUP)
         self.distances += self.workers.share(work, count, chunk)

@@ -49,6 +49,7 @@ class TreeGreedy:
         self.report = report or (lambda picks: None)
         self.evaluation = Evaluation(problem, workers)
         self.rows = self.evaluation.tree.order
+        # Ascending positions: candidates that are evaluated together then lie in the same leaves.
         self.candidates = np.sort(self.evaluation.tree.positions_of(problem.candidates))
         self.queue = CandidateQueue(self.rows)
         self.decision = ListDecision(self.evaluation)
@@ -58,11 +59,14 @@ class TreeGreedy:
         self.total = np.inf
         self.exhausted = False
         self._sampling = False
+        # For ``extend_among`` only: a bound found in one sample holds, by submodularity, in every later one.
         self._last_bounds = np.full(self.rows.size, np.inf)
         for number, position in enumerate(self.evaluation.tree.positions_of(problem.initial)):
             self.evaluation.select(int(position), number)
             self.workers.check()
+        # Before the first measurement there is no running total that could be off.
         self._margin = 0.0
+        # Without initial rows L is infinite (nobody is served) until the medoid is in, hence ``total`` = inf above.
         if problem.initial.size:
             self._measure_total()
 
@@ -107,6 +111,7 @@ class TreeGreedy:
                 self._pick_medoid()
         going = True
         while going and self.count < limit and self.total > target and not self.exhausted:
+            # Asked before each pick, answered from two numbers most of the time: see ``ListDecision``.
             if self.lists is None and self.decision.pay(self.candidates, self._numbered(), limit):
                 self._write_lists()
             if self.lists is not None:
@@ -116,6 +121,8 @@ class TreeGreedy:
                 going = found is not None
                 if found is not None:
                     self._add(*found)
+                    # A pick too many or too few would be an error, so that close to the target L is summed anew: n
+                    # terms, once or twice.
                     if self.total <= target + self._margin:
                         self._measure_total()
             self.report(self.count)
@@ -139,10 +146,15 @@ class TreeGreedy:
         """Select the candidate with the least sum of distances: bounds from moments leave few to look at."""
         evaluation = self.evaluation
         # With every minimum at ``far``, a gain is far W - sum: bounds on sums turn into bounds on gains.
+        # ``far`` exceeds every distance, so that max(0, far - d) = far - d and the gain of {j} is exactly far W -
+        # L({j}).
         most = evaluation.far * float(evaluation.weights.sum()) - evaluation.least_sums(self.candidates)
+        # 1e-11 for the rounding of W and of n products; 1e-300 keeps a bound of 0 in the queue, which drops what gains
+        # nothing.
         self.queue.fill(self.candidates, np.maximum(most, 0) * (1 + 1e-11) + 1e-300)
         found = self._best(0.0, medoid=True)
         # Where all rows are equal, every bound may be 0: then the lowest row is it.
+        # By row and not by position: ties go to the lowest row, and positions follow the tree.
         self._add(self.candidates[np.argmin(self.rows[self.candidates])] if found is None else found[0], np.nan)
         if not self.exhausted:
             self.bound_all()
@@ -153,12 +165,17 @@ class TreeGreedy:
         tried: list[NDArray[np.int64]] = []
         tried_gains: list[NDArray[np.float64]] = []
         tried_errors: list[NDArray[np.float64]] = []
+        # Invariant: every bound left in the queue is an upper bound, and ``low`` is at most the largest gain. Whoever
+        # is left with a bound below low (1 - TIE) neither wins nor ties, and is not evaluated for this pick.
         while (batch := self.queue.pop(low * (1 - TIE), most)).size:
             gains, errors = self.evaluation.bounds(batch)
+            # The true gain is at least the float32 gain less its error, for the best of the batch as for any.
             low = max(low, float((gains - errors).max()))
             tried.append(batch)
             tried_gains.append(gains)
             tried_errors.append(errors)
+            # A search that the first batch does not end has loose bounds, and needs many more evaluations: few, large
+            # batches.
             most *= 4
         if not tried:
             return None
@@ -166,15 +183,20 @@ class TreeGreedy:
         upper = np.concatenate(tried_gains) + np.concatenate(tried_errors)
         # Whoever is below the best lower bound can't win or tie; the rest is decided in double precision.
         contenders = np.flatnonzero(upper >= low * (1 - TIE))
+        # In terms of sums, where the least wins: far W - L({j}) would lose digits to cancellation, and ties could turn.
         if medoid:
             values = self.evaluation.exact_sums(positions[contenders])
             ties = np.flatnonzero(values <= values.min() * (1 + TIE))
+            # They have not been bounded as gains given the medoid; whoever goes on fills the queue anew.
             upper[contenders] = np.inf
         else:
             values = self.evaluation.exact_gains(positions[contenders])
             upper[contenders] = values
+            # A candidate outside ``contenders`` gains at most upper < low (1 - TIE) <= best (1 - TIE): all ties are
+            # among them.
             best = float(values.max(initial=0.0))
             ties = np.flatnonzero(values >= best * (1 - TIE)) if best > floor else np.empty(0, np.int64)
+        # What was learnt is put back: exact gains and fresh bounds are tighter than the ones that were popped.
         if not ties.size:
             self.queue.push(positions, upper)
             return None
@@ -186,6 +208,7 @@ class TreeGreedy:
     def _add(self, position: int, gain: float | None) -> None:
         """Select a point: its gain is nan for a medoid, and measured if None."""
         gained = self.evaluation.select(int(position), self._numbered())
+        # The gain of the first pick is inf - L: nan, and L is summed.
         first = self.count == 0 and not self.problem.initial.size
         self.picks = np.append(self.picks, position)
         self.gains = np.append(self.gains, (np.nan if first else gained) if gain is None else gain)
@@ -207,6 +230,7 @@ class TreeGreedy:
 
     def bound_all(self) -> None:
         """Evaluate all candidates anew."""
+        # Picks gain 0 for good; leaving them out spares their evaluation.
         others = np.setdiff1d(self.candidates, self.picks, assume_unique=True)
         gains, errors = self.evaluation.bounds(others)
         self.queue.fill(others, gains + errors)
@@ -224,11 +248,14 @@ class TreeGreedy:
         Returns:
             The row selected, or None if none of them gains anything.
         """
+        # The queue holds one sample from now on: bounds of all candidates have to be asked for, see
+        # ``remaining_bounds``.
         self._sampling = True
         positions = self.evaluation.tree.positions_of(rows)
         self.queue.fill(positions, self._last_bounds[positions])
         medoid = self._numbered() == 0
         found = self._best(0.0, medoid=medoid)
+        # At the medoid bounds are on far W - L({j}), and the queue holds infinities: nothing worth keeping.
         if not medoid:
             left, bounds = self.queue.entries()
             self._last_bounds[left] = bounds
@@ -247,6 +274,7 @@ class TreeGreedy:
     def _list_gains(self, written: lists.Lists, positions: NDArray[np.int64]) -> NDArray[np.float64]:
         gains, minima, weights = np.empty(positions.size), self.evaluation.minima, self.evaluation.weights
         self.workers.share(
+            # Threads drop entries of different candidates' lists, which never overlap: nothing to lock.
             lambda a, b: lists.list_gains(positions, a, b, written, minima, weights, gains),
             positions.size,
             LIST_GAINS_AT_A_TIME,
@@ -257,6 +285,7 @@ class TreeGreedy:
         """Select from the lists; returns whether there may be more."""
         picks, gains = np.empty(limit - self.count, np.int64), np.empty(limit - self.count)
         queue, evaluation = self.queue, self.evaluation
+        # Compiled and on one thread: a pick from lists takes microseconds, less than sharing it would.
         count, queue.size, self.total, done = lists.pick_from_lists(
             queue.bounds, queue.positions, self.rows, queue.size, written, evaluation.minima, evaluation.owner,
             evaluation.weights, picks, gains, self._numbered(), floor, target, self.total, self._margin,
@@ -276,10 +305,12 @@ class TreeGreedy:
         """
         if not self.exhausted and self._sampling:
             self.bound_all()
+            # A random sample's queue says nothing of the candidates outside it.
             return self.queue.entries()[1]
         positions, bounds = self.queue.entries()
         if self.lists is not None:
             return self._list_gains(self.lists, positions)
+        # The largest bounds matter to the sum of the k largest: they are brought up to date first.
         count = min(int(most / self.evaluation.distances_each), positions.size)
         if count:
             top = np.argpartition(bounds, positions.size - count)[positions.size - count :]

@@ -13,6 +13,7 @@ from adacore.facility.compiled import Array, kernel
 @kernel
 def above(keys: Array, rows: Array, positions: Array, a: int, b: int) -> Any:
     """Whether the entry at ``a`` belongs above the one at ``b``."""
+    # Ties by row make the order total: what is popped does not depend on how the heap came about.
     if keys[a] != keys[b]:
         return keys[a] > keys[b]
     return rows[positions[a]] < rows[positions[b]]
@@ -21,6 +22,7 @@ def above(keys: Array, rows: Array, positions: Array, a: int, b: int) -> Any:
 @kernel
 def swap(keys: Array, positions: Array, a: int, b: int) -> None:
     """Exchange two entries."""
+    # Two arrays side by side rather than Python tuples in ``heapq``: kernels can take them without the GIL.
     keys[a], keys[b] = keys[b], keys[a]
     positions[a], positions[b] = positions[b], positions[a]
 
@@ -43,6 +45,7 @@ def sift_down(keys: Array, positions: Array, rows: Array, size: int, i: int) -> 
 @kernel
 def heapify(keys: Array, positions: Array, rows: Array, size: int) -> None:
     """Make a heap of entries in any order."""
+    # From the last parent up: linear in the size, where pushing one by one takes size log(size) steps.
     for i in range(size // 2 - 1, -1, -1):
         sift_down(keys, positions, rows, size, i)
 
@@ -65,6 +68,7 @@ def push(keys: Array, positions: Array, rows: Array, size: int, key: float, posi
 def pop(keys: Array, positions: Array, rows: Array, size: int) -> Any:
     """Remove the top entry, leaving it just behind the heap; return the new size."""
     size -= 1
+    # The popped entry stays behind the heap, in room that is free: ``pop_batch`` reads the position before.
     swap(keys, positions, 0, size)
     sift_down(keys, positions, rows, size, 0)
     return size
@@ -74,6 +78,7 @@ def pop(keys: Array, positions: Array, rows: Array, size: int) -> Any:
 def pop_batch(keys: Array, positions: Array, rows: Array, size: int, threshold: float, most: int, out: Array) -> Any:
     """Remove at most so many of the top entries whose keys reach a threshold; return how many and the new size."""
     count = 0
+    # A bound of 0 means that nothing is gained, now or later: such candidates never count as a pick.
     while size > 0 and count < most and keys[0] > 0.0 and keys[0] >= threshold:
         out[count] = positions[0]
         count += 1
@@ -87,6 +92,7 @@ def push_batch(
 ) -> Any:
     """Add entries, but for those with nothing to gain; return the new size."""
     for c in range(count):
+        # Whoever has nothing to gain never will, by submodularity: forgotten for good.
         if new_keys[c] > 0.0:
             size = push(keys, positions, rows, size, new_keys[c], new_positions[c])
     return size
@@ -103,6 +109,7 @@ class CandidateQueue:
 
     def __init__(self, rows: NDArray[np.int64]) -> None:
         self.rows = rows
+        # Room for all from the start: at most every row is in the queue, and kernels can't grow an array.
         self.bounds, self.positions = np.empty(rows.size), np.empty(rows.size, np.int64)
         self.size = 0
 

@@ -46,19 +46,25 @@ class ListDecision:
         """
         if count < self._ask_at:
             return False
+        # Geometrically, so that asking (a look at 32 candidates) costs little beside the picks in between.
         self._ask_at = max(count + 1, MARGIN * count)
         evaluation = self._evaluation
+        # Writing the lists costs one evaluation of every candidate at present prices. After one or two picks nearly
+        # every client would be served by nearly every candidate, and lists would be as long as all pairs.
         if count < 3 or self._cost_of_going_on(count, limit) < evaluation.distances_each * candidates.size:
             return False
+        # Candidates are in the order of the tree: evenly spaced positions are a sample from all regions.
         sample = candidates[np.linspace(0, candidates.size - 1, min(SAMPLED, candidates.size)).astype(np.int64)]
         entries = count_served(evaluation.tree, evaluation.state, sample) / sample.size * candidates.size
         evaluation.distances += sample.size * evaluation.clients
+        # Whoever is wrong here writes lists for nothing, or too late; picks are the same.
         return bool(MARGIN * entries <= list_capacity(evaluation.clients, candidates.size))
 
     def _cost_of_going_on(self, count: int, limit: int) -> float:
         """Predict the distances until the last pick, from those for the picks since the question was asked last."""
         picks, spent = self._asked
         self._asked = count, self._evaluation.distances
+        # The cost of a pick falls as minima do; the average since the last question is the newest that is known.
         each = (self._evaluation.distances - spent) / max(1, count - picks) + OVERHEAD_PAIRS
         return each * (limit - count)
 
@@ -74,6 +80,7 @@ def write_lists(evaluation: Evaluation, candidates: NDArray[np.int64]) -> lists.
         The lists; None if they do not fit.
     """
     rows, tree, state, workers = evaluation.rows, evaluation.tree, evaluation.state, evaluation.workers
+    # A region for each thread, so that writing needs no lock and lists stay contiguous.
     parts = workers.threads
     # Threads do unequal parts of the work, so each may fill more than its share, up to eight times; what is never
     # written to takes up no memory.
@@ -81,6 +88,7 @@ def write_lists(evaluation: Evaluation, candidates: NDArray[np.int64]) -> lists.
     written = lists.Lists(
         np.zeros(tree.n, np.int64),
         np.zeros(tree.n, np.int64),
+        # Not zeros: pages that are never touched are never taken from the system.
         np.empty(parts * share, np.int32),
         np.empty(parts * share),
     )
@@ -90,8 +98,10 @@ def write_lists(evaluation: Evaluation, candidates: NDArray[np.int64]) -> lists.
     free = list(range(parts))
 
     def work(first: int, last: int) -> int:
+        # Both list operations are atomic under the GIL, and there are as many regions as threads: one is always free.
         part = free.pop()
         evaluated = 0
+        # -1 from a kernel means that the region is full; what follows would be thrown away.
         if ends[part] >= 0:
             ends[part], evaluated = lists.list_served(
                 rows, tree, state, candidates, first, last, ends[part], (part + 1) * share, written

@@ -32,14 +32,18 @@ class MatrixGreedy:
     def __init__(self, problem: Problem, workers: Workers) -> None:
         self.problem = problem
         self.workers = workers
+        # Clients without weight add 0 to every sum.
         served = problem.weights > 0
         self._weights = problem.weights[served]
+        # Initial rows first, so that their numbers as owners are their positions.
         self._able = np.concatenate([problem.initial, problem.candidates])
         points, clients = problem.scaled(self._able), problem.scaled(problem.clients[served])
+        # A candidate's distances in a row: what is added up for a gain, and lowered by a pick, is contiguous.
         self._matrix = np.empty((len(points), len(clients)))
         for row in range(len(points)):
             workers.check()
             distances_from(points[row], clients, self._matrix[row])
+        # As ``distances.distance_or_zero`` does; so all engines see the same distances.
         self._matrix[self._matrix <= problem.scaled_same()] = 0
         self.distances = self._matrix.size
         self.picks: NDArray[np.int64] = np.empty(0, np.int64)
@@ -52,6 +56,7 @@ class MatrixGreedy:
         self._lists: lists.Lists | None = None
         for number in range(problem.initial.size):
             self._lower(number, number)
+        # Without them the first pick is the medoid, found from row sums of the matrix.
         if problem.initial.size:
             self._measure_total()
 
@@ -85,6 +90,8 @@ class MatrixGreedy:
             count, self._queue.size, _, done = lists.pick_from_lists(
                 self._queue.bounds, self._queue.positions, self._able, self._queue.size, self._lists, self.minima,
                 self.owner, self._weights, picks, gains, self.problem.initial.size + self.count, floor, target,
+                # An infinite margin: L is summed anew after every pick, which with up to 512 clients costs less than to
+                # think about it.
                 self.total, np.inf,
             )  # fmt: skip
             self.picks = np.concatenate([self.picks, picks[:count]])
@@ -94,6 +101,7 @@ class MatrixGreedy:
             self.exhausted = self.exhausted or spent or self.count == self.problem.candidates.size
 
     def _pick_medoid(self) -> None:
+        # A product by BLAS, in an order of its own: rounding is far below TIE, within which the lowest row wins.
         sums = self._matrix @ self._weights
         ties = np.flatnonzero(sums <= sums.min() * (1 + TIE))
         self._add(int(ties[np.argmin(self._able[ties])]))
@@ -116,6 +124,7 @@ class MatrixGreedy:
 
     def _write_lists(self) -> None:
         """Turn the matrix into lists of who would be served by whom, in the form in which gains are summed."""
+        # Strictly nearer than what is selected: the others gain nothing, now or later.
         near = self._matrix < self.minima
         near[: self.problem.initial.size] = False
         near[self.picks] = False
@@ -163,6 +172,7 @@ def distances_from(x: Array, rows: Array, out: Array) -> Any:
     for i in range(rows.shape[0]):
         s = 0.0
         for k in range(x.size):
+            # Differences, not |x|^2 + |y|^2 - 2 x.y: that cancels, and equal rows would not be at distance 0.
             y = rows[i, k] - x[k]
             s += y * y
         out[i] = np.sqrt(s)

@@ -71,6 +71,8 @@ def refined(problem: Problem, outcome: Outcome, workers: Workers) -> Outcome:
     medoids = tree.positions_of(np.concatenate([problem.initial, outcome.rows]))
     candidates = np.sort(tree.positions_of(problem.candidates))
     size = run.weights.size
+    # ``far`` exceeds every distance: until a second point is entered it stands for "there is none", and nothing is
+    # pruned.
     nearest = Nearest(
         np.full(size, run.far), np.zeros(size, np.int64), np.full(size, run.far), np.zeros(size, np.int64),
         equal_minima(tree, run.far),
@@ -81,8 +83,11 @@ def refined(problem: Problem, outcome: Outcome, workers: Workers) -> Outcome:
         workers.check()
     is_medoid = np.zeros(size, np.bool_)
     is_medoid[medoids] = True
+    # What removal costs is kept up to date, so that a candidate's swap with every selected point is judged in one pass
+    # over the clients: n instead of n k distances for each candidate.
     removal = np.empty(medoids.size)
     fill_removal(run.weights, nearest, before, removal)
+    # Candidates in the order of positions, each swapped at once where that pays: eager swaps, FasterPAM's rule.
     for _ in range(PASSES):
         swaps = 0
         for first in range(0, candidates.size, CANDIDATES_AT_A_TIME):
@@ -97,6 +102,7 @@ def refined(problem: Problem, outcome: Outcome, workers: Workers) -> Outcome:
         if swaps == 0:
             break
     found = _evaluated(problem, medoids, workers)
+    # Measured from the start: sums of changes have gathered rounding, and the promise is "at most the same L".
     if not found.objective < outcome.objective:
         return outcome
     return replace(
@@ -109,6 +115,7 @@ def refined(problem: Problem, outcome: Outcome, workers: Workers) -> Outcome:
 
 def _evaluated(problem: Problem, medoids: NDArray[np.int64], workers: Workers) -> Outcome:
     """Select these points, initial rows first, and measure weights, gains and L."""
+    # A new state: the one of ``refined`` holds second nearest distances.
     again, before = Evaluation(problem, workers), problem.initial.size
     gains = np.array([again.select(int(medoid), number) for number, medoid in enumerate(medoids)])
     if before == 0:
@@ -137,6 +144,8 @@ def add_medoid(rows: Array, tree: Tree, nearest: Nearest, medoid: int, number: i
     norm = coarse_point(tree, medoid, coarse, 0)
     evaluated = 0
     for t in range(tiles):
+        # ``reach`` holds m_i = distance to the second nearest: pruning by it leaves nobody out who would change one of
+        # the two.
         if not tile_is_near(tree, nearest.reach, t, medoid):
             continue
         evaluated += TILE
@@ -173,6 +182,7 @@ def enter(nearest: Nearest, i: int, number: int, distance: float) -> Any:
 def fill_removal(weights: Array, nearest: Nearest, before: int, removal: Array) -> None:
     """Write what the removal of each selected point costs: its clients go to their second nearest."""
     removal[:] = 0.0
+    # Initial rows stay: what costs infinitely much is never the cheapest to remove.
     removal[:before] = np.inf
     for i in range(weights.size):
         if weights[i] > 0.0:
@@ -205,6 +215,9 @@ def swap_some(
             continue
         point(rows, tree, c, x)
         norm = coarse_point(tree, c, coarse, 0)
+        # change[j] becomes removal[j] less what x spares j's clients: if d < first_i, i goes to x and not to its second
+        # nearest, -w_i (second_i - first_i); if first_i <= d < second_i, it goes to x in place of the second nearest,
+        # -w_i (second_i - d).
         change[:] = removal
         gain, count = 0.0, 0
         for t in range(tiles):
@@ -223,11 +236,14 @@ def swap_some(
                     distance = distance_or_zero(rows, tree, x, i)
                     served[count], distances[count] = i, distance
                     count += distance < nearest.second[i]
+                    # gain is what x brings whoever is removed: w_i (first_i - d). So L changes by change[j] - gain for
+                    # the swap x for j.
                     if distance < nearest.first[i]:
                         gain += weights[i] * (nearest.first[i] - distance)
                         change[nearest.first_of[i]] -= weights[i] * (nearest.second[i] - nearest.first[i])
                     elif distance < nearest.second[i]:
                         change[nearest.first_of[i]] -= weights[i] * (nearest.second[i] - distance)
+        # The best partner of x; ties go to the first, so that the result is the same everywhere.
         out = int(np.argmin(change))
         if not change[out] - gain < -least:
             continue
@@ -253,6 +269,7 @@ def replace_medoid(
     changed = np.zeros(tree.weights.shape[0], np.bool_)
     for c in range(served.size):
         i = served[c]
+        # Both of its points stay, and x may come before the second. Whoever loses one is recomputed below.
         if nearest.first_of[i] != out and nearest.second_of[i] != out:
             changed[i // TILE] |= enter(nearest, i, out, distances[c])
             # What was entered just now must not be taken for the point that left.
@@ -265,6 +282,8 @@ def replace_medoid(
             continue
         if nearest.first_of[i] != out and nearest.second_of[i] != out:
             continue
+        # The third nearest is not kept: whoever loses one of its two looks at all. That is n / k of the clients twice
+        # over, k distances each: about 2 n for a swap, as much as a few candidates.
         evaluated += medoids.size
         changed[i // TILE] = True
         point(rows, tree, i, x)
