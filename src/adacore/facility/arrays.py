@@ -30,6 +30,7 @@ def as_array(values: Any, name: str) -> NDArray[Any]:
         TypeError: If it can't be viewed so.
         ValueError: If it is a masked array with masked entries.
     """
+    # ``np.asarray`` would drop the mask and hand out what lies underneath.
     if isinstance(values, np.ma.MaskedArray):
         if np.ma.getmaskarray(values).any():
             raise ValueError(f"{name} is a masked array with masked entries: drop or fill them first")
@@ -38,6 +39,7 @@ def as_array(values: Any, name: str) -> NDArray[Any]:
         values = values.detach()
         if values.dtype.is_floating_point and values.dtype.itemsize < 4:
             values = values.float()  # numpy has no bfloat16
+        # A lazily conjugated tensor has no numpy view; for real ones nothing is done.
         return np.asarray(values.cpu().resolve_conj().numpy())
     try:
         return np.asarray(values)
@@ -76,6 +78,7 @@ def as_rows(values: Any, name: str) -> Rows:
         )
     if rows.dtype.kind not in "fiub":
         raise TypeError(f"{name} has dtype {rows.dtype}: expected real numbers; convert it first")
+    # Where float32 holds every value, half the memory and the same distances: those are computed in float64 anyway.
     dtype = np.float32 if rows.dtype.name in _EXACT_IN_FLOAT32 else np.float64
     rows = np.ascontiguousarray(rows, dtype=dtype)
     # The extremes of a finite array are finite, and nan spreads to them: no array of flags is needed.
@@ -117,6 +120,7 @@ def _from_sparse(values: Any, name: str) -> Rows:
     if values.dtype.kind not in "fiub":
         raise TypeError(f"{name} has dtype {values.dtype}: expected real numbers; convert it first")
     filled = values.tocsc()
+    # Stored columns only: bags of words have hundreds of thousands of columns, of which a subset of rows fills few.
     filled = filled[:, np.diff(filled.indptr) > 0]
     size = filled.dtype.itemsize * filled.shape[0] * filled.shape[1]
     if size > DENSE_BYTES:
@@ -159,6 +163,7 @@ def as_positions(values: Any, n: int, name: str) -> NDArray[np.int64]:
         wrong = array[(array < 0) | (array >= n)][0]
         raise ValueError(f"{name} holds {wrong}: expected positions in [0, {n}), the rows of x")
     positions = array.astype(np.int64)
+    # A row named twice would be served and counted twice.
     distinct, counts = np.unique(positions, return_counts=True)
     if distinct.size < positions.size:
         raise ValueError(f"{name} holds {distinct[counts > 1][0]} twice: name each row once")

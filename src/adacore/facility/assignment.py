@@ -103,6 +103,7 @@ def assign_rows(
         exact = to_device(problem.rows, device)
         factors = to_device(np.ldexp(problem.unit, -exponent), device)
         clients, picked = to_device(problem.clients, device), to_device(chosen, device)
+        # One shift for picks and rows: both must be moved alike for distances to stay.
         shift = choose_shift(exact, clients, factors[clients])
         others = make_rows(exact, picked, factors[picked], shift)
         parts = []
@@ -110,6 +111,8 @@ def assign_rows(
             some = clients[first : first + ROWS_AT_A_TIME]
             owner, distances = nearest(make_rows(exact, some, factors[some], shift), others, workers)
             parts.append((owner.cpu().numpy(), distances.cpu().numpy()))
+            # Between pieces of some 65,000 rows, which is where an interruption is noticed.
             workers.check()
     owners, values = (np.concatenate(part) for part in zip(*parts, strict=True))
+    # Exact: a power of two.
     return owners, np.ldexp(values, exponent)

@@ -39,6 +39,8 @@ def bounding_kernel(function: Kernel) -> Kernel:
     Returns:
         The compiled function.
     """
+    # Only fused products: they change a result by one rounding less, and every bound on rounding holds with and
+    # without.
     return _compile(function, {"contract"})
 
 
@@ -53,6 +55,9 @@ def reordering_kernel(function: Kernel) -> Kernel:
     Returns:
         The compiled function.
     """
+    # A sum in one accumulator waits for each addition; with ``reassoc`` it becomes several sums side by side. Without
+    # ``nnan`` and ``ninf`` the compiler must keep max(x, 0) as a comparison that honours nan. gamma_d holds in any
+    # order.
     return _compile(function, {"contract", "reassoc", "nsz", "nnan", "ninf"})
 
 
@@ -73,6 +78,7 @@ def inlined(function: Kernel) -> Kernel:
 
 
 def _compile(function: Kernel, fastmath: bool | set[str]) -> Kernel:
+    # error_model "numpy": a division by zero gives inf and no exception, whose check would stop vectorization.
     options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": fastmath}
     try:
         compiled: Kernel = numba.njit(function, cache=True, **options)
@@ -93,6 +99,7 @@ def sources_digest(function: Callable[..., Any]) -> str:
     Returns:
         A text that differs whenever one of them does.
     """
+    # Kernels of other rooms (convex losses) are built of their own folder's sources as well.
     return _digest(Path(__file__).parent) + _digest(Path(inspect.getfile(function)).parent)
 
 
@@ -100,6 +107,7 @@ def sources_digest(function: Callable[..., Any]) -> str:
 def _digest(folder: Path) -> str:
     digest = hashlib.blake2b(digest_size=16)
     for path in sorted(folder.rglob("*.py")):
+        # Sources and not times: a checkout or an installation changes times and no code.
         content = path.read_bytes()
         if b"facility.compiled import" in content or path.name == "compiled.py":
             digest.update(f"{path.relative_to(folder)}\0".encode() + content)

@@ -25,6 +25,7 @@ def check_device(device: Any, x: Any) -> torch.device | None:
         >>> check_device("cpu", [[0.0]]) is None
         True
     """
+    # Only tensors say where to compute: numpy 2 arrays have a ``device`` as well.
     place = getattr(x, "device", None) if device is None and hasattr(x, "detach") else device
     if place is None or str(place) == "cpu":
         return None

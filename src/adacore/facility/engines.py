@@ -78,6 +78,7 @@ def start_greedy(problem: Problem, workers: Workers, report: Reporter | None = N
     Returns:
         The selection, nothing selected yet.
     """
+    # First of all: for few rows, in any number of dimensions, the matrix is cheaper than either engine's preparations.
     small = (problem.candidates.size + problem.initial.size) * problem.clients.size <= MOST_PAIRS
     if small and workers.device is None:
         return MatrixGreedy(problem, workers)

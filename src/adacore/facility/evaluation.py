@@ -41,7 +41,8 @@ class Evaluation:
         self.owner = self.state.owner.reshape(-1)
         self.weights = self.tree.weights.reshape(-1)
         self.clients = int((self.weights > 0).sum())
-        # Upwards, so that float32 gains stay upper bounds within their error; 0 stays 0, for copies must not gain.
+        # At most 2 u above the weight, which the 9 of (d / 2 + 9) u in ``bound_gains`` holds. A positive weight stays
+        # positive, and 0 stays 0, for copies must not gain.
         rounded = np.nextafter(self.weights.astype(np.float32), np.float32(np.inf))
         rounded = np.where(self.weights > 0, np.maximum(rounded, np.float32(gains.LEAST_WEIGHT)), np.float32(0))
         self._weights32 = rounded.reshape(-1, LEAF)
@@ -84,8 +85,7 @@ class Evaluation:
             positions.size,
             self.clients,
         )
-        # What one evaluation costs falls by orders of magnitude as minima fall; ``ListDecision`` compares with the
-        # newest price.
+        # What one evaluation costs falls as minima do; ``ListDecision`` compares with the newest price.
         self.distances_each = max(1.0, (self.distances - before) / max(1, positions.size))
         return found, errors
 

@@ -59,6 +59,7 @@ def k_center(
     """
     start = time.perf_counter()
     place, threads = check_device(device, x), check_threads(threads)
+    # Weights play no part: a radius is a maximum over rows.
     problem = check_problem(x, initial=initial, metric=metric).in_own_units()
     n, before = problem.clients.size, problem.initial.size
     k = resolve_budget(n, budget=budget, fraction=fraction)
@@ -75,6 +76,7 @@ def k_center(
         with full_precision():
             sides = split_sides(problem, workers.device or torch.device("cpu"))
             picks = farthest_first(sides.clients, sides.initial, k, workers)
+        # Initial rows first, so that they win ties; what they cover is told apart by ``before``.
         owner, distances = assign_rows(problem, np.concatenate([problem.initial, picks]), workers)
     weights = np.bincount(owner, minlength=before + picks.size).astype(np.float64)
     return Coreset(

@@ -49,8 +49,8 @@ class ListDecision:
         # Geometrically, so that asking (a look at 32 candidates) costs little beside the picks in between.
         self._ask_at = max(count + 1, MARGIN * count)
         evaluation = self._evaluation
-        # Writing the lists costs one evaluation of every candidate at present prices. After one or two picks nearly
-        # every client would be served by nearly every candidate, and lists would be as long as all pairs.
+        # Writing the lists costs one evaluation of every candidate at present prices. After one or two picks a
+        # candidate would serve a large share of all clients, and lists would be hardly shorter than all pairs.
         if count < 3 or self._cost_of_going_on(count, limit) < evaluation.distances_each * candidates.size:
             return False
         # Candidates are in the order of the tree: evenly spaced positions are a sample from all regions.

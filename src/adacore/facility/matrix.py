@@ -90,8 +90,8 @@ class MatrixGreedy:
             count, self._queue.size, _, done = lists.pick_from_lists(
                 self._queue.bounds, self._queue.positions, self._able, self._queue.size, self._lists, self.minima,
                 self.owner, self._weights, picks, gains, self.problem.initial.size + self.count, floor, target,
-                # An infinite margin: L is summed anew after every pick, which with up to 512 clients costs less than to
-                # think about it.
+                # An infinite margin: L is summed anew after every pick. All these sums together add at most candidates
+                # times clients terms, as many as the matrix has.
                 self.total, np.inf,
             )  # fmt: skip
             self.picks = np.concatenate([self.picks, picks[:count]])
@@ -101,7 +101,8 @@ class MatrixGreedy:
             self.exhausted = self.exhausted or spent or self.count == self.problem.candidates.size
 
     def _pick_medoid(self) -> None:
-        # A product by BLAS, in an order of its own: rounding is far below TIE, within which the lowest row wins.
+        # A product by BLAS, in an order of its own: its rounding is, as a rule, far below TIE, within which the lowest
+        # row wins.
         sums = self._matrix @ self._weights
         ties = np.flatnonzero(sums <= sums.min() * (1 + TIE))
         self._add(int(ties[np.argmin(self._able[ties])]))

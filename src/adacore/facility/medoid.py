@@ -48,7 +48,8 @@ def measure_moments(tree: Tree) -> Moments:
     first, second = np.triu_indices(d)
     # 4 e^T Cov e written out: off the diagonal every product x_k x_l occurs twice.
     twice = np.where(first == second, 4.0, 8.0)
-    # (d + 1)(d + 2) / 2 coefficients for each tile of 512 d numbers: up to d = 64 at most 7 % of the rows' memory.
+    # (d + 1)(d + 2) / 2 float64 coefficients for each tile of 512 d float32 numbers: at d = 64 an eighth of the rows'
+    # memory, and as many multiplications for each tile and candidate.
     few = d <= MOST_DIMENSIONS
     moments = Moments(
         np.empty((d, tiles)),

@@ -97,8 +97,10 @@ def select_stochastic(
     Returns:
         The outcome.
     """
+    # Not ``start_greedy``: whose interface is what all engines share, and that has no selection among a sample.
     greedy = TreeGreedy(problem, workers, report)
     left = problem.candidates
+    # A sample of (c / k) ln(1 / epsilon) misses all of the k best with probability (1 - k / c)^size <= epsilon.
     size = max(1, math.ceil(left.size / k * math.log(1 / epsilon)))
     while greedy.count < k and left.size and not greedy.exhausted:
         sample = generator.choice(left, min(size, left.size), replace=False)
@@ -106,6 +108,7 @@ def select_stochastic(
         # Where none of them gains anything, none ever will: look at others.
         left = np.setdiff1d(left, sample, assume_unique=True) if picked is None else left[left != picked]
         report(greedy.count)
+    # No further pick: this sums L anew, and notices if nothing is left to gain.
     greedy.extend(greedy.count)
     return outcome_of(greedy, "stochastic")
 
@@ -128,6 +131,7 @@ def select_sampled(
     size = max(LEAST_SAMPLE, SAMPLE_PER_PICK * k)
     if size >= max(problem.clients.size, problem.candidates.size):
         return select_exact(problem, k, workers, report)
+    # Clients without weight would take places in the sample and say nothing of L.
     clients = _sample(np.flatnonzero(problem.weights > 0), size, generator)
     drawn = problem.clients[clients]
     same = np.intersect1d(drawn, problem.candidates, assume_unique=True)
@@ -137,6 +141,7 @@ def select_sampled(
         replace(problem, clients=drawn, weights=problem.weights[clients], candidates=candidates), workers, report
     )
     small.extend(k)
+    # L, weights and gains are those of all clients: only the choice came from the sample.
     everyone = TreeGreedy(problem, workers)
     everyone.select_rows(small.selected)
     found = outcome_of(everyone, "sampled", lower_bound=0.0)

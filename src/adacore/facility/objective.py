@@ -39,9 +39,11 @@ def facility_objective(x: Any, indices: ArrayLike, *, metric: str = "euclidean",
     chosen = as_positions(indices, problem.clients.size, "indices")
     if not chosen.size:
         raise ValueError("indices name no row: L of an empty set is infinite; pass at least one")
+    # In the engine's units, where no square over- or underflows; the exponent is put back at the end.
     picks = torch.from_numpy(problem.scaled(chosen))
     total = 0.0
     for rows in np.array_split(problem.clients, -(-problem.clients.size * len(picks) // _CELLS)):
+        # By differences: the product form cancels, and rows equal to a pick would not be at distance 0.
         distances = torch.cdist(
             torch.from_numpy(problem.scaled(rows)), picks, compute_mode="donot_use_mm_for_euclid_dist"
         )

@@ -53,12 +53,14 @@ class Outcome:
         Raises:
             ValueError: If L(S) exceeds what float64 holds in the caller's units.
         """
+        # The exponent is put back last: within the engine no sum can overflow, in the caller's units this one may.
         objective = float(problem.loss_in_units(self.objective))
         if not np.isfinite(objective):
             raise ValueError(
                 "L(S) exceeds 1.8e308, what float64 holds: divide x (or weights) by a constant, which changes no pick"
             )
         return Coreset(
+            # Members ascend, so that a row's position among them is found by bisection.
             indices=np.searchsorted(members, self.rows),
             weights=problem.weights_in_units(self.weights),
             population=members.size,
@@ -81,6 +83,7 @@ def outcome_of(greedy: Greedy, method: str, lower_bound: float | None = None) ->
     Returns:
         The outcome.
     """
+    # Initial rows are numbered first: the first ``before`` weights are theirs.
     served, before = greedy.served_weights(), greedy.problem.initial.size
     return Outcome(
         rows=greedy.selected,
@@ -110,8 +113,11 @@ def bound_below(greedy: Greedy) -> float:
     """
     if greedy.total <= 0:
         return 0.0
+    # A bound from an early pick is far too large by now; without fresh ones the lower bound could be 0.
     bounds = greedy.remaining_bounds(REFRESHED * greedy.distances + NEGLIGIBLE)
+    # As many as were selected: S* has that size. Candidates without a bound left gain nothing.
     k = min(greedy.count, bounds.size)
+    # The k largest in any order: linear, where sorting would take n log n.
     largest = np.partition(bounds, bounds.size - k)[bounds.size - k :] if k else bounds[:0]
     # Rounding of the two sums, relative to what is subtracted from: n 2^-53 would need n = 10^4 to reach 1e-12.
     return max(0.0, greedy.total * (1 - 1e-12) - float(largest.sum()) * (1 + 1e-11))

@@ -87,12 +87,14 @@ def plan(n: int, d: int, k: int) -> Plan:
     if d < 1:
         raise ValueError(f"d={d} is below 1: examples need at least one feature")
     threads = thread_count()
+    # The same question as in ``engines.start_greedy``, so that the cost is predicted of the engine that will run.
     if d >= LEAST_DIMENSIONS:
         from adacore.facility.products.memory import planned_bytes, planned_passes  # here, for it loads torch: 1 s
 
         product = (PRODUCT_NANOSECONDS + PRODUCT_NANOSECONDS_PER_DIMENSION * d) * 1e-9
         return Plan(planned_passes(n, d) * n * n * product / threads + 1e-5 * n, planned_bytes(n, d), threads)
     distance = (NANOSECONDS + NANOSECONDS_PER_DIMENSION * d) * 1e-9
+    # The medoid alone: bounds from moments leave few candidates to look at.
     passes = PASSES if k > 1 else 0.1
     lists = min(max(ENTRIES_PER_POINT * n, LEAST_ENTRIES), MOST_ENTRIES, n * n) * ENTRY_BYTES
     return Plan(

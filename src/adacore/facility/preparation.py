@@ -29,6 +29,8 @@ def prepare_kernels() -> float:
     """
     start = time.perf_counter()
     for dtype in (np.float32, np.float64):
+        # Both kinds of rows, for numba compiles a kernel for each type of argument; what follows reaches all three
+        # engines.
         wide = np.random.default_rng(0).normal(size=(ROWS, 24)).astype(dtype)
         x = np.ascontiguousarray(wide[:, :3])
         facility_location(x, budget=PICKS, refine=True)

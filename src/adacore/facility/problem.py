@@ -71,6 +71,7 @@ class Problem:
 
     def members(self) -> NDArray[np.int64]:
         """Return all rows that matter, int64: clients of positive weight first, then other candidates and initial."""
+        # Rows that nobody weighs would still stretch tiles, and move the median.
         served = self.clients if self.weights.all() else self.clients[self.weights > 0]
         others = np.union1d(self.candidates, self.initial) if self.initial.size else self.candidates
         if np.array_equal(served, others):  # the usual case needs no sorting
@@ -83,6 +84,7 @@ class Problem:
         Args:
             rows: Which, int64.
         """
+        # One rounding at most: for the Euclidean metric the factor is a power of two and the product exact.
         factors = np.ldexp(self.unit[rows], -self.distance_exponent)
         scaled: NDArray[np.float64] = np.multiply(self.rows[rows], factors[:, None], dtype=np.float64)
         return scaled
@@ -110,8 +112,11 @@ class Problem:
 
     def in_own_units(self) -> Problem:
         """Choose the exponents: the problem with the largest distance near 2^58 and the largest weight in [1, 2)."""
+        # Powers of two only: scaling by them rounds nothing, so that picks, gains and ties are those of the caller's
+        # units.
         largest = float(self.weights.max(initial=0.0))
         shift = math.frexp(largest)[1] - 1 if largest > 0 else 0
+        # A box around the members in place of the diameter: O(n d), and at most sqrt(d) times too large.
         half = _half_spread(self)
         exponent = 0
         if half > 0:  # two members differ by at most 2 half sqrt(d) < 2^(exponent + 59)
@@ -119,6 +124,8 @@ class Problem:
         return replace(
             self,
             weights=np.ldexp(self.weights, -shift),
+            # No further down than a factor 2^1000, which float64 holds: differences are then 2^-74 or more, and fit
+            # float32.
             distance_exponent=max(exponent, LEAST_EXPONENT if self.same == 0 else LEAST_COSINE_EXPONENT),
             weight_exponent=self.weight_exponent + shift,
         )
@@ -132,10 +139,12 @@ def _half_spread(problem: Problem) -> float:
     for first in range(0, members.size, ROWS_AT_A_TIME):
         some = members[first : first + ROWS_AT_A_TIME]
         block = problem.rows[some]
+        # For the Euclidean metric the units are 1, and the block need not be copied.
         if scaled:
             block = block * problem.unit[some, None]
         np.minimum(lows, block.min(axis=0), out=lows)
         np.maximum(highs, block.max(axis=0), out=highs)
+    # Halved first: 1.7e308 and -1.7e308 are both finite, their difference is not.
     return float((highs / 2 - lows / 2).max(initial=0.0))
 
 
@@ -167,6 +176,7 @@ def check_problem(
     """
     if metric not in METRICS:
         raise unknown_name("metric", metric, METRICS)
+    # Clients of their own go behind the rows of x into one array, so that every engine sees one kind of row numbers.
     rows = as_rows(x, "x") if clients is None else as_rows_of_both(x, clients)
     n = rows.shape[0] if clients is None else x.shape[0] if hasattr(x, "shape") else len(x)
     served = np.arange(n) if clients is None else np.arange(n, rows.shape[0])
@@ -176,11 +186,13 @@ def check_problem(
     able = np.arange(n) if candidates is None else np.sort(as_positions(candidates, n, "candidates"))
     if able.size == 0:
         raise ValueError("candidates= names no row: pass at least one that may be selected, or leave it out for all")
+    # An initial row has gain 0; as a candidate it could only be returned twice.
     able = np.setdiff1d(able, selected, assume_unique=True)
     if able.size == 0:
         raise ValueError("every candidate is in initial= already: nothing is left to select; pass other candidates")
     if metric == "euclidean":
         return Problem(rows, np.ones(rows.shape[0]), served, weighed, able, selected)
+    # A factor for each row instead of a normalized copy: the caller's rows are read where they lie.
     return Problem(rows, _inverse_lengths(rows, n), served, weighed, able, selected, same=2.0**-50)
 
 
@@ -189,6 +201,8 @@ def _inverse_lengths(rows: Rows, n: int) -> NDArray[np.float64]:
     inverse = np.empty(rows.shape[0])
     for first in range(0, rows.shape[0], ROWS_AT_A_TIME):
         block = rows[first : first + ROWS_AT_A_TIME].astype(np.float64)
+        # Squares of 1e200 overflow and those of 1e-200 underflow: the largest coordinate is brought near 1 by a power
+        # of two.
         largest = np.abs(block).max(axis=1)
         if (largest < SHORTEST).any():
             row = first + int(np.argmin(largest))

@@ -32,6 +32,7 @@ def show_progress(
         A function of a stratum and its number of picks.
     """
     if wanted is None and sys.stderr.isatty():
+        # Predicted before anything is selected: the bar has to be there from the start, or not at all.
         plans = [
             plan(part.clients.size, part.d, int(min(k, part.clients.size)))
             for part, k in zip(parts, budgets, strict=True)
@@ -41,10 +42,12 @@ def show_progress(
     if not wanted:
         yield lambda c, picks: None
         return
+    # Here, for ``rich`` is needed only where a bar is shown.
     from rich.console import Console
     from rich.progress import Progress
 
     done = np.zeros(len(parts), np.int64)
+    # On stderr, for results go to stdout; transient, so that nothing is left in the terminal.
     with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("selecting", total=int(np.sum(budgets)))
 

@@ -250,6 +250,8 @@ def swap_some(
         is_medoid[medoids[out]], is_medoid[c] = False, True
         medoids[out] = c
         evaluated += replace_medoid(rows, tree, nearest, medoids, out, served[:count], distances[:count], far)
+        # O(n) anew after each swap: swaps are few beside candidates that are tried, and differences would gather
+        # rounding.
         fill_removal(weights, nearest, before, removal)
         swaps += 1
     return swaps, evaluated

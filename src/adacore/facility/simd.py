@@ -30,6 +30,7 @@ def _pointer(context: Any, builder: Any, array_type: Any, array: Any, index: Any
 
 def _load(builder: Any, pointer: Any) -> Any:
     lanes = builder.load(builder.bitcast(pointer, LANES.as_pointer()))
+    # An array of float32 is aligned to 4 bytes, more is chance; by default LLVM would assume the vector's 128.
     lanes.align = 4
     return lanes
 
@@ -38,6 +39,7 @@ def _store(builder: Any, lanes: Any, pointer: Any) -> None:
     builder.store(lanes, builder.bitcast(pointer, LANES.as_pointer())).align = 4
 
 
+# A scalar in all lanes: insert and shuffle is the form that LLVM turns into one broadcast.
 def _spread(builder: Any, number: Any) -> Any:
     first = builder.insert_element(ir.Constant(LANES, ir.Undefined), number, ir.Constant(ir.IntType(32), 0))
     mask = ir.Constant(ir.VectorType(ir.IntType(32), LEAF), [0] * LEAF)
@@ -62,13 +64,17 @@ def _squares(rows: int, anew: bool) -> Any:
         lines = [builder.add(row, ir.Constant(row.type, a)) for a in range(rows)]
         candidates = [_pointer(context, builder, kinds[2], x, builder.mul(line, d)) for line in lines]
         targets = [_pointer(context, builder, kinds[6], squares, builder.mul(line, width)) for line in lines]
+        # Stack slots that LLVM promotes to registers, where the sums stay throughout the loop over dimensions.
         totals = [cgutils.alloca_once_value(builder, ZEROS) for _ in lines]
         for target, total in zip(targets, totals, strict=True):
             builder.store(ZEROS if anew else _load(builder, target), total)
+        # Dimensions outside, candidates unrolled inside: each load of a leaf's coordinate serves all candidates.
         with cgutils.for_range_slice(builder, first, last, one) as (k, _):
             y = _load(builder, builder.gep(points, [builder.mul(k, width)]))
             for candidate, total in zip(candidates, totals, strict=True):
                 difference = builder.fsub(y, _spread(builder, builder.load(builder.gep(candidate, [k]))))
+                # Fused: one rounding in place of two, within the bound of ``tree``; and one instruction in place of
+                # two.
                 builder.store(_call(builder, "fma", difference, difference, builder.load(total)), total)
         for target, total in zip(targets, totals, strict=True):
             _store(builder, builder.load(total), target)
@@ -112,6 +118,7 @@ def add_gains(typing: Any, minima: Any, weights: Any, leaf: Any, squares: Any, r
 
         distances = _call(builder, "sqrt", _load(builder, at(3, 4)))
         saved = builder.fsub(_load(builder, at(0, 2)), distances)
+        # A selection instead of a branch for each lane; "ordered" makes nan lose, which can't occur.
         saved = builder.select(builder.fcmp_ordered(">", saved, ZEROS), saved, ZEROS)
         target = at(5, 4)
         _store(builder, _call(builder, "fma", _load(builder, at(1, 2)), saved, _load(builder, target)), target)
@@ -139,6 +146,7 @@ def lanes_below(typing: Any, squares: Any, row: Any, limits: Any) -> Any:
         index = builder.mul(arguments[1], ir.Constant(arguments[1].type, LEAF))
         values = _load(builder, _pointer(context, builder, signature.args[0], arguments[0], index))
         most = _load(builder, _pointer(context, builder, signature.args[2], arguments[2], zero))
+        # 32 truth values are 32 bits: one number, tested against 0, says whether anyone is near.
         return builder.bitcast(builder.fcmp_ordered("<", values, most), ir.IntType(LEAF))
 
     return types.uint32(squares, types.intp, limits), generate
@@ -157,6 +165,7 @@ def lowest_lane(typing: Any, bits: Any) -> Any:
     """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        # ``cttz`` with "zero is undefined": bits are never 0 here, and the check is spared.
         return builder.zext(builder.cttz(arguments[0], cgutils.true_bit), ir.IntType(64))
 
     return types.intp(types.uint32), generate

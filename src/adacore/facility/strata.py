@@ -61,9 +61,11 @@ def partition(labels: Any, n: int) -> Strata:
         >>> partition(["b", "a", "b"], 3).rows
         [array([1]), array([0, 2])]
     """
+    # One stratum of all rows takes the same path as many.
     if labels is None:
         return Strata(np.zeros(1, np.int64), [np.arange(n)])
     values = as_array(labels, "labels")
+    # A column of a data frame or of a database; nothing else of shape (n, 1) could be meant.
     if values.shape == (n, 1):
         values = values[:, 0]
     if values.shape != (n,):
@@ -76,6 +78,7 @@ def partition(labels: Any, n: int) -> Strata:
         names, members = np.unique(values, return_inverse=True)
     except TypeError as error:
         raise TypeError(f"labels can't be put in order ({error}): pass numbers, or texts, not both") from error
+    # Stable, so that each stratum's rows ascend, and one sort for all instead of one scan for each.
     return Strata(
         names, np.split(np.argsort(members, kind="stable").astype(np.int64), np.cumsum(np.bincount(members))[:-1])
     )
@@ -129,6 +132,7 @@ def share_budget(
     if size > able:
         given = f"budget={budget}" if budget is not None else f"fraction={fraction} (that is {size})"
         raise ValueError(f"{given} exceeds the {able} candidates that are left to select: choose at most that many")
+    # The largest remainders, no more than there is in each stratum, at least one each.
     return split_budget(np.ones_like(counts) if quotas == "equal" else counts, size, available=available)
 
 
@@ -136,6 +140,7 @@ def _given_quotas(
     strata: Strata, available: NDArray[np.int64], quotas: Mapping[Any, Any], budget: int | None, fraction: float | None
 ) -> NDArray[np.int64]:
     names = strata.names.tolist()
+    # Both are refused: a misspelt label would otherwise silently get nothing, or its budget go to nobody.
     unknown, missing = [key for key in quotas if key not in names], [name for name in names if name not in quotas]
     if unknown or missing:
         what = f"no label is {unknown[0]!r}" if unknown else f"label {missing[0]!r} has none"
@@ -171,6 +176,7 @@ def split_problem(problem: Problem, strata: Strata) -> list[Problem]:
         return [problem.in_own_units()]
     able = np.zeros(problem.rows.shape[0], np.bool_)
     able[problem.candidates] = True
+    # One pass for all strata; ``np.isin`` for each of them would be quadratic in their number.
     stratum_of = np.empty(problem.rows.shape[0], np.int64)
     for c, members in enumerate(strata.rows):
         stratum_of[members] = c
@@ -204,13 +210,16 @@ def run_strata(
     Returns:
         The results, stratum by stratum.
     """
+    # Longest first (Graham 1969): the last to be started are the shortest, so that threads end at about the same time.
     largest_first = [int(c) for c in np.argsort(-work, kind="stable")]
+    # On one thread such a stratum would take longer than all of them together on all threads.
     heavy = (work * workers.threads > work.sum()) | (work.sum() < least)
     together = [c for c in largest_first if not heavy[c]]
     done: dict[int, Result] = {}
     for c in largest_first:
         if heavy[c]:
             workers.check()
+            # Before the others, while no thread of theirs runs: it has all the cores.
             done[c] = select(c, workers)
     with _one_blas_thread() if len(together) > 1 and workers.threads > 1 else nullcontext():
         done.update(zip(together, workers.side_by_side(select, together), strict=True))
@@ -281,6 +290,7 @@ def _combined(
         elif how == "maximum":
             combined[name] = max(values)
         elif how == "norm":
+            # Errors of strata may cancel: |a + b| and not |a| + |b|, nor the larger one.
             if vectors:
                 combined[name] = float(np.linalg.norm(np.sum(vectors, axis=0)))
         elif len(values) == len(parts) and all(value == values[0] for value in values):

@@ -19,11 +19,13 @@ def thread_count() -> int:
         >>> thread_count() >= 1
         True
     """
+    # Within ``side_by_side`` the other cores are taken.
     outside = enclosing_workers()
     if outside is not None:
         return outside.threads
     import torch  # 1 s, and not needed to import the engine
 
+    # What this process may run on: in a container, or under taskset, that is less than the machine has.
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min(cores, torch.get_num_threads()))
 

@@ -39,18 +39,24 @@ def select_within_tolerance(
         start_greedy(problem, workers, lambda picks, c=c: report(c, picks))  # type: ignore[misc]
         for c, problem in enumerate(problems)
     ]
+    # With one stratum there is nothing to interleave: greedy simply stops at the target.
     if len(runs) == 1:
         exponent = problems[0].distance_exponent + problems[0].weight_exponent
         runs[0].extend(problems[0].candidates.size, target=float(np.ldexp(tolerance, -exponent)))
         return [outcome_of(runs[0], "exact")]
     for run in runs:
+        # Every stratum needs one pick before its L is finite, whatever the gains elsewhere.
         if not run.problem.initial.size and run.problem.candidates.size:
             run.extend(1)
+    # Half of the largest gain to come, so that each round takes the picks of one factor of two in gains: the last round
+    # overshoots by about those at most, and what was too much is handed back.
     floor = max(_in_units(run, run.largest_bound()) for run in runs) / 2
     while _total(runs) > tolerance and not all(run.exhausted for run in runs):
         for run in runs:
+            # Each stratum has units of its own; the floor is one number in the caller's.
             exponent = run.problem.distance_exponent + run.problem.weight_exponent
             run.extend(run.problem.candidates.size, floor=float(np.ldexp(floor, -exponent)))
+        # Halving would go on for a thousand rounds where the tolerance can't be reached.
         floor = floor / 2 if floor > NEGLIGIBLE * _total(runs) else 0.0
     keep = _cut(runs, tolerance)
     return [_first_picks(run, k, workers) for run, k in zip(runs, keep, strict=True)]
@@ -66,9 +72,11 @@ def _total(runs: Sequence[Greedy]) -> float:
 
 def _cut(runs: Sequence[Greedy], tolerance: float) -> list[int]:
     """Count the picks of each stratum that greedy over the union takes until the total is at most the tolerance."""
+    # The medoids are kept whatever happens, and their gains are nan: they take no part.
     medoids = [int(not run.problem.initial.size and run.count > 0) for run in runs]
     gains = np.concatenate([run.problem.loss_in_units(run.gains[m:]) for run, m in zip(runs, medoids, strict=True)])
     owners = np.concatenate([np.full(run.count - m, c) for c, (run, m) in enumerate(zip(runs, medoids, strict=True))])
+    # Within a stratum gains fall, so that the first picks of the merged order are first picks of every stratum.
     order = np.lexsort((owners, -gains))
     # Summed from the far end, where gains are small, so that rounding does not decide.
     totals = _total(runs) + np.concatenate([np.cumsum(gains[order][::-1])[::-1], [0.0]])
@@ -81,6 +89,7 @@ def _first_picks(run: Greedy, k: int, workers: Workers) -> Outcome:
     if k == run.count:
         return outcome_of(run, "exact")
     again = start_greedy(run.problem, workers)
+    # A run can't be undone pick by pick; its state is O(n) and selecting known rows costs no search.
     again.select_rows(run.selected[:k])
     again.bound_all()
     outcome = outcome_of(again, "exact")

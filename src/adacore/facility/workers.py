@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+# For each thread apart: two strata side by side, and two callers in threads of their own, know nothing of each other.
 _enclosing = threading.local()
 
 
@@ -34,6 +35,7 @@ class Workers:
         self.threads = threads
         self.device = device
         self.stop = stop or threading.Event()
+        # One fewer, for the caller's thread works too; with one thread there is no pool and no switching.
         self._pool = ThreadPoolExecutor(threads - 1) if threads > 1 else None
 
     def __enter__(self) -> Workers:
@@ -42,6 +44,7 @@ class Workers:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        # Before the pool is waited for: whoever is still at work then gives up at its next look.
         if kind is not None:
             self.stop.set()
         if self._pool is not None:
@@ -67,21 +70,27 @@ class Workers:
         Returns:
             The sum of what the calls returned.
         """
+        # One iterator for all threads, which ``next`` advances atomically under the GIL: who is free takes the next
+        # chunk.
         ranges = iter(range(0, count, chunk))
 
         def loop() -> int:
             total = 0
             for first in ranges:
+                # Between chunks, which are cut to some 0.1 s: that is how long an interruption waits at most.
                 self.check()
                 total += work(first, min(first + chunk, count))
             return total
 
+        # A single chunk is done sooner than another thread wakes up.
         if self._pool is None or count <= chunk:
             return loop()
         others = [self._pool.submit(loop) for _ in range(min(self.threads, -(-count // chunk)) - 1)]
         try:
             total = loop()
             return total + sum(other.result() for other in others)
+        # KeyboardInterrupt is none of ``Exception``; it arrives in the main thread alone, and the others have to be
+        # told.
         except BaseException:
             self.stop.set()
             raise
@@ -98,20 +107,24 @@ class Workers:
         Returns:
             The results, in the order of the items.
         """
+        # A single item may use all threads itself.
         if self.threads == 1 or len(items) <= 1:
             return [function(item, self) for item in items]
 
         def run(item: Item) -> Result:
+            # Nested calls find these and stay on this thread: threads times threads would fight for the cores.
             alone = _enclosing.workers = Workers(1, self.stop, self.device)
             alone.check()
             return function(item, alone)
 
+        # As many threads as workers: here the caller only waits, where an interruption reaches it, and does not work.
         with ThreadPoolExecutor(min(self.threads, len(items))) as pool:
             futures = [pool.submit(run, item) for item in items]
             try:
                 return [future.result() for future in futures]
             except BaseException:
                 self.stop.set()
+                # What has not begun never will; what has, sees the event. The ``with`` block then waits for it.
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
 
