@@ -4,6 +4,8 @@ from adacore.errors import require_extra
 
 require_extra("sklearn", "adacore.sklearn")  # before the imports below, which would fail without a hint
 
+# Imported at once and not on first use, as at the package's top: whoever imports this room has scikit-learn loaded
+# anyway.
 from adacore.sklearn.accounts import FitLedger, SlowSelectionWarning
 from adacore.sklearn.estimators import CoresetClassifier, CoresetRegressor
 from adacore.sklearn.features import selection_features

@@ -48,6 +48,7 @@ class FitLedger:
 
         Where fitting grows faster than the number of examples, as with kernels, it pays sooner.
         """
+        # A guess that is linear in n: most fits grow at least as fast, so that it errs on the side of selecting.
         return self.fits_until_paid(self.fitting_seconds * self.population / max(1, self.size))
 
     def fits_until_paid(self, full_fit_seconds: float) -> int | None:
@@ -67,6 +68,7 @@ class FitLedger:
         if not (math.isfinite(full_fit_seconds) and full_fit_seconds >= 0):
             raise ValueError(f"full_fit_seconds={full_fit_seconds}: expected seconds, finite and >= 0")
         saved = full_fit_seconds - self.fitting_seconds
+        # At least one fit: the coreset itself has been fitted on once by then.
         return max(1, math.ceil(self.selecting_seconds / saved)) if saved > 0 else None
 
 
@@ -81,8 +83,11 @@ def warn_if_slow(ledger: FitLedger, fit_half: Callable[[], Any]) -> None:
         ledger: Of the fit.
         fit_half: Fits a clone of the estimator on half of the coreset.
     """
+    # n / k: how many times as many examples a fit on all data would see.
     ratio = ledger.population / ledger.size
     if (
+        # Nothing was paid for, or halves of two examples would be timed, or fitting on all data was slower even if
+        # linear.
         ledger.selection_reused
         or ledger.size < 4
         or ledger.selecting_seconds < max(NOTICED_SECONDS, ledger.fitting_seconds * ratio)
@@ -93,7 +98,10 @@ def warn_if_slow(ledger: FitLedger, fit_half: Callable[[], Any]) -> None:
         fit_half()
     except ValueError:  # half a coreset may lack a class; then nothing is known, and nothing said
         return
+    # Both times are kept off 0: very small fits are below the clock's resolution, and their ratio is a power below.
     half = max(time.perf_counter() - begin, 1e-6)
+    # log2 of fit(k) / fit(k / 2) is p in k^p. Timings are noisy: below 1 would say that more data are cheaper, and
+    # above 3 grows nothing that people fit (an exact kernel method is cubic).
     power = min(3.0, max(1.0, math.log2(max(ledger.fitting_seconds, 1e-6) / half)))
     full = ledger.fitting_seconds * ratio**power
     if ledger.selecting_seconds > full:

@@ -30,6 +30,7 @@ with a sum of n; Ridge 3.4 and 1.5, -8.4 and -2.0, and -1.8 and -1.7 without."""
 
 def final_estimator(estimator: Any) -> Any:
     """Return what predicts at the end of pipelines and target transformations."""
+    # Pipelines hold target transformations and the other way round, to any depth.
     while True:
         if isinstance(estimator, Pipeline):
             estimator = estimator.steps[-1][1]
@@ -47,6 +48,7 @@ def weights_for(estimator: Any) -> str:
         ('sum_to_n', 'none')
     """
     final = final_estimator(estimator)
+    # The first kind that fits: a subclass of SVC takes weights as SVC does.
     return next((meaning for kinds, meaning in WEIGHTS if isinstance(final, kinds)), "mean_one")
 
 

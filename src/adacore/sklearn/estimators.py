@@ -34,6 +34,7 @@ def _has(name: str) -> Any:
     """Whether the wrapped estimator, fitted if it is, has a method."""
 
     def check(self: Any) -> bool:
+        # The fitted estimator decides where there is one: a search, say, has the methods of its best estimator.
         getattr(getattr(self, "estimator_", None) or self._wrapped(), name)
         return True
 
@@ -94,6 +95,7 @@ class _CoresetEstimator(MetaEstimatorMixin, BaseEstimator):  # type: ignore[misc
             ValueError: If data or a parameter is wrong.
             TypeError: If the estimator's ``fit`` takes no sample_weight, and ``weights`` is not ``"none"``.
         """
+        # A clone: scikit-learn's contract is that ``fit`` leaves its parameters as they were given.
         estimator = clone(self._wrapped())
         meaning = self.weights
         if meaning == "auto":
@@ -102,6 +104,7 @@ class _CoresetEstimator(MetaEstimatorMixin, BaseEstimator):  # type: ignore[misc
                 meaning = "mean_one"  # weights that the caller has given are there to be used
         # Of a forest too, whose default is to do without: whoever wraps a nearest neighbour has to say that they know.
         weight_name = None if self.weights == "none" else weight_parameter(estimator)
+        # scikit-learn's own words: its estimator checks look for them.
         if y is None:
             raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None")
         rows = check_rows(self, X, estimator)
@@ -110,18 +113,23 @@ class _CoresetEstimator(MetaEstimatorMixin, BaseEstimator):  # type: ignore[misc
         given = None
         if sample_weight is not None:
             given = _check_sample_weight(sample_weight, targets, dtype=np.float64, ensure_non_negative=True)
+        # Codes in place of labels: a cache hashes them, and texts or objects hash slowly and not always equally.
         codes, settings = self._coded(targets, given)
         (coreset, selecting_seconds), reused = cached(self.memory)(rows, codes, given, settings)
+        # A frame goes on as it came: pipelines pick columns by name, which an array has lost.
         own = X if is_frame(X) else rows
         weights = scaled_weights(coreset.weights, meaning)
+        # What the caller passed for each example is cut down by the same positions as X and y.
         extra = self._extra(X, coreset.indices, fit_params)
         if weight_name is not None and meaning != "none":
             extra[weight_name] = weights
             warn_if_heavy(weights)
         chosen, chosen_targets = _safe_indexing(own, coreset.indices), targets[coreset.indices]
+        # The clock starts after rows were taken out: a fit on all data would not have to.
         begin = time.perf_counter()
         estimator.fit(chosen, chosen_targets, **extra)
         fitting_seconds = time.perf_counter() - begin
+        # Set only now that everything has worked: an estimator whose ``fit`` failed stays unfitted.
         self.estimator_ = estimator
         self.coreset_ = coreset
         self.sample_indices_ = coreset.indices
@@ -153,6 +161,7 @@ class _CoresetEstimator(MetaEstimatorMixin, BaseEstimator):  # type: ignore[misc
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         inner = get_tags(self._wrapped()).input_tags
+        # What is taken is what the wrapped estimator takes: rows reach it unchanged.
         tags.input_tags.sparse = inner.sparse
         tags.input_tags.categorical = inner.categorical
         tags.input_tags.string = inner.string
@@ -264,10 +273,13 @@ class CoresetClassifier(ClassifierMixin, _CoresetEstimator):  # type: ignore[mis
         return column_or_1d(y, warn=True)
 
     def _coded(self, targets: Any, given: Any) -> tuple[Any, Settings]:
+        # A class of weight 0 alone is not there: as a stratum it would be given a pick.
         counted = targets if given is None else targets[given > 0]
         classes = np.unique(counted)
         if len(classes) < 2:
             raise ValueError(f"y has {len(classes)} class among examples that count: a classifier needs at least two")
+        # Labels that do not count may lie beyond the last class: clipped to a valid code, their weight of 0 drops them
+        # later.
         codes = np.minimum(np.searchsorted(classes, targets), len(classes) - 1)
         return codes, settings_of(self, "classification", classes=classes)
 
@@ -366,4 +378,5 @@ class CoresetRegressor(RegressorMixin, _CoresetEstimator):  # type: ignore[misc]
         return _check_y(y, y_numeric=True)
 
     def _coded(self, targets: Any, given: Any) -> tuple[Any, Settings]:
+        # float64 whatever came in: the target's mean and deviation are taken in it.
         return targets.astype(np.float64), settings_of(self, "regression")

@@ -21,6 +21,7 @@ A column of names or identifiers would otherwise add as many coordinates as ther
 MOSTLY_ZERO = 0.25
 """Share of entries up to which a sparse matrix holds words or clicks, not a table of measurements."""
 
+# What the engine takes as it is: float16 and whole numbers would overflow or lose digits in squared distances.
 FLOATS = ("float32", "float64")
 
 
@@ -52,13 +53,16 @@ def selection_features(X: Any) -> Any:
     """
     if sparse.issparse(X):
         filled = X.nnz > MOSTLY_ZERO * X.shape[0] * X.shape[1]
+        # Subtracting means would fill a sparse matrix; distances do not change with the origin.
         return StandardScaler(with_mean=False) if filled else FunctionTransformer(accept_sparse=True)
     if is_frame(X):
         kinds = [_kind(dtype) for dtype in X.dtypes]
+    # Arrays of objects or texts hold a type for each column, as frames do, but do not say which.
     elif X.dtype.kind in "OUS":
         kinds = [_kind_of_values(X[:, c]) for c in range(X.shape[1])]
     else:
         return _numeric() if X.dtype.kind == "f" and np.isnan(X).any() else StandardScaler()
+    # By position and not by name: two columns of a frame may share a name.
     columns = {kind: [c for c, found in enumerate(kinds) if found == kind] for kind in ("number", "date", "category")}
     return ColumnTransformer(
         [
@@ -89,9 +93,11 @@ def as_numbers(X: Any, y: Any, weights: NDArray[np.float64] | None, features: An
         found = X
     elif isinstance(features, str) and features == "auto":
         transformer = selection_features(X)
+        # A ColumnTransformer hands no weights on to its parts; then the mean of the unweighted rows is used.
         weighted = weights is not None and isinstance(transformer, StandardScaler)
         found = transformer.fit(X, **({"sample_weight": weights} if weighted else {})).transform(X)
     elif hasattr(features, "fit") and hasattr(features, "transform"):
+        # A clone: the caller's transformer stays as it was, and fits on other rows elsewhere.
         found = clone(features).fit_transform(X, y)
     else:
         raise TypeError(f"features={features!r}: expected 'auto', None or a scikit-learn transformer")
@@ -112,10 +118,13 @@ def as_numbers(X: Any, y: Any, weights: NDArray[np.float64] | None, features: An
 
 
 def _numeric() -> Any:
+    # The median and not the mean: one fill value of 1e9 would move a mean. An empty column is kept, so that columns
+    # stay in step.
     return make_pipeline(SimpleImputer(strategy="median", keep_empty_features=True), StandardScaler())
 
 
 def _one_hot() -> Any:
+    # float32 holds 0 and 1 exactly, in half the memory; dense, since the engine writes sparse rows out anyway.
     return OneHotEncoder(
         handle_unknown="infrequent_if_exist", max_categories=CATEGORIES, sparse_output=False, dtype=np.float32
     )
@@ -127,6 +136,7 @@ def _kind(dtype: Any) -> str:
 
 
 def _kind_of_values(column: NDArray[Any]) -> str:
+    # A whole column must convert: one text in it and the column is of categories.
     try:
         column.astype(np.float64)
     except ValueError:
@@ -138,6 +148,7 @@ def _seconds(columns: Any) -> NDArray[np.float64]:
     found = []
     for c in range(columns.shape[1]):
         dates = np.asarray(columns.iloc[:, c].to_numpy())
+        # Whole seconds: nanoseconds since 1970 take more digits than float64 has.
         seconds = dates.astype(f"{dates.dtype.kind}8[s]").astype(np.int64).astype(np.float64)
         found.append(np.where(np.isnat(dates), np.nan, seconds))
     return np.column_stack(found)
@@ -149,7 +160,9 @@ def _texts(columns: Any) -> NDArray[Any]:
     if hasattr(columns, "isna"):
         missing = np.asarray(columns.isna())
     else:
+        # nan is the only value that differs from itself; ``isnan`` refuses texts.
         missing = np.array([[v is None or v != v for v in row] for row in values])
     texts = np.array([[str(v) for v in row] for row in values], dtype=object).reshape(values.shape)
+    # A category of its own: that a value is missing often tells something.
     texts[missing] = "missing"
     return texts

@@ -48,6 +48,7 @@ class OnCoreset(BaseEstimator):  # type: ignore[misc]
     """
 
     def __init__(self, estimator: Any, parts: Mapping[str, Part], weight_name: str | None) -> None:
+        # Assigned first: ``__getattr__`` looks it up for whatever else is missing.
         self.estimator = estimator
         self.parts = parts
         self.weight_name = weight_name
@@ -58,6 +59,7 @@ class OnCoreset(BaseEstimator):  # type: ignore[misc]
         Raises:
             ValueError: If they are no rows that coresets were chosen for.
         """
+        # Looked up by content, since a search tells an estimator nothing of the fold.
         part = self.parts.get(fingerprint(X, y))
         if part is None:
             raise ValueError(
@@ -69,11 +71,13 @@ class OnCoreset(BaseEstimator):  # type: ignore[misc]
             X, y = _safe_indexing(X, part.keep), None if y is None else _safe_indexing(y, part.keep)
         if part.weights is not None and self.weight_name is not None:
             fit_params[self.weight_name] = part.weights
+        # Not a clone: the search has cloned this object for each fit already.
         self.estimator.fit(X, y, **fit_params)
         return self
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Return the estimator's parameters."""
+        # The estimator's own names: grids are written for it, and need no prefix.
         return dict(self.estimator.get_params(deep=deep))
 
     def set_params(self, **params: Any) -> Self:
@@ -88,12 +92,14 @@ class OnCoreset(BaseEstimator):  # type: ignore[misc]
         return get_routing_for_object(self.estimator)
 
     def __sklearn_clone__(self) -> OnCoreset:
+        # ``parts`` is shared and not copied: it holds weights of all folds, and each candidate is a clone.
         return OnCoreset(clone(self.estimator), self.parts, self.weight_name)
 
     def __sklearn_tags__(self) -> Any:
         return get_tags(self.estimator)
 
     def __sklearn_is_fitted__(self) -> bool:
+        # Caught and turned into an answer: scikit-learn asks here, and expects no exception.
         from sklearn.exceptions import NotFittedError
         from sklearn.utils.validation import check_is_fitted
 

@@ -37,16 +37,19 @@ def check_rows(owner: Any, X: Any, estimator: Any) -> Any:
         ValueError: If there are no rows, or nan where there may be none.
     """
     if is_frame(X):
+        # Only names and number of columns are noted: checking values would turn a frame of mixed types into an array.
         validate_data(owner, X, skip_check_array=True)
         if len(X) == 0:
             raise ValueError(f"Found array with 0 sample(s) (shape={X.shape}) while a minimum of 1 is required.")
         return X
+    # Refused here although the estimator would refuse it as well: it sees the chosen rows alone.
     missing = estimator is None or allows_missing(estimator)
     return validate_data(owner, X, accept_sparse="csr", dtype=None, ensure_all_finite="allow-nan" if missing else True)
 
 
 def allows_missing(estimator: Any) -> bool:
     """Return whether an estimator, or the first step of a Pipeline, takes nan."""
+    # The first step gets the rows: an imputer there takes nan, whatever comes after it.
     while isinstance(estimator, Pipeline):
         estimator = estimator.steps[0][1]
     if estimator is None or isinstance(estimator, str):  # a Pipeline's "passthrough"
@@ -74,6 +77,7 @@ def settings_of(owner: Any, task: str, *, classes: NDArray[Any] | None = None) -
     target = getattr(owner, "target", "auto")
     if target not in TARGETS:
         raise unknown_name("target", target, TARGETS)
+    # Gradients know the target already; features do not, and two rows of unlike targets would stand for each other.
     if target == "auto":
         target = "column" if method == "craig" else "bins"
     if target == "column" and method != "craig":
@@ -82,6 +86,8 @@ def settings_of(owner: Any, task: str, *, classes: NDArray[Any] | None = None) -
     if problem not in {"auto", *PROBLEMS}:
         raise unknown_name("problem", problem, ["auto", *PROBLEMS])
     if problem == "auto":
+        # Two classes need one vector of parameters; a softmax of two would have twice as many, half of them without
+        # curvature.
         many = classes is not None and len(classes) > 2
         problem = "ridge" if task == "regression" else "multinomial" if many else "logistic"
     return Settings(
@@ -108,6 +114,7 @@ def _positions(quotas: Any, classes: NDArray[Any] | None) -> Any:
         return quotas
     if classes is None:
         raise ValueError(f"quotas={quotas!r} name classes, and there are none: pass 'proportional' or 'equal'")
+    # Python values: numpy scalars of another width compare equal, but print as np.int64(0) in the message.
     named = list(classes.tolist())
     unknown = [label for label in quotas if label not in named]
     absent = [label for label in named if label not in quotas]
@@ -120,4 +127,5 @@ def seed_of(random_state: Any) -> int:
     """Return a seed: a whole number itself, else one drawn from what scikit-learn takes for a random state."""
     if isinstance(random_state, int | np.integer) and not isinstance(random_state, bool):
         return int(random_state)
+    # A generator is drawn from once: the seed, and no generator, is part of the cache's key.
     return int(check_random_state(random_state).randint(2**31))

@@ -71,6 +71,7 @@ class CoresetResampler(BaseEstimator):  # type: ignore[misc]
         ((30, 3), np.float64(300.0))
     """
 
+    # As imbalanced-learn's own samplers declare themselves.
     _estimator_type = "sampler"
 
     def __init__(
@@ -116,6 +117,7 @@ class CoresetResampler(BaseEstimator):  # type: ignore[misc]
         given = None
         if sample_weight is not None:
             given = _check_sample_weight(sample_weight, targets, dtype=np.float64, ensure_non_negative=True)
+        # The same path as the estimators': one selection, one cache.
         codes, settings = self._coded(targets)
         (coreset, seconds), reused = cached(self.memory)(rows, codes, given, settings)
         self.coreset_ = coreset
@@ -141,6 +143,7 @@ class CoresetResampler(BaseEstimator):  # type: ignore[misc]
         """
         self.fit(X, y, sample_weight)
         weights = self.sample_weight_
+        # Weights that are equal within 1 % say nothing that rows alone do not: there is nothing to lose.
         if _inside_pipeline() and not np.allclose(weights, weights.mean(), rtol=0.01):
             warnings.warn(
                 f"imbalanced-learn's pipeline drops the coreset's weights (they run from {weights.min():.3g} to "
@@ -149,6 +152,7 @@ class CoresetResampler(BaseEstimator):  # type: ignore[misc]
                 WeightsDroppedWarning,
                 stacklevel=2,
             )
+        # COO and DIA matrices can't be indexed by rows.
         rows = X.tocsr() if hasattr(X, "tocsr") else X
         chosen_X, chosen_y = (_safe_indexing(part, self.sample_indices_) for part in (rows, y))
         return chosen_X, chosen_y
@@ -159,11 +163,13 @@ class CoresetResampler(BaseEstimator):  # type: ignore[misc]
         tags.input_tags.allow_nan = True
         tags.input_tags.categorical = True
         tags.input_tags.string = True
+        # Classes are strata, and real targets take part: without y there is another selection to make.
         tags.target_tags.required = True
         return tags
 
     def _coded(self, targets: Any) -> tuple[Any, Settings]:
         """Return the targets as the selection takes them, and its settings."""
+        # A problem that is named decides alone: whole numbers may be a target, and the caller knows.
         regression = self.problem == "ridge" or (self.problem == "auto" and _are_real(targets))
         if regression:
             return targets.astype(np.float64), settings_of(self, "regression")
@@ -176,6 +182,7 @@ def _are_real(targets: Any) -> bool:
     kind = type_of_target(targets, input_name="y", raise_unknown=True)
     if kind not in {"binary", "multiclass", "continuous"}:
         raise ValueError(f"y is {kind}: expected a column of labels or of real numbers")
+    # Texts and truth values are classes, however many there are.
     if kind == "continuous" or targets.dtype.kind not in "iuf":
         return bool(kind == "continuous")
     distinct, n = len(np.unique(targets)), len(targets)
@@ -192,6 +199,7 @@ def _are_real(targets: Any) -> bool:
 
 def _inside_pipeline() -> bool:
     """Whether imbalanced-learn's pipeline is among the callers: it alone hands the rows on by itself."""
+    # Looking at the callers is a last resort: imbalanced-learn tells a sampler nothing of who calls it.
     frame = sys._getframe(1)
     while frame is not None:
         if frame.f_globals.get("__name__", "").startswith("imblearn.pipeline"):

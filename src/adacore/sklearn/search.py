@@ -132,10 +132,12 @@ class CoresetSearch(MetaEstimatorMixin, BaseEstimator):  # type: ignore[misc]
         estimator = self.search.estimator
         if get_tags(estimator).input_tags.pairwise and self.method != "random":
             raise ValueError("X holds distances or a kernel, not features to compare: pass method='random'")
+        # Lists are made arrays once: folds take rows out of them by position.
         X, y = indexable(X if hasattr(X, "shape") else np.asarray(X), y)
         given = None
         if sample_weight is not None:
             given = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+        # Before anything is selected: an estimator that takes no weights is refused at once.
         meaning, weight_name = self._weights(estimator, given)
         splits = self._splits(X, y, groups, fit_params)
         codes, settings = self._coded(y, estimator)
@@ -145,14 +147,17 @@ class CoresetSearch(MetaEstimatorMixin, BaseEstimator):  # type: ignore[misc]
         for train, test in splits:
             coreset, rows, part = self._choose(choose, X, codes, given, settings, train, meaning)
             folds.append((rows, test))
+            # The key is made of the rows as the search will cut them out, pairwise kernels included.
             parts[fingerprint(*_safe_split(estimator, X, y, rows))] = part
             self.fold_coresets_.append(coreset)
+        # The refit on all rows keeps the caller's weights as they are: no coreset stands in between.
         whole = Part(None, given)
         if self.refit_on == "coreset":
             every = np.arange(len(given) if given is not None else _rows(X))
             self.coreset_, rows, part = self._choose(choose, X, codes, given, settings, every, meaning)
             whole = Part(rows, part.weights)
         parts[fingerprint(X, y)] = whole
+        # A clone runs: the caller's search keeps its estimator and its splitter.
         self.search_ = clone(self.search)
         self.search_.estimator, self.search_.cv = OnCoreset(clone(estimator), parts, weight_name), folds
         if groups is not None and "groups" in fit_params:
@@ -178,6 +183,7 @@ class CoresetSearch(MetaEstimatorMixin, BaseEstimator):  # type: ignore[misc]
             None if given is None else given[rows],
             settings,
         )
+        # Time that a cache saved was not spent: it would count against every later search.
         if not reused:
             self.selecting_seconds_ += seconds
         weights = None if meaning == "none" else scaled_weights(coreset.weights, meaning)
@@ -187,6 +193,7 @@ class CoresetSearch(MetaEstimatorMixin, BaseEstimator):  # type: ignore[misc]
 
     def _weights(self, estimator: Any, given: Any) -> tuple[str, str | None]:
         """Return what weights mean to the estimator, and the name that its fit takes them under."""
+        # Nothing to hand on: the estimator need not take weights.
         if self.weights == "none" and given is None:
             return "none", None
         try:
@@ -200,16 +207,19 @@ class CoresetSearch(MetaEstimatorMixin, BaseEstimator):  # type: ignore[misc]
     def _splits(self, X: Any, y: Any, groups: Any, fit_params: Mapping[str, Any]) -> list[tuple[Any, Any]]:
         from sklearn import get_config
 
+        # Split here, with the rules of the search: the folds are then fixed, and a coreset is made for each.
         cv = check_cv(self.search.cv, y, classifier=is_classifier(self.search.estimator))
         routed: dict[str, Any] = {} if groups is None else {"groups": groups}
         if get_config()["enable_metadata_routing"]:
             routed |= process_routing(self.search, "fit", **fit_params).splitter.split
         splits = [(np.asarray(train), np.asarray(test)) for train, test in cv.split(X, y, **routed)]
         n = _rows(X)
+        # Splitters may hand out masks, or positions from the end.
         return [(np.flatnonzero(tr) if tr.dtype == bool else tr % n, te) for tr, te in splits]
 
     def _coded(self, y: Any, estimator: Any) -> tuple[Any, Settings]:
         """Return the targets as the selection takes them, and its settings."""
+        # Multi-output targets have no classes and no one column: selection goes by features alone.
         targets = None if y is None else np.asarray(y)
         kind = None if targets is None else type_of_target(targets)
         if is_classifier(estimator) and targets is not None and kind in {"binary", "multiclass"}:
@@ -222,6 +232,7 @@ class CoresetSearch(MetaEstimatorMixin, BaseEstimator):  # type: ignore[misc]
     def _unwrap(self, estimator: Any) -> None:
         """Leave the search as if it had searched over the estimator itself."""
         self.search_.estimator, self.search_.cv = estimator, self.search.cv
+        # Predictions must not look rows up: what is left behind is the estimator itself.
         if hasattr(self.search_, "best_estimator_"):
             self.search_.best_estimator_ = self.search_.best_estimator_.estimator
 

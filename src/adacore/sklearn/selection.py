@@ -90,14 +90,17 @@ def choose(X: Any, y: Any, weights: NDArray[np.float64] | None, settings: Settin
     """
     if settings.method not in METHODS:
         raise unknown_name("method", settings.method, ["auto", *METHODS])
+    # Outside of the clock: see the function.
     _load(settings.method)
     begin = time.perf_counter()
     n = int(X.shape[0])
+    # Rows of weight 0 are taken out first: they would be chosen, and then weigh nothing.
     rows = np.arange(n) if weights is None else np.flatnonzero(weights > 0)
     inside = np.ones(len(rows)) if weights is None else weights[rows]
     strata = _strata(None if y is None else y[rows], len(rows), settings)
     size = _size(strata, settings)
     found = _select(X, y, rows, inside if weights is not None else None, strata, size, settings)
+    # Positions are taken back to all n examples, which the caller indexes with.
     coreset = found if len(rows) == n else replace(found, indices=rows[found.indices], population=n)
     return coreset, time.perf_counter() - begin
 
@@ -114,12 +117,14 @@ def cached(memory: Any) -> Callable[..., tuple[tuple[Coreset, float], bool]]:
         # joblib looks at the source of ``choose`` alone; what that calls changes with the library.
         return replace(settings, version=adacore.__version__)
 
+    # Without a cache the version is not needed, and nothing is hashed.
     if memory is None:
         return lambda X, y, weights, settings: (choose(X, y, weights, settings), False)
     function = check_memory(memory).cache(choose)
 
     def look_up(X: Any, y: Any, weights: Any, settings: Settings) -> tuple[tuple[Coreset, float], bool]:
         arguments = (X, y, weights, versioned(settings))
+        # Asked before the call: afterwards every answer is in the cache. An older joblib, or a Memory without a folder, can't be asked.
         known = bool(getattr(function, "check_call_in_cache", lambda *_: False)(*arguments))
         return function(*arguments), known
 
@@ -128,6 +133,7 @@ def cached(memory: Any) -> Callable[..., tuple[tuple[Coreset, float], bool]]:
 
 def _load(method: str) -> None:
     """Load and compile what selects, before the clock starts: it is paid once a process, not once a selection."""
+    # The other methods compute nothing that is compiled.
     if method in {"adacore", "craig"}:
         import scipy.linalg  # noqa: F401
 
@@ -138,8 +144,10 @@ def _load(method: str) -> None:
 
 def _strata(y: Any, n: int, settings: Settings) -> NDArray[np.int64]:
     if settings.task == "classification":
+        # Numbered anew: without rows of weight 0 a class may be missing, and strata have no gaps.
         return np.unique(y, return_inverse=True)[1].astype(np.int64)
     if settings.task == "regression" and settings.target == "bins":
+        # Numbers for each bin replace the budget: nothing limits the number of bins.
         size = n if isinstance(settings.quotas, Mapping) else resolve_budget(n, **_given(settings))
         bins = quantile_bins(y, settings.bins)
         # More bins than picks would ask for more picks than there may be.
@@ -157,6 +165,7 @@ def _size(strata: NDArray[np.int64], settings: Settings) -> int:
     if isinstance(settings.quotas, Mapping):
         return resolve_budget(n, budget=int(sum(settings.quotas.values())))
     size = resolve_budget(n, **_given(settings))
+    # A fraction is a wish for a size, and grows where it would leave a class out; a budget is kept or refused.
     return size if settings.budget is not None else max(classes, size)
 
 
@@ -170,7 +179,9 @@ def _select(
     if settings.method == "full":
         return Coreset(np.arange(len(rows)), ones if weights is None else weights, len(rows))
     if settings.method == "random":
+        # [seed, 2]: the pilot draws with [seed, 1], and its rows must not be Random's.
         return draw(strata, size, ones if weights is None else weights, [settings.seed, 2], settings.quotas)
+    # All rows are passed on as they are: indexing would copy the table.
     every = len(rows) == X.shape[0]
     inside, targets = (X if every else _safe_indexing(X, rows)), (y if every or y is None else y[rows])
     x = as_numbers(inside, targets, weights, settings.features)
@@ -179,6 +190,7 @@ def _select(
     if settings.method == "craig":
         if settings.task == "regression" and settings.target == "column":
             x = _with_target(x, targets, weights)
+        # Wide sparse tables are projected first: the engine writes rows out densely.
         return medoids(coordinates(x, seed=settings.seed), strata, size, weights, settings.quotas)
     problem = _problem(x, targets, settings)
     return select(
@@ -196,6 +208,7 @@ def _select(
 
 def _with_target(x: Any, y: NDArray[np.float64], weights: Any) -> Any:
     """Put the standardised target beside the features, so that rows of unlike targets do not stand for each other."""
+    # With weights: what the rows stand for decides the scale, not how many of them are stored.
     mean = np.average(y, weights=weights)
     deviation = np.sqrt(np.average(np.square(y - mean), weights=weights))
     column = (y - mean) / (deviation if deviation > 0 else 1.0) * (TARGET_SHARE * np.sqrt(x.shape[1]))
@@ -213,7 +226,9 @@ def _problem(x: Any, y: Any, settings: Settings) -> Problem:
 
 
 def _warn_if_unscaled(x: Any) -> None:
+    # The largest entry in place of the deviation: that of a sparse column is small for rare words whatever their scale.
     sizes = np.asarray(abs(x).max(axis=0).toarray() if sparse.issparse(x) else np.std(x, axis=0)).ravel()
+    # Constant columns add nothing to any distance, and 0 to no ratio.
     sizes = sizes[sizes > 0]
     if len(sizes) and sizes.max() > UNEQUAL_SCALES * sizes.min():
         warnings.warn(

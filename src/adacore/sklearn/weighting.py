@@ -50,6 +50,7 @@ def scaled_weights(weights: NDArray[np.float64], meaning: str) -> NDArray[np.flo
         raise unknown_name("weights", meaning, [*WEIGHTS, "auto"])
     if meaning == "none":
         return np.ones(len(weights))
+    # Both keep the proportions; they differ in how much the data weigh against the penalty.
     return weights if meaning == "sum_to_n" else weights / weights.mean()
 
 
@@ -60,6 +61,7 @@ def warn_if_heavy(weights: NDArray[np.float64]) -> None:
         weights: Of the coreset, float64, shape (k,).
     """
     share = float(weights.max() / weights.sum())
+    # Both conditions: of three examples one carries a third at least, and nothing is wrong.
     if share > HEAVY_SHARE and share * len(weights) > HEAVY_TIMES:
         warnings.warn(
             f"one example of {len(weights)} carries {share:.0%} of all weight: most examples are alike to "
@@ -83,12 +85,14 @@ def weight_parameter(estimator: Any) -> str:
     """
     from sklearn import get_config
 
+    # A Pipeline's own ``fit`` takes any keyword: only its last step says whether it knows weights.
     final = estimator.steps[-1][1] if isinstance(estimator, Pipeline) else estimator
     if not has_fit_parameter(final, "sample_weight"):
         raise TypeError(
             f"{type(final).__name__}.fit takes no sample_weight, without which a coreset misrepresents the data: wrap "
             "an estimator that does, or pass weights='none' to fit it on the coreset's examples all the same"
         )
+    # With routing on, a Pipeline passes sample_weight on by request, and refuses the prefixed name.
     if isinstance(estimator, Pipeline) and not get_config()["enable_metadata_routing"]:
         return f"{estimator.steps[-1][0]}__sample_weight"
     return "sample_weight"
