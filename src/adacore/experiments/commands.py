@@ -19,6 +19,7 @@ from adacore.experiments.runs.settings import CompareConfig, Settings, TrainConf
 
 def _settings(cls: type[Settings], given: Mapping[str, Any]) -> Settings:
     """Make settings of the values that were given, of those that are theirs."""
+    # A command has flags of its own, such as --out, beside those that are settings.
     names = {setting.name for setting in dataclasses.fields(cls)}
     return from_mapping(cls, {name: value for name, value in given.items() if name in names})
 
@@ -32,6 +33,7 @@ def add_train(parser: Any) -> None:
 
 def _run_folder(given: Mapping[str, Any]) -> Path:
     """The folder of a run: as given, or named by what tells runs apart."""
+    # Late, as in every function here that runs something: these modules load torch.
     from adacore.experiments.runs.comparison import method_folder
 
     if given.get("resume") or given.get("out"):
@@ -47,10 +49,13 @@ def run_train(given: dict[str, Any]) -> int:
     from adacore.experiments.runs.resumable_run import resume, train
 
     console, folder = Console(), _run_folder(given)
+    # Bars redraw a line, which a log file would keep once for every epoch.
     live = Live(console) if console.is_terminal else None
     watcher = Lines(console) if live is None else live.watch_run()
     with live or contextlib.nullcontext():
         if given.get("resume"):
+            # Refused and not ignored: a run that goes on with other settings than it was started with is neither of the
+            # two.
             wrong = sorted(given.keys() - {"resume", *MOVABLE})
             if wrong:
                 raise ValueError(
@@ -88,9 +93,11 @@ def run_compare(given: dict[str, Any]) -> int:
 
     console = _wide_console()
     config = _settings(CompareConfig, given)
+    # Named by data and model, so that the same command given again finds its folder and goes on.
     out = Path(given.get("out") or Path("runs") / method_folder(f"compare-{config.data}-{config.model}"))
     compare(config, out, console=console)
     _say(console, f"Runs: {out}/<method>/seed-<seed>, table: {out / 'comparison.json'}")
+    # The page last: if drawing it fails, table and record are there, and ``adacore report`` draws it again.
     _say(console, f"Report, to open in a browser: {write_report(out)}")
     return 0
 
@@ -98,6 +105,7 @@ def run_compare(given: dict[str, Any]) -> int:
 def _wide_console() -> Console:
     """Make a console that does not squeeze tables where there is no terminal to fit."""
     console = Console()
+    # Where there is no terminal rich assumes 80 columns, too few for the table.
     return console if console.is_terminal else Console(width=140)
 
 
@@ -142,6 +150,7 @@ def run_label(given: dict[str, Any]) -> int:
     from adacore.experiments.runs.simulated_labelling import LabelSettings, simulate_labelling
 
     features, out = given.pop("features"), Path(given.pop("out", "runs/label"))
+    # A command line hands over one text with commas, a file of settings a list.
     for name in ("methods", "budgets", "estimators"):
         if name in given:
             given[name] = method_texts(given[name])
@@ -221,4 +230,5 @@ def run_doctor(given: dict[str, Any]) -> int:
 
 
 def _say(console: Console, text: str) -> None:
+    # As it is: a path in brackets would be taken for a style, and a long line be broken where somebody copies it.
     console.print(text, highlight=False, markup=False, soft_wrap=True)

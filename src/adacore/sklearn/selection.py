@@ -124,7 +124,8 @@ def cached(memory: Any) -> Callable[..., tuple[tuple[Coreset, float], bool]]:
 
     def look_up(X: Any, y: Any, weights: Any, settings: Settings) -> tuple[tuple[Coreset, float], bool]:
         arguments = (X, y, weights, versioned(settings))
-        # Asked before the call: afterwards every answer is in the cache. An older joblib, or a Memory without a folder, can't be asked.
+        # Asked before the call: afterwards every answer is in the cache. An older joblib, or a Memory without a folder,
+        # can't be asked.
         known = bool(getattr(function, "check_call_in_cache", lambda *_: False)(*arguments))
         return function(*arguments), known
 

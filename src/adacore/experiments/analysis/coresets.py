@@ -39,6 +39,7 @@ def gradient_error(gradients: ArrayLike, coreset: Coreset) -> float:
     # float64 sums: the full gradient is what is left of n terms that nearly cancel late in training.
     error = float(np.linalg.norm(full - coreset.weights @ g[coreset.indices]))
     norm = float(np.linalg.norm(full))
+    # At an exact optimum there is nothing to be relative to: right is 0, anything else infinitely wrong.
     if norm == 0:
         return 0.0 if error == 0 else math.inf
     return error / norm
@@ -123,6 +124,7 @@ def most_chosen(counts: ArrayLike, number: int) -> NDArray[np.int64]:
         array([1, 3, 0])
     """
     counts = np.asarray(counts)
+    # Stable, so that ties go to the lower index on every machine.
     order = np.argsort(-counts, kind="stable")
     return order[counts[order] > 0][:number].astype(np.int64)
 
@@ -142,6 +144,7 @@ def never_chosen(counts: ArrayLike, number: int, *, generator: np.random.Generat
         >>> never_chosen([1, 0, 2], 5, generator=np.random.default_rng(0))
         array([1])
     """
+    # Drawn and not the first ones: data sets are often sorted, and the first would be of one class.
     never = np.flatnonzero(np.asarray(counts) == 0)
     return np.sort(generator.choice(never, size=min(number, never.size), replace=False)).astype(np.int64)
 

@@ -100,6 +100,7 @@ def measure_run(
     """
     errors = gradient_errors(model, train, coreset, probe, seed=seed, moment=epoch)
     seen = labels_of(train, loader=probe.loader)
+    # No seed: probabilities are measured without any draw.
     tested = probe.measure(model, test, Requirements(probabilities=True))
     measured = {"gradient_error": errors.plain, "preconditioned_gradient_error": errors.preconditioned}
     if seen is not None and tested.targets is not None and tested.probabilities is not None:
@@ -108,6 +109,7 @@ def measure_run(
         if labels.size:
             measured["worst_class_accuracy"] = min(class_accuracies(predicted, labels).values())
             measured["seen_classes_accuracy"] = float((predicted == labels).mean())
+    # Every key in every row that was measured: readers need not ask which of them a run has.
     return {name: value if math.isfinite(value := measured.get(name, math.nan)) else None for name in MEASURED}
 
 
@@ -140,6 +142,7 @@ class Examples:
         Returns:
             The path.
         """
+        # A file and not a path: to a path of another ending numpy would append .npz, and write elsewhere.
         with path.open("wb") as file:
             np.savez_compressed(file, **{field.name: getattr(self, field.name) for field in fields(self)})
         return path
@@ -160,6 +163,8 @@ class Examples:
         try:
             with np.load(path, allow_pickle=False) as file:
                 return cls(**{field.name: file[field.name] for field in fields(cls)})
+        # All that numpy raises for a file that is cut short or of another kind: the report can do without it, and says
+        # how.
         except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             words = " ".join(str(error).split()) or type(error).__name__
             raise ValueError(
@@ -195,10 +200,12 @@ def describe_examples(
     Raises:
         ValueError: If the data have no classes.
     """
+    # One pass measures for both: the ranking's needs and the entropy's probabilities.
     needs = replace(selector.requirements(), probabilities=True)
     snapshot = probe.measure(model, dataset, needs, validation=validation, seed=seed, forgetting=forgetting)
     if snapshot.strata is None or snapshot.probabilities is None:
         raise ValueError("the data have no classes: examples are ranked within classes; pass labels=")
+    # Selecting everything gives an order of all examples, for which no budget has to be chosen.
     ranked = partitioned(selector, labelled=True).select(
         snapshot, snapshot.n, generator=np.random.default_rng([seed, 0])
     )

@@ -32,8 +32,10 @@ def sliding_means(scores: ArrayLike, window: int, *, threshold: float | None = N
     values = np.asarray(scores, dtype=np.float64)
     if not values.size:
         return values
+    # A share above a threshold, as in Fig. 5: the mean of zeros and ones.
     if threshold is not None:
         values = (values >= threshold).astype(np.float64)
+    # A view: windows of 100 would otherwise hold each score 100 times.
     windows = np.lib.stride_tricks.sliding_window_view(values, min(window, values.size))
     return np.asarray(windows.mean(axis=1), dtype=np.float64)
 
@@ -62,7 +64,9 @@ def profile_by_rank(
     profiles = []
     for label in np.unique(labels):
         rows = np.flatnonzero(labels == label)
+        # At most a fifth of a class: a window as long as the class is one point, and shows no course.
         means = sliding_means(scores[rows[np.argsort(ranks[rows], kind="stable")]], max(1, min(window, rows.size // 5)))
+        # Classes count alike, however large: the question is how a class is gone through.
         profiles.append(np.interp(at, np.linspace(0, 1, means.size), means))
     return np.asarray(np.mean(profiles, axis=0), dtype=np.float64)
 
@@ -83,6 +87,7 @@ def ranks_within_classes(order: ArrayLike, labels: ArrayLike) -> NDArray[np.int6
     """
     labels = np.asarray(labels)
     picked = np.asarray(order, dtype=np.int64)
+    # What was not picked comes last, in its own order: greedy ends once nothing is left to gain.
     order = np.concatenate([picked, np.setdiff1d(np.arange(labels.size), picked)])
     ranks = np.empty(labels.size, dtype=np.int64)
     for label in np.unique(labels):
@@ -105,6 +110,7 @@ def entropy(probabilities: ArrayLike) -> NDArray[np.float64]:
         array([0.   , 0.693])
     """
     p = np.asarray(probabilities, dtype=np.float64)
+    # p ln p tends to 0 with p: the logarithm of 1 stands in where p is 0. + 0.0 turns -0 into 0.
     return np.asarray(-np.sum(p * np.log(np.where(p > 0, p, 1.0)), axis=1) + 0.0)
 
 

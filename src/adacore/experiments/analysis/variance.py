@@ -72,6 +72,7 @@ def batch_error(gradients: ArrayLike, draws: Iterable[Draw]) -> BatchError:
         >>> batch_error(g, every_example).relative_error
         0.5
     """
+    # float64: errors are differences of gradients that nearly cancel.
     g = np.asarray(gradients, np.float64)
     full = g.mean(0)
     # What a training step sees is the mean over the batch of weighted losses; weights have mean one over the coreset.
@@ -85,8 +86,11 @@ def batch_error(gradients: ArrayLike, draws: Iterable[Draw]) -> BatchError:
     root = math.sqrt(mean_square)
     folds = min(_SUMS, g.shape[1])  # every 64th coordinate together: a bias in any of them shows in its sum
     folded = errors[:, : g.shape[1] // folds * folds].reshape(len(errors), -1, folds).sum(1)
+    # Sums of coordinates and not each alone: the largest of thousands of t values is large by chance.
     spread = folded.std(0, ddof=1) / math.sqrt(len(errors))
     off = np.abs(folded.mean(0))
+    # A sum that does not vary at all is compared with 0 up to rounding: a division by its spread would make noise a
+    # bias.
     bias = np.divide(off, spread, out=np.where(off > 1e-9 * norm, np.inf, 0.0), where=spread > 1e-12 * norm)
     # d sqrt(m) = dm / (2 sqrt(m)): the spread of the mean square carried over to its root.
     half_width = float(squares.std(ddof=1)) / math.sqrt(len(errors)) / (2 * root) if root else 0.0
@@ -150,6 +154,7 @@ def coreset_batches(
     if batching not in get_args(Batching):
         raise unknown_name("batching", batching, get_args(Batching))
     shares = coreset.weights / coreset.weights.sum()
+    # An example owns an interval as long as its share: a uniform number then falls on it with that probability.
     edges = np.cumsum(shares)
     size = min(batch_size, len(coreset))
     for _ in range(draws):
@@ -161,6 +166,7 @@ def coreset_batches(
             at = generator.random(batch_size)
         else:
             at = (np.arange(batch_size) + generator.random()) / batch_size  # equal steps from one random start
+        # Scaled by the last edge, and clipped: rounding leaves the sum of the shares a little off 1.
         places = np.minimum(np.searchsorted(edges, at * edges[-1], side="right"), len(coreset) - 1)
         yield coreset.indices[places], np.ones(batch_size)
 
@@ -180,8 +186,10 @@ def cluster_batches(
         Samples as large as the coreset, with weights of mean one.
     """
     owners = assign(points, coreset.indices).owner
+    # Members of a cluster lie together in this order: a draw is one random offset for each cluster.
     order = np.argsort(owners, kind="stable")
     sizes = np.bincount(owners, minlength=len(coreset))
+    # Of duplicates among the medoids all rows go to one: empty clusters have nothing to draw.
     starts = (np.cumsum(sizes) - sizes)[sizes > 0]
     sizes = sizes[sizes > 0]
     for _ in range(draws):
@@ -216,6 +224,7 @@ def sketch_gradients(
     Returns:
         float32, shape (n, dimension).
     """
+    # With the dot: "layer1" must not take "layer10" along.
     prefix = "" if layer is None else f"{layer}."
     parameters = {name: value.detach() for name, value in model.named_parameters()}
     free = {name: value for name, value in parameters.items() if name.startswith(prefix)}
@@ -230,14 +239,17 @@ def sketch_gradients(
         # One example as a batch of one: vmap runs all examples of a chunk through this at once.
         return criterion(functional_call(model, {**fixed, **values}, (inputs[None],)), target[None])
 
+    # Of the parameters asked for alone: the others are constants to it, and cost no backward pass of their own.
     gradients = vmap(grad(loss), in_dims=(None, 0, 0))
     n = len(dataset)  # type: ignore[arg-type]
     sketches = torch.zeros(n, dimension)
+    # eval mode within: batch norm over a chunk would make an example's gradient depend on its neighbours.
     with preserving_state(model):
         for start in range(0, n, chunk):
             examples = [dataset[i] for i in range(start, min(start + chunk, n))]
             inputs, targets = (torch.stack([torch.as_tensor(example[k]) for example in examples]) for k in (0, 1))
             found = gradients(free, inputs, targets)
             flat = torch.cat([value.reshape(len(inputs), -1) for value in found.values()], dim=1)
+            # A scatter in place of a matrix: a dense projection of all parameters would not fit into memory.
             sketches[start : start + len(inputs)].index_add_(1, place, flat * sign)
     return sketches.numpy()

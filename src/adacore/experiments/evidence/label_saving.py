@@ -62,19 +62,26 @@ def label_saving(random: Curve, method: NDArray[np.float64], budget: int, *, see
     table = np.stack([random[int(b)] for b in budgets])
     if table.shape[1] != len(method):
         raise ValueError(f"random has {table.shape[1]} seeds, the method {len(method)}: they must be paired")
+    # Whole seeds are drawn, the same for both methods: a seed's split favours or harms both, which pairing takes out. A
+    # t interval would not do: the factor is a ratio read off a curve, skewed and bounded.
     drawn = np.random.default_rng(seed).integers(len(method), size=(DRAWS, len(method)))
     reached = np.array([_inverse(budgets, table[:, rows].mean(1), method[rows].mean()) for rows in drawn])
     low, high = np.percentile(reached, [2.5, 97.5]) / budget
+    # Of the seeds as they are and not of the draws: the bootstrap says how far off, not what.
     curve = table.mean(1)
     return Saving(_inverse(budgets, curve, method.mean()) / budget, low, high, bool(method.mean() > curve.max()))
 
 
 def _inverse(budgets: NDArray[np.int64], curve: NDArray[np.float64], accuracy: float) -> float:
+    # More labels do not make a model worse on average: a dip is noise, and would give the inverse two values.
     rising = np.maximum.accumulate(curve)
+    # Outside of the curve nothing is known: the nearest budget is returned, a limit and no extrapolation.
     if accuracy <= rising[0]:
         return float(budgets[0])
     if accuracy >= rising[-1]:
         return float(budgets[-1])
+    # side="left": on a flat stretch the smallest budget that reaches the accuracy counts. It also makes the gap below >
+    # 0.
     right = int(np.searchsorted(rising, accuracy, side="left"))
     share = (accuracy - rising[right - 1]) / (rising[right] - rising[right - 1])
     logs = np.log(budgets)

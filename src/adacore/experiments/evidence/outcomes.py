@@ -32,6 +32,7 @@ class Cost:
     @property
     def total_seconds(self) -> float:
         """Seconds of all parts."""
+        # fsum: exact whatever the order of the parts, so that two reports of one run print the same total.
         return math.fsum(self.seconds.values())
 
     @property
@@ -93,6 +94,8 @@ class Outcome:
     def cost_to_reach(self, accuracy: float) -> Cost | None:
         """Tell what it cost until an evaluation first gave at least this accuracy; None if none did."""
         for row in self.rows:
+            # Epochs that were not evaluated have None: whether they reached it is not known, and the next evaluation
+            # counts.
             reached = row.get("test_accuracy")
             if reached is not None and reached >= accuracy:
                 return cost_of(row)

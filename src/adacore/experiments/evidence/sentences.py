@@ -51,6 +51,7 @@ def judgement_words(judgement: Judgement, other: str = "Random") -> str:
         is 2.1 points better than Random (96 % interval +1.5 to +2.7, 5 seeds)
     """
     difference = judgement.difference
+    # Said before any interval: one of two seeds would look precise by chance.
     if difference.count < LEAST_SEEDS:
         runs = "one seed" if difference.count == 1 else f"{difference.count} seeds"
         return (
@@ -64,6 +65,7 @@ def judgement_words(judgement: Judgement, other: str = "Random") -> str:
         return f"is {gap} {judgement.verdict} than {other} ({span}){small}"
     if judgement.verdict == "equivalent":
         return f"is equivalent to {other}, within {100 * MARGIN:.0f} point ({span})"
+    # No number of seeds at all is a finding as well: the methods differ by less than anyone would pay to see.
     if judgement.seeds_needed is None:
         more = f"not even {MOST_SEEDS:,} such seeds would tell"
     else:
@@ -84,6 +86,7 @@ def sentence(summary: MethodSummary) -> str:
     if _never_trained(summary):
         return f"{name} was not trained: no run has ended."
     if summary.against_random is None:
+        # Random has nothing to be compared with; it is mentioned only where some of its runs diverged.
         if base_name(summary.method) == "random":
             return f"{name} is the control{_ends(summary)}." if summary.diverged else ""
         return f"{name} can't be judged: Random was not run in the same experiment; add random to the methods."
@@ -130,6 +133,7 @@ def warnings(summaries: Sequence[MethodSummary], *, batch_size: int) -> list[str
             if unfinished == 1
             else f"{unfinished} runs are not finished, and do not count."
         )
+    # From examples stepped on and not from the settings: a run that diverged has made fewer steps than it was to make.
     steps = [math.ceil(summary.cost.steps / batch_size) for summary in summaries if not _never_trained(summary)]
     if steps and min(steps) < FEW_STEPS:
         told.append(
@@ -152,6 +156,7 @@ def verdict(summaries: Sequence[MethodSummary]) -> str:
     name = display_name(ours.method)
     if _never_trained(ours):
         return f"{name} has no finished run yet."
+    # From 99.5 % on it would be printed as 100 %.
     seen = f", having seen {share(ours.fraction_seen)} of the data" if ours.fraction_seen < 0.995 else ""
     reaches = f"{name} reaches {accuracy(ours.accuracy.mean)}{_NBSP}% test accuracy in "
     parts = [f"{reaches}{seconds(ours.cost.total_seconds)}, selection included{seen}"]
@@ -243,6 +248,7 @@ def points(value: Interval | None) -> str:
     """
     if value is None or math.isnan(value.low):
         return "–"
+    # A true minus sign, as wide as the plus, so that columns of intervals line up.
     low, high = (round(100 * end, 1) + 0.0 for end in (value.low, value.high))  # + 0.0: no "−0.0"
     return f"{low:+.1f} to {high:+.1f}".replace("-", "−")
 

@@ -88,13 +88,16 @@ def summarise(methods: Mapping[str, Outcomes], *, experiments: Mapping[str, str]
         >>> summarise(runs)[1].against_random.verdict
         'worse'
     """
+    # One experiment for all where nothing is said of it.
     belongs = dict.fromkeys(methods, "") if experiments is None else experiments
     accuracies = {
+        # Unfinished runs are left out of everything: their accuracy is one of another epoch than the others'.
         name: {seed: outcome.accuracy for seed, outcome in outcomes.items() if outcome.counts}
         for name, outcomes in methods.items()
     }
     found = {one: find_control(name for name in methods if belongs[name] == one) for one in set(belongs.values())}
     controls = {experiment: name for experiment, name in found.items() if name is not None}
+    # All methods of all experiments at once: Holm's correction counts every comparison that the reader sees.
     judged = judge_all(
         {name: accuracies[name] for name in methods if name not in controls.values() and belongs[name] in controls},
         {name: accuracies[controls[belongs[name]]] for name in methods if belongs[name] in controls},
@@ -120,6 +123,7 @@ def find_control(methods: Iterable[str]) -> str | None:
         'random(learning_rate=0.2)'
     """
     arms = [method for method in methods if base_name(method) == CONTROL]
+    # Two tuned controls and no plain one: choosing the stronger after the fact would be a choice by the result.
     if CONTROL in arms:
         return CONTROL
     return arms[0] if len(arms) == 1 else None
@@ -132,6 +136,7 @@ def base_name(method: str) -> str:
         >>> base_name("adacore(weighting=uniform)")
         'adacore'
     """
+    # A hyphen may be part of a name; the first other character ends it.
     return re.split(r"[^\w-]", method, maxsplit=1)[0]
 
 
@@ -180,19 +185,23 @@ def speedup(ours: Outcomes, full: Outcomes) -> Speedup | None:
     seeds = [seed for seed in sorted(ours.keys() & full.keys()) if ours[seed].counts and full[seed].counts]
     ratios: list[tuple[float, float]] = []
     for seed in seeds:
+        # Less one point: the full data's last accuracy is a draw too, and equalling it exactly would be luck.
         target = full[seed].accuracy - MARGIN
         mine, theirs = ours[seed].cost_to_reach(target), full[seed].cost_to_reach(target)
         if mine is not None and theirs is not None:
             ratios.append(
                 (
+                    # Costs of 0 occur at coarse clocks and in tests: the ratio stays finite, and its logarithm too.
                     theirs.total_seconds / max(mine.total_seconds, 1e-9),
                     theirs.gradient_evaluations / max(mine.gradient_evaluations, 1),
                 )
             )
     if not seeds:
         return None
+    # A mean over the seeds that reached it would leave out those on which the method failed.
     if not ratios or len(ratios) < len(seeds):
         return Speedup(len(ratios), len(seeds), None, None)
+    # Geometric: twice as fast and half as fast average to 1, where the arithmetic mean says 1.25.
     by_seconds, by_gradients = (math.exp(_mean(math.log(max(ratio[k], 1e-9)) for ratio in ratios)) for k in (0, 1))
     return Speedup(len(ratios), len(seeds), by_seconds, by_gradients)
 
@@ -233,4 +242,5 @@ def to_json(summary: MethodSummary) -> dict[str, Any]:
 def interval_to_json(interval: Interval) -> dict[str, Any]:
     """Turn an interval into plain values; what is not finite is None."""
     values = {"mean": interval.mean, "low": interval.low, "high": interval.high}
+    # JSON has no nan: None says that there is none, in every reader.
     return {**{name: value if math.isfinite(value) else None for name, value in values.items()}, "n": interval.count}

@@ -84,21 +84,27 @@ def judge_all(
         'better'
     """
     pairs = {name: (ours, _control_of(control, name)) for name, ours in methods.items()}
+    # Paired: runs of a seed share initial weights and draws, so that most of their spread cancels, and fewer seeds
+    # tell.
     differences = {name: paired_differences(*pair) for name, pair in pairs.items()}
     together = [accuracy for pair in pairs.values() for part in pair for accuracy in part.values()]
+    # One bound for all that is compared: the step of the accuracies is that of the test set, which all share.
     least = least_spread(together, [value for values in differences.values() for value in values])
+    # Those with too few seeds get no verdict, and so take no share of the error from the others.
     judgeable = [name for name, values in differences.items() if len(values) >= LEAST_SEEDS]
     p_values = {name: p_value(differences[name], least) for name in judgeable}
     levels: dict[str, float] = {}
     failed: float | None = None
     for rank, name in enumerate(sorted(judgeable, key=p_values.__getitem__)):
         error = ERROR / (len(judgeable) - rank) if failed is None else failed
+        # Step-down: once one fails, all larger p-values fail, at the level of that step.
         if failed is None and p_values[name] > error:
             failed = error
         levels[name] = 1 - error
     judged = {}
     for name, values in differences.items():
         if values:
+            # With too few seeds for a verdict the interval is shown at the uncorrected level: nothing rests on it.
             level = levels.get(name, 1 - ERROR)
             judged[name] = _judge(mean_interval(values, level=level, least_spread=least), level, values)
     return judged
@@ -112,10 +118,13 @@ def _control_of(control: Mapping[int, float] | Mapping[str, Mapping[int, float]]
 def _judge(difference: Interval, level: float, values: Sequence[float]) -> Judgement:
     if difference.count < LEAST_SEEDS:
         return Judgement("not distinguishable", difference, level)
+    # By the interval and not by p: what is printed and what is claimed can't contradict each other.
     if difference.low > 0:
         return Judgement("better", difference, level)
     if difference.high < 0:
         return Judgement("worse", difference, level)
+    # Two one-sided tests at once: the whole interval within the margin shows equivalence; failing to differ shows
+    # nothing.
     if difference.low >= -MARGIN and difference.high <= MARGIN:
         return Judgement("equivalent", difference, level)
     spread = float(np.std(values, ddof=1))
@@ -139,10 +148,13 @@ def p_value(differences: Sequence[float], least_spread: float = 0.0) -> float:
     from scipy.stats import t  # here, since importing it takes longer than most commands
 
     values = np.asarray(differences, dtype=np.float64)
+    # The standard error of the mean, with the same floor as the interval has, so that both agree.
     error = max(float(values.std(ddof=1)), least_spread) / math.sqrt(values.size)
     mean = abs(float(values.mean()))
+    # Only without a floor, or where all numbers are equal: any two different ones give a floor above 0.
     if error == 0:
         return 1.0 if mean == 0 else 0.0
+    # ``sf`` and not 1 - cdf, which loses all digits of small p-values.
     return float(2 * t.sf(mean / error, values.size - 1))
 
 
@@ -167,6 +179,8 @@ def least_spread(accuracies: Iterable[float], differences: Iterable[float]) -> f
         >>> round(least_spread([0.5, 0.75, 0.5, 1.0], [0.25, 0.25]), 3)
         0.102
     """
+    # Rounded to 9 places: equal differences of accuracies may differ in float64 by 1e-17, which is no step. With 0 in
+    # front, a single accuracy gives a step too.
     gaps = [np.diff(np.unique(np.round(np.asarray([0.0, *part]), 9))) for part in (accuracies, np.abs([*differences]))]
     steps = np.concatenate(gaps)
     return float(steps.min()) / math.sqrt(6) if steps.size else 0.0
@@ -191,8 +205,10 @@ def seeds_needed(mean: float, spread: float, level: float) -> int | None:
         >>> seeds_needed(0.02, 0.02, 0.95)
         10
     """
+    # All n at once: the quantile changes with n, so that there is no closed form to invert.
     n = np.arange(LEAST_SEEDS, MOST_SEEDS + 1)
     half = _quantiles((1 + level) / 2) * spread / np.sqrt(n)
+    # The noncentral t is approximated by the sum of two quantiles, as usual for sample sizes.
     detects = abs(mean) >= half + _quantiles(POWER) * spread / np.sqrt(n)
     enough = n[detects | (abs(mean) + half <= MARGIN)]
     return int(enough[0]) if enough.size else None

@@ -64,5 +64,6 @@ def parse_arm(text: str) -> Arm:
         (1, 20)
     """
     name, settings = parse_name(text)
+    # What is of training is taken out first: the selector would refuse it as unknown.
     own = {key: settings.pop(key) for key in OF_AN_ARM if key in settings}
     return Arm(make_selector(name, **settings), own)

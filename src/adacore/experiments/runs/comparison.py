@@ -40,6 +40,7 @@ def method_folder(method: str) -> str:
         >>> method_folder("adacore(weighting=uniform, beta1=0.8)")
         'adacore-weighting=uniform-beta1=0.8'
     """
+    # Names of methods hold parentheses, commas and spaces, which shells and some file systems take amiss.
     return re.sub(r"[^A-Za-z0-9.=_+-]+", "-", method).strip("-")
 
 
@@ -65,10 +66,12 @@ def compare(config: CompareConfig, out: str | Path, *, console: Console | None =
     """
     out = Path(out)
     console = Console(quiet=True) if console is None else console
+    # Before the folder is made: a refusal leaves nothing behind.
     _check_claim(config, out)
     out.mkdir(parents=True, exist_ok=True)
     with locked(out):
         _check_claim(config, out)  # again, now that nobody else can write here
+        # Written before the first run: a comparison that was stopped says what it was.
         write_yaml(out / "config.yaml", to_mapping(config))
         trainings = config.runs()
         folders = [out / method_folder(run.method) / f"seed-{run.seed}" for run in trainings]
@@ -77,6 +80,7 @@ def compare(config: CompareConfig, out: str | Path, *, console: Console | None =
         _train_all(todo, config.jobs, console, done=len(trainings) - len(todo))
         outcomes: dict[str, dict[int, Outcome]] = {method: {} for method in config.methods}
         for run, folder in zip(trainings, folders, strict=True):
+            # Read from disk, finished long ago or just now alike: the table says what a report will say.
             outcomes[run.method][run.seed] = read_run(folder).outcome
         summaries = summarise(outcomes)
         _write(config, out, summaries)
@@ -91,6 +95,7 @@ def _check_claim(config: CompareConfig, out: Path) -> None:
     if RunFolder(out).holds_run():
         raise FileExistsError(f"{out} already holds a run of adacore train: pass another folder")
     labels = [method_folder(method) for method in config.methods]
+    # Two spellings of one method, or two that differ in characters which folder names lose.
     if len(set(labels)) < len(labels):
         raise ValueError(f"two of the methods share a folder, {labels}: name each method once")
     settings = out / "config.yaml"
@@ -115,12 +120,14 @@ def _is_over(run: TrainConfig, folder: Path) -> bool:
         experiment_of(settings) != experiment_of(to_mapping(run))
     ):
         raise ValueError(f"{folder} holds a run with other settings: move it away, or pass another folder")
+    # By rows and not by the checkpoint, which may have been deleted to save space.
     return len(source.rows()) >= run.epochs or source.divergence() is not None
 
 
 def _prepare(console: Console, methods: set[str]) -> None:
     """Compile what the methods need before anything is timed: the first run would be charged with it."""
     with console.status("Compiling what selects, if this machine has not done so yet"):
+        # Sorted, since a set has no order: what is compiled first is the same every time.
         seconds = sum(prepare_selector(parse_arm(method).selector) for method in sorted(methods))
     if seconds >= WORTH_SAYING:
         print_plain(console, f"Compiled what selects in {seconds:.0f} s: done once on this machine, charged to no run.")
@@ -129,6 +136,7 @@ def _prepare(console: Console, methods: set[str]) -> None:
 def _train_all(todo: Sequence[tuple[TrainConfig, Path]], jobs: int, console: Console, *, done: int) -> None:
     """Train what is left, one run after another or ``jobs`` at a time."""
     with _display(console, len(todo) + done, done) as display:
+        # A single run gains nothing from a process of its own but the seconds of starting it.
         if jobs > 1 and len(todo) > 1:
             first, _ = todo[0]
             if ":" not in first.data:
@@ -189,6 +197,7 @@ def _display(console: Console, total: int, done: int) -> Iterator[_Display]:
 
 
 def _write(config: CompareConfig, out: Path, summaries: list[MethodSummary]) -> None:
+    # Everything that the table says, and with what it was made: the file is to be readable without the runs.
     content = {
         "config": to_mapping(config),
         "made_with": versions(),

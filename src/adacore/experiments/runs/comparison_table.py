@@ -64,5 +64,6 @@ def make_table(config: CompareConfig, summaries: Sequence[MethodSummary]) -> Tab
             "-" if summary.against_random is None else summary.against_random.verdict,
             sentences.speed(summary.speedup),
         )
+        # A bracket in a method's name would be taken for a style by rich.
         table.add_row(summary.method.replace("[", r"\["), *cells)
     return table

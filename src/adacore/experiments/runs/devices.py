@@ -31,12 +31,14 @@ def choose_device(name: str) -> torch.device:
         device(type='cpu')
     """
     has: dict[str, Callable[[], bool]] = {
+        # In order of preference: ``auto`` takes the first that is there.
         "cuda": torch.cuda.is_available,
         "mps": torch.backends.mps.is_available,
         "cpu": lambda: True,
     }
     if name == "auto":
         return torch.device(next(kind for kind, is_here in has.items() if is_here()))
+    # Refused, with no fall-back to the CPU: a run that is far slower than planned is noticed too late.
     if name not in has or not has[name]():
         raise ValueError(f"device={name!r}, but torch finds no such device here: pass --device cpu")
     return torch.device(name)
@@ -75,6 +77,7 @@ def place(splits: Splits, device: torch.device) -> Splits:
     parts = (splits.train, splits.test, splits.validation)
     # Training and validation set may be parts of one array: it is counted, and copied, once.
     stores = {id(part.store): part.store for part in parts if isinstance(part, ArrayDataset)}
+    # All or none: with one part left on the CPU each batch of it would travel, and timings would mix both.
     if sum(store.nbytes for store in stores.values()) > SHARE * _free_bytes(device):
         return splits
     copies = {key: store.to(device) for key, store in stores.items()}

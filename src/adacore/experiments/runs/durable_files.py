@@ -49,17 +49,23 @@ def replace_by(path: Path, save: Callable[[Path], object]) -> Path:
     Raises:
         OSError: If it cannot be written.
     """
+    # In the same folder: a rename across file systems is a copy, and not atomic. A fixed name, so that what a kill
+    # leaves behind is found by ``rewind`` and overwritten by the next write.
     temporary = path.with_name(f".partial-{path.name}")
     try:
         save(temporary)
+        # Content before name: a rename may reach the disk first, and a power cut then leave an empty file.
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
+    # The system's message names the temporary file, which a person has never heard of.
     except OSError as error:
         raise _unwritable(path, error) from error
     finally:
+        # After a rename there is nothing to remove; after a failure this must not hide the first error.
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+    # A rename is an entry of the folder, and is on disk only once the folder is.
     _sync_folder(path.parent)
     return path
 
@@ -85,6 +91,7 @@ def append_line(path: Path, line: str) -> None:
     try:
         with path.open("a", encoding="utf-8") as file:
             file.write(f"{line}\n")
+            # Python's buffer first, then the system's: fsync knows nothing of the former.
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
@@ -101,6 +108,7 @@ def save_state(path: Path, state: Mapping[str, Any]) -> None:
     Raises:
         OSError: If it cannot be written.
     """
+    # Late: whoever writes texts alone does not wait for torch.
     import torch
 
     # torch.save into a file reports a full disk as an internal error of its zip writer (a RuntimeError); into memory it

@@ -34,12 +34,14 @@ def check_fit(model: nn.Module, splits: Splits, name: str) -> None:
             raise ValueError(
                 f"{part} example {broken} of {splits.name} holds nan or infinite inputs: mend or leave out that example"
             )
+    # Two examples: with one, a squeeze of the batch dimension would go unnoticed.
     n = length_of(splits.train)
     (batch,) = read(splits.train, [torch.arange(min(2, n))])
     inputs, targets = batch.inputs, batch.required_targets()
     with preserving_state(model):
         try:
             logits = call(model, inputs)
+        # What torch raises for shapes that don't fit: the message must name the model and the data.
         except RuntimeError as error:
             words = " ".join(str(error).split())[:200]
             raise ValueError(
@@ -77,6 +79,8 @@ def evaluate(
     loader = {"num_workers": num_workers}
     for batch in read(dataset, in_order(n, 512), loader=loader, device=device, memory_format=memory_format):
         logits, targets = call(model, batch.inputs), batch.required_targets()
+        # float32 under bfloat16 autocast: eight bits of precision would show in a mean over thousands of losses. A sum
+        # and not a mean: the last batch is shorter.
         losses.append(functional.cross_entropy(logits.float(), targets, reduction="sum"))
         correct.append((logits.argmax(1) == targets).sum())
     # What is measured stays on the device until here, so that no batch waits; not every device has float64.

@@ -37,8 +37,10 @@ def experiment_of(settings: Mapping[str, Any]) -> str:
         >>> one == experiment_of({"data": "digits", "epochs": 7})
         False
     """
+    # With defaults filled in, a run that was recorded before a setting existed equals one that has it at its default.
     defaults = {field.name: field.default for field in dataclasses.fields(TrainConfig)}
     complete = {**defaults, **settings}
+    # Named by what is left out: a new setting counts as defining until somebody says otherwise.
     told = {name: value for name, value in complete.items() if name not in {*MOVABLE, *_VARIED}}
     return json.dumps(told, sort_keys=True, default=str)
 

@@ -40,10 +40,14 @@ def locked(folder: Path, *, patience: float = PATIENCE) -> Iterator[None]:
     Raises:
         BlockingIOError: If another process, or this one, owns it; the message names the process.
     """
+    # Resolved, so that two names of one folder are one lock.
     path = folder.resolve() / LOCK
+    # Looked up before the file is opened: closing a second handle would free a POSIX lock that this process holds.
     if path in _held:
         raise _owned(folder, "this process")
+    # "a+" makes the file where there is none and does not cut off the owner's name, as "w" would.
     with path.open("a+", encoding="utf-8") as file:
+        # Monotonic: the clock of the day may be set while waiting.
         deadline = time.monotonic() + patience
         while not _try_lock(file.fileno(), folder):
             if time.monotonic() >= deadline:
@@ -76,8 +80,10 @@ def _try_lock(handle: int, folder: Path) -> bool:
 
             fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
+        # POSIX allows either of the first two for a lock that somebody holds.
         if error.errno in {errno.EACCES, errno.EAGAIN, errno.EDEADLK}:
             return False
+        # Some network file systems: refusing to work there would help nobody, and neither would silence.
         if error.errno in _UNSUPPORTED:
             warnings.warn(f"{folder} lies where files can't be locked: let one process at a time use it", stacklevel=4)
             return True

@@ -14,10 +14,12 @@ Row = dict[str, Any]
 
 
 def _is_whole(value: Any) -> bool:
+    # JSON's true is an int to Python.
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
 def _is_number(value: Any) -> bool:
+    # JSON as Python reads it has NaN and Infinity: neither can be averaged or drawn.
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
@@ -82,8 +84,10 @@ def parse_rows(path: Path, *, up_to: int | None = None) -> list[Row]:
         return []
     # "-sig" drops the byte-order mark that some editors put at the start of a file.
     *lines, last = path.read_text(encoding="utf-8-sig", errors="replace").split("\n")
+    # ``up_to``: rows behind the checkpoint are cut off anyway, and damage in them must not stop a resume.
     rows = [_parse(line, path, number) for number, line in enumerate(lines[:up_to], 1)]
     if last and (up_to is None or len(rows) < up_to):
+        # A whole row may lack its line end alone, and counts then; half a row does not parse.
         with contextlib.suppress(ValueError):
             rows.append(_parse(last, path, len(lines) + 1))
     return rows
@@ -99,6 +103,7 @@ def _parse(line: str, path: Path, number: int) -> Row:
         raise damaged(f"{line[:40]!r} is not JSON") from None
     if not isinstance(row, dict):
         raise damaged(f"expected an object, found {line[:40]!r}")
+    # The number of a line is its epoch: a lost or doubled row shows at once, with the line.
     if row.get("epoch") != number:
         raise damaged(f"expected epoch {number}, found {row.get('epoch')!r}, so that rows are missing or out of order")
     for name, (is_valid, expected) in SCHEMA.items():

@@ -29,6 +29,7 @@ def mlp(shape: Shape, classes: int) -> nn.Module:
 
 
 def _convolution(inputs: int, outputs: int, size: int, stride: int = 1) -> nn.Conv2d:
+    # No bias: the batch norm that follows subtracts it again.
     return nn.Conv2d(inputs, outputs, size, stride, padding=size // 2, bias=False)
 
 
@@ -42,6 +43,7 @@ class PaddedShortcut(nn.Module):
 
     def __init__(self, channels: int, stride: int) -> None:
         super().__init__()
+        # New channels on both sides, half each: which of them are zero makes no difference to what can be learnt.
         self.before, self.stride = channels // 2, stride
         self.after = channels - self.before
 
@@ -80,6 +82,7 @@ def _basic(inputs: int, width: int, stride: int, *, padded: bool = False) -> nn.
         _convolution(width, width, 3),
         nn.BatchNorm2d(width),
     )
+    # Where shapes agree, nothing is needed on the shortcut.
     if inputs == width and stride == 1:
         return Residual(body, nn.Identity())
     return Residual(body, PaddedShortcut(width - inputs, stride) if padded else _projection(inputs, width, stride))
@@ -143,6 +146,7 @@ def _wide_resnet(name: str, shape: Shape, classes: int, block: Callable[..., nn.
     for stage, depth in enumerate(depths):
         width = 64 << stage
         for index in range(depth):
+            # The first stage keeps its resolution: the stem has shrunk large images already.
             layers.append(block(inputs, width, 2 if index == 0 and stage > 0 else 1))
             inputs = width * expansion
     head = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(inputs, classes)]
@@ -178,6 +182,7 @@ def check_name(name: str) -> None:
     Raises:
         ValueError: If it is neither.
     """
+    # An import path is not imported to be checked: that would run its code.
     if ":" not in name and name not in MODELS:
         raise unknown_name("model", name, MODELS)
 
@@ -216,6 +221,7 @@ def make_model(name: str, shape: Shape, classes: int, *, seed: int) -> nn.Module
 def _call(path: str, shape: Shape, classes: int) -> Any:
     factory = import_factory(path, "model")
     offered: dict[str, Any] = {
+        # Several names for each: factories are written for other libraries, and call the same thing differently.
         "shape": shape,
         "input_shape": shape,
         "classes": classes,
@@ -227,9 +233,11 @@ def _call(path: str, shape: Shape, classes: int) -> Any:
     except ValueError:  # compiled code may have no signature
         return factory()
     wanted = {parameter: offered[parameter] for parameter in parameters if parameter in offered}
+    # A factory that takes any keyword, as torchvision's do, knows ``num_classes``.
     if not wanted and any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
         wanted = {"num_classes": classes}
     try:
+        # Bound before it is called: a TypeError from within the factory would look like one of its arguments.
         inspect.signature(factory).bind(**wanted)
     except TypeError as error:
         raise TypeError(f"model {path!r}: {error}; it may ask for any of {', '.join(offered)}") from error

@@ -98,6 +98,7 @@ def make_optimizer(model: nn.Module, settings: Optimization, rate: float) -> tor
     if settings.optimizer not in OPTIMIZERS:
         raise unknown_name("optimizer", settings.optimizer, OPTIMIZERS)
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    # torch's own message is of an empty parameter list, which says nothing of frozen layers.
     if not parameters:
         raise ValueError("the model has no parameter that requires a gradient: there is nothing to train")
     return OPTIMIZERS[settings.optimizer](parameters, settings, rate)
@@ -105,6 +106,7 @@ def make_optimizer(model: nn.Module, settings: Optimization, rate: float) -> tor
 
 def needs_graph(optimizer: torch.optim.Optimizer) -> bool:
     """Tell whether gradients must be differentiable, ``backward(create_graph=True)``, as AdaHessian needs."""
+    # By name: importing the class would load a library that no other optimizer needs.
     return type(optimizer).__name__ == "AdaHessian"
 
 

@@ -41,6 +41,7 @@ def describe(row: Mapping[str, Any]) -> str:
     Returns:
         One line.
     """
+    # Epochs that were not evaluated have none: the training accuracy stands in, under its own name.
     accuracy = row["test_accuracy"]
     return (
         f"{'accuracy' if accuracy is not None else 'train accuracy'} "
@@ -63,6 +64,7 @@ class Lines:
     def begin(self, title: str, epochs: int, done: int) -> None:
         """See ``Watcher.begin``."""
         self.epochs = epochs
+        # After which epoch a resumed run goes on is worth a line in a log.
         self._print(f"{title}{f', going on after epoch {done}' if done else ''}")
 
     def epoch(self, row: Mapping[str, Any]) -> None:
@@ -80,6 +82,7 @@ def print_plain(console: Console, text: str) -> None:
         console: Where to.
         text: What to print.
     """
+    # As for the commands: brackets in a method's name are no markup.
     console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
@@ -100,6 +103,7 @@ class Live:
             TimeRemainingColumn(),
             console=console,
         )
+        # For a single run the second bar would say the same.
         self.all: TaskID | None = self.progress.add_task("all runs", total=runs, words="") if runs > 1 else None
 
     def __enter__(self) -> Self:

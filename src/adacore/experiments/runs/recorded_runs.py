@@ -70,6 +70,7 @@ class Run:
     @property
     def outcome(self) -> Outcome:
         """What the run came to."""
+        # First: a run can diverge after its last row was written, while it is evaluated.
         if self.divergence is not None:
             return Outcome(self.rows, "diverged", self.divergence.test_accuracy)
         return Outcome.finished(self.rows) if self.finished else Outcome(self.rows, "unfinished", float("nan"))
@@ -185,7 +186,9 @@ def read_methods(folder: Path) -> Recorded:
         raise FileNotFoundError(f"no folder {folder}: pass the folder of a run or of a comparison")
     runs, left_out = list[Run](), list[str]()
     # A run that diverged in its first epoch has no rows.
+    # By what a run leaves and not by config.yaml, which comparisons have too.
     for where in sorted({path.parent for name in ("metrics.jsonl", "diverged.json") for path in folder.rglob(name)}):
+        # Told and not passed over: whoever copied the rows alone should learn why they are missing from the page.
         if not (where / "config.yaml").is_file():
             left_out.append(f"{where} has no config.yaml, so that nobody knows what was run")
             continue
@@ -194,6 +197,7 @@ def read_methods(folder: Path) -> Recorded:
             runs.append(run)
         else:
             left_out.append(f"{where} has no evaluated epoch yet")
+    # Runs that diverged at once may stand beside others, but nothing can be drawn of them alone.
     if not any(run.is_evaluated for run in runs):
         ended = [f"{run.folder}: {run.divergence.reason}" for run in runs if run.divergence is not None]
         reasons = f" ({'; '.join([*left_out, *ended])})" if left_out or ended else ""
@@ -210,6 +214,8 @@ def _grouped(runs: Sequence[Run], folder: Path) -> dict[str, list[Run]]:
     """Sort runs into methods, each of one experiment, with labels that tell them apart."""
     parts: dict[tuple[str, str, str], list[Run]] = {}
     for run in runs:
+        # Two runs of one method and seed are two experiments in two folders, as of two set-ups: the first folder tells
+        # them apart.
         place = run.folder.relative_to(folder).parts[0] if _occurs_twice(run, runs) else ""
         parts.setdefault((run.method, run.experiment, place), []).append(run)
     # Only a method that was run in several experiments needs more than its name.
@@ -227,10 +233,12 @@ def _grouped(runs: Sequence[Run], folder: Path) -> dict[str, list[Run]]:
 
 def _occurs_twice(run: Run, runs: Sequence[Run]) -> bool:
     """Tell whether one method was run with one seed more than once, as in two set-ups side by side."""
+    # Method and seed name a run within a comparison: a second one can't be averaged with it.
     return sum((other.method, other.seed) == (run.method, run.seed) for other in runs) > 1
 
 
 def _order(method: Method) -> tuple[int, int]:
+    # The paper's methods first, in its order; the controls last, where a reader looks for them.
     names = list(NAMES)
     if method.base in _LAST:
         return 2, _LAST.index(method.base)

@@ -56,10 +56,12 @@ def train(
     folder = RunFolder(Path(out))
     if not resume:
         folder.check_free()
+    # Remembered before anything is made: what was there before is never removed.
     made = [path for path in (folder.path, *folder.path.parents) if not path.exists()]
     try:
         with folder.owned():
             return _train(config, folder, splits, watcher or Silent(), resume=resume, side_by_side=side_by_side)
+    # Ctrl-C included: it must not leave an empty folder that looks like a run.
     except BaseException:
         if made and not folder.config_file.exists():  # refused before any work: leave no trace of the attempt
             _remove_empty(made)
@@ -73,17 +75,22 @@ def _train(
         folder.check_free()  # again, now that nobody else can write here
     state = folder.load_checkpoint() if resume else None
     if state is not None:
+        # Before the data are loaded, which takes longer than telling that the settings differ.
         _check_same(config, state["config"], folder)
         if state["epoch"] >= config.epochs:
+            # Rewound and not only read: a kill after the last checkpoint may have left partial files.
             return folder.rewind(config.epochs)
     if splits is None:
         splits = data.load(config.data, data_root=config.data_root, validation=config.validation, seed=config.seed)
+    # Whoever calls this from Python finds their own streams as they were.
     with preserving_random_streams(), _threads(config.threads):
         loop = TrainingLoop(config, splits)
         if state is None:
+            # Only once the loop stands: a refused model or data set leaves no run behind.
             folder.create(config, device=describe_device(loop.device), side_by_side=side_by_side)
         else:
             loop.load_state_dict(state, folder)
+        # A kill between row and checkpoint leaves a row of an epoch that will be run again.
         rows = folder.rewind(loop.epoch)
         watcher.begin(f"{config.method} on {config.data}, seed {config.seed}", config.epochs, loop.epoch)
         with _events(config, folder, rows) as write_events:
@@ -93,6 +100,8 @@ def _train(
                 except DivergedError as error:
                     folder.save_divergence(error.divergence)
                     raise
+                # Row, then checkpoint, then the TensorBoard log: whatever a kill cuts off is behind the checkpoint and
+                # can be made again.
                 folder.append(row)
                 folder.save_checkpoint(loop.state_dict())
                 write_events(row)
@@ -113,6 +122,7 @@ def _remove_empty(folders: list[Path]) -> None:
 def _threads(count: int) -> Iterator[None]:
     """Let torch compute with so many threads; 0 leaves it alone."""
     before = torch.get_num_threads()
+    # Process-wide in torch: put back, since the caller may compute with all cores.
     torch.set_num_threads(count or before)
     try:
         yield
@@ -122,6 +132,7 @@ def _threads(count: int) -> Iterator[None]:
 
 def _check_same(config: TrainConfig, saved: Mapping[str, Any], folder: RunFolder) -> None:
     for name, value in to_mapping(config).items():
+        # A setting that the saved run does not know came later, and was at its default.
         if name not in MOVABLE and saved.get(name, value) != value:
             raise ValueError(
                 f"{folder.path} was run with {name}={saved[name]!r}, now it is {value!r}: put {name} back, or start "
@@ -136,12 +147,14 @@ def _events(config: TrainConfig, folder: RunFolder, rows: list[Row]) -> Iterator
     The log is a copy of the rows, so that it is written anew where a run goes on: TensorBoard reads files in the order
     of the clock time in their names, and would stop at the first one if the clock has gone back in between.
     """
+    # Old files are removed where they would be wrong: written anew, or of a run that starts over.
     if config.tensorboard or not rows:
         for path in folder.path.glob("events.out.tfevents.*"):
             path.unlink()
     if not config.tensorboard:
         yield lambda row: None
         return
+    # Late: TensorBoard is slow to import, and can be switched off.
     from torch.utils.tensorboard import SummaryWriter
 
     with SummaryWriter(str(folder.path)) as writer:
@@ -172,6 +185,7 @@ def resume(run: str | Path, *, watcher: Watcher | None = None, **moved: Any) -> 
         ValueError: If its settings name a module that lies in it: code found in a run's folder is never executed.
     """
     folder = RunFolder(Path(run))
+    # As plain values first: whether they name a module in this folder is checked before they are used.
     settings = folder.settings()
     for name in ("data", "model"):
         _check_not_within(str(settings.get(name, "")), name, folder.path)
@@ -185,6 +199,7 @@ def _check_not_within(path: str, kind: str, folder: Path) -> None:
     if not colon or not module:
         return
     top = module.partition(".")[0]
+    # Where Python would look: the name itself says nothing of where the module lies.
     for place in (Path.cwd(), *(Path(entry) for entry in sys.path if entry)):
         found = [place / f"{top}.py", place / top]
         if any(item.exists() and item.resolve().is_relative_to(folder.resolve()) for item in found):

@@ -80,6 +80,7 @@ class RunFolder:
 
     def holds_run(self) -> bool:
         """Tell whether something would be lost by starting a run here."""
+        # Rows without a checkpoint count too: somebody may have deleted it to save space.
         return self.checkpoint_file.exists() or (
             self.metrics_file.exists() and self.metrics_file.stat().st_size > 0 and self.config_file.exists()
         )
@@ -98,6 +99,7 @@ class RunFolder:
             )
         if self.config_file.is_file() and "methods" in read_yaml(self.config_file):
             raise FileExistsError(f"{self.path} is the folder of a comparison: pass another folder for the run")
+        # A run in a folder of runs would be read as one more of them by ``adacore report``.
         within = next(self.path.glob("*/**/metrics.jsonl"), None) if self.path.is_dir() else None
         if within is not None:
             raise FileExistsError(f"{self.path} holds other runs, such as {within.parent}: pass another folder")
@@ -109,6 +111,7 @@ class RunFolder:
         Raises:
             BlockingIOError: If another process owns it.
         """
+        # The folder first: a lock is a file within it.
         self.path.mkdir(parents=True, exist_ok=True)
         with locked(self.path):
             yield
@@ -151,6 +154,8 @@ class RunFolder:
         """
         if not self.config_file.is_file():
             raise FileNotFoundError(f"{self.path} holds no run: there is no {self.config_file.name} in it")
+        # Checked by hand and not by ``from_mapping``: making settings looks selectors up, those of other packages too,
+        # and a report must import nothing.
         values = read_yaml(self.config_file)
         for name, kind in (("data", str), ("method", str), ("seed", int), ("epochs", int)):
             if not isinstance(values.get(name), kind):
@@ -170,6 +175,7 @@ class RunFolder:
         Args:
             row: Plain, finite values by name.
         """
+        # allow_nan=False: what can't be read back is refused before it is written.
         append_line(self.metrics_file, json.dumps(row, allow_nan=False))
 
     def rows(self) -> list[Row]:
@@ -218,6 +224,8 @@ class RunFolder:
         if not self.checkpoint_file.exists():
             return None
         try:
+            # weights_only: a pickle from anyone's folder could run code. On the CPU: a run may go on where there is no
+            # accelerator.
             state = torch.load(self.checkpoint_file, map_location="cpu", weights_only=True)
             missing = {"epoch", "config", "model", "optimizer", "loader"} - set(state)
             if not isinstance(state, dict) or missing or not isinstance(state["config"], dict):
@@ -243,6 +251,7 @@ class RunFolder:
             ValueError: If rows are missing or damaged.
         """
         rows = parse_rows(self.metrics_file, up_to=epoch)
+        # Row before checkpoint is the order of writing: fewer rows than epochs means that somebody has removed some.
         if len(rows) < epoch:
             raise ValueError(
                 f"{self.metrics_file} holds {len(rows)} good rows, the checkpoint is of epoch {epoch}: rows are "
@@ -250,11 +259,13 @@ class RunFolder:
             )
         if self.metrics_file.exists():
             replace_file(self.metrics_file, "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows))
+        # They will be selected again, and a resumed run must leave the files of one that was never stopped.
         for selected, path in self.coreset_files():
             if selected > epoch:
                 path.unlink()
         for leftover in (*self.coresets.glob(".partial*"), *self.path.glob(".partial*")):
             leftover.unlink()
+        # A run that goes on has not diverged, until it does again.
         self.divergence_file.unlink(missing_ok=True)
         return rows
 
@@ -319,6 +330,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         ValueError: If the file is damaged.
     """
     try:
+        # safe_load: plain YAML can name any Python object, and make it.
         values = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is damaged: {' '.join(str(error).split())[:160]}") from error

@@ -92,6 +92,7 @@ class RunSettings:
         from adacore.selectors.settings import check_fields
 
         check_fields(self)
+        # Names are looked up without loading anything: a typo is told before the data are read.
         data.check_name(self.data)
         models.check_name(self.model)
         if self.budget is not None and self.fraction is not None:
@@ -109,6 +110,7 @@ class RunSettings:
     @property
     def base_rate(self) -> float:
         """The highest learning rate: as given, or the optimizer's own."""
+        # Late: it loads torch, and help reads the fields alone.
         from adacore.experiments.runs.optimizers import LEARNING_RATES
 
         return LEARNING_RATES[self.optimizer] if self.learning_rate is None else self.learning_rate
@@ -141,6 +143,7 @@ class TrainConfig(RunSettings):
         """Return the settings with those filled in that the method carries for itself alone."""
         from adacore.experiments.runs.arms import parse_arm
 
+        # Kept apart from the settings as given, which are what a run's folder records and a resume compares.
         arm = parse_arm(self.method)
         every = arm.every(self.every, self.epochs)
         return dataclasses.replace(self, **{**arm.settings, "every": every})
@@ -168,6 +171,7 @@ class CompareConfig(RunSettings):
         super().__post_init__()
         if not self.methods:
             raise ValueError("methods is empty: name at least one, such as adacore,random")
+        # Two runs of one name would share a folder.
         twice = next((method for method in self.methods if self.methods.count(method) > 1), None)
         if twice is not None:
             raise ValueError(f"method {twice!r} is named twice: name it once")
@@ -177,6 +181,7 @@ class CompareConfig(RunSettings):
 
     def runs(self) -> list[TrainConfig]:
         """Return the settings of every training, seed by seed."""
+        # Seed by seed, and all methods within one: a comparison that is stopped early has whole pairs.
         shared = {setting.name: getattr(self, setting.name) for setting in dataclasses.fields(RunSettings)}
         seeds = range(self.first_seed, self.first_seed + self.seeds)
         return [TrainConfig(**shared, method=method, seed=seed) for seed in seeds for method in self.methods]
@@ -211,6 +216,7 @@ def check_held_out(method: str, held_out: bool) -> None:
     """
     from adacore.experiments.runs.arms import parse_arm
 
+    # Known before training: the selection would fail only after the data and the model are loaded.
     if not held_out and parse_arm(method).selector.requirements().validation:
         raise ValueError(f"{method} chooses by the loss on held-out data: pass --validation 0.1 (validation=0.1)")
 
@@ -234,6 +240,7 @@ def from_mapping(cls: type[Settings], values: Mapping[str, Any]) -> Settings:
         ('random', 'full')
     """
     known = [setting.name for setting in dataclasses.fields(cls)]
+    # Refused and not dropped: a misspelt key would leave a default in force with no sign of it.
     for name in values:
         if name not in known:
             raise unknown_name("setting", name, known)
@@ -270,6 +277,7 @@ def method_texts(methods: Any) -> tuple[str, ...]:
 
 
 def _method_text(method: Mapping[str, Any]) -> str:
+    # YAML's true and the command line's true are to name one method, in one folder.
     settings = {name: str(v).lower() if isinstance(v, bool) else v for name, v in method.items() if name != "name"}
     if not isinstance(method.get("name"), str):
         raise TypeError(f"method={dict(method)!r} has no name: write {{name: adacore, weighting: uniform}}")
@@ -297,6 +305,7 @@ def split_list(text: str) -> list[str]:
     """
     parts, depth = [""], 0
     for character in text:
+        # Settings of a method are separated by commas as well as methods are.
         depth += (character == "(") - (character == ")")
         if character == "," and depth <= 0:
             parts.append("")

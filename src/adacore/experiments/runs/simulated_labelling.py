@@ -69,6 +69,7 @@ class LabelSettings:
         for budget in self.budgets:
             if not budget.isdigit() or int(budget) < 1:
                 raise ValueError(f"budgets: {budget!r} is not a number of labels: pass whole numbers, as in 20,50,100")
+        # Made once to be checked: methods and estimators are looked up here, before any data are read.
         self.simulation()
 
     @property
@@ -87,6 +88,7 @@ class LabelSettings:
             pool: Rows that are chosen from.
         """
         top = min(pool, REACH * max(self.numbers))
+        # The budgets themselves are on the curve, so that differences to random are paired and not interpolated.
         budgets, budget = set(self.numbers), float(min(self.numbers))
         while budget < top:
             budgets.add(round(budget))
@@ -117,8 +119,10 @@ def simulate_labelling(
     Raises:
         ValueError: If the folder holds outcomes of other settings or data, or a budget exceeds the pool.
     """
+    # Estimators and methods take dense rows; simulations are of tables that fit into memory.
     x = np.asarray(x.toarray() if hasattr(x, "toarray") else x)
     x = x if x.dtype in {np.dtype(np.float32), np.dtype(np.float64)} else x.astype(np.float32)
+    # Classes by number: texts would be compared in every count.
     y = np.unique(np.asarray(y), return_inverse=True)[1].astype(np.int64)
     if len(y) != len(x):
         raise ValueError(f"{len(y)} labels for {len(x)} rows: they must be as many")
@@ -127,15 +131,18 @@ def simulate_labelling(
     file = out / "outcomes.jsonl"
     outcomes = _read(file)
     done = {(outcome.method, outcome.seed) for outcome in outcomes}
+    # Any seed tells the pool's size, on which random's budgets depend.
     first = split_trial(x, y, seed=0, test=settings.test, pool=settings.pool)
     runs: list[tuple[Method, Simulation]] = [(parse_method(RANDOM), settings.random_curve(len(first.targets)))]
     runs += [(method, settings.simulation()) for method in settings.simulation().parsed if method.name != RANDOM]
+    # Seed by seed: a simulation that is stopped early has whole pairs.
     left = [(seed, *run) for seed in range(settings.seeds) for run in runs if (run[0].name, seed) not in done]
     for position, (seed, method, simulation) in enumerate(left):
         if progress is not None:
             progress(position, len(left), f"{method.name}, seed {seed}")
         trial = split_trial(x, y, seed=seed, test=settings.test, pool=settings.pool)
         new = list(simulation.run(trial, method))
+        # One line for a whole part, and on disk before the next: a part is there or not, never half.
         append_line(file, json.dumps([outcome.to_json() for outcome in new]))
         outcomes += new
     if progress is not None:
@@ -160,6 +167,7 @@ def summarise(outcomes: Iterable[Outcome], settings: LabelSettings) -> dict[str,
     table: dict[tuple[str, int, str], dict[int, Outcome]] = {}
     for outcome in outcomes:
         table.setdefault((outcome.method, outcome.budget, outcome.estimator), {})[outcome.seed] = outcome
+    # Of the file's outcomes only what was asked for: a folder may hold more methods.
     names = [name for name in settings.methods if name != RANDOM]
     record: dict[str, Any] = {"settings": {**asdict(settings)}, "random": {}, "rows": []}
     for estimator in settings.estimators:
@@ -174,6 +182,7 @@ def summarise(outcomes: Iterable[Outcome], settings: LabelSettings) -> dict[str,
         }
         for budget in settings.numbers:
             cells = {name: table[name, budget, estimator] for name in names if (name, budget, estimator) in table}
+            # One family of comparisons for each budget and estimator: Holm's correction counts the methods within it.
             judged = judge_all({name: _accuracies(cell) for name, cell in cells.items()}, curve.get(budget, {}))
             for name, cell in cells.items():
                 record["rows"].append(_row(name, budget, estimator, cell, curve, judged.get(name)))
@@ -196,6 +205,7 @@ def _row(
         "seeds": len(accuracies),
         "accuracy": float(np.mean(list(accuracies.values()))),
         "classes": float(np.mean([outcome.classes for outcome in cell.values()])),
+        # The median: the first call of a process compiles, and would dominate a mean.
         "choosing_seconds": float(np.median([outcome.choosing_seconds for outcome in cell.values()])),
     }
     if judged is not None:
@@ -208,7 +218,9 @@ def _row(
             "verdict": judged.verdict,
         }
     seeds = sorted(accuracies)
+    # Only budgets that every seed has: the bootstrap draws seeds across all of them.
     paired = {b: np.array([held[seed] for seed in seeds]) for b, held in curve.items() if all(s in held for s in seeds)}
+    # A curve takes two points; there may be one while random is still being simulated.
     if len(paired) >= 2:
         saving = label_saving(paired, np.array([accuracies[seed] for seed in seeds]), budget)
         row["saving"] = asdict(saving)
@@ -228,6 +240,7 @@ def _claim(out: Path, settings: LabelSettings, x: NDArray[Any], y: NDArray[Any])
         "sum": float(np.asarray(x, np.float64).sum()),
         "classes": np.bincount(y).tolist(),
     }
+    # Through JSON and back before comparing: tuples become lists there, and would differ from what was read.
     text = json.dumps(identity, default=list)
     file = out / "identity.json"
     if not file.exists():

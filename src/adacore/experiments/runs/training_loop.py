@@ -73,24 +73,30 @@ class TrainingLoop:
     """
 
     def __init__(self, config: TrainConfig, splits: Splits) -> None:
+        # Both are kept: ``given`` is what is recorded and compared, ``config`` what this arm trains with.
         self.given, self.config = config, config.own()
         config = self.config
         self.epoch, self.evaluating_seconds = 0, 0.0
         self.reached = 1 / splits.classes  # what guessing gets right, until there is something better
         self.device = choose_device(config.device)
         selector = parse_arm(config.method).selector
+        # Before the model is made: refusals come in the order of what they cost.
         check_held_out(config.method, splits.validation is not None)
+        # Compiled before any clock runs: it would count as selecting in the first epoch.
         prepare_selector(selector)
         model = make_model(config.model, splits.shape, splits.classes, seed=config.seed)
+        # On the CPU, where a mismatch of shapes is a plain message; on an accelerator it may come late.
         check_fit(model, splits, config.model)
         self.model = model.to(self.device)
         self.memory_format = torch.channels_last if config.channels_last else None
         if self.memory_format is not None:
             cast("Any", self.model).to(memory_format=self.memory_format)  # not in torch's type stubs
         settings = Optimization(config.optimizer, config.momentum, config.damped_momentum, config.weight_decay)
+        # After the move to the device: the optimizer holds the parameters that it is given.
         self.optimizer = make_optimizer(self.model, settings, config.base_rate)
         self.differentiable = needs_graph(self.optimizer)
         self.trained = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+        # Read before data are placed: counting classes on an accelerator would wait for it.
         labels = labels_of(splits.train)
         # Worker processes can't share what lies on an accelerator: with workers, data stay where they are.
         self.splits = splits = place(splits, self.device) if config.num_workers == 0 else splits
@@ -132,12 +138,14 @@ class TrainingLoop:
             ValueError: If an example holds nan or infinite inputs, or the selection fails.
         """
         start, epoch, loader = time.perf_counter(), self.epoch + 1, self.loader
+        # A schedule is a function of the epoch, so that a resumed run has no schedule to restore.
         rate = learning_rate(self.config.schedule, self.config.base_rate, self.epoch, self.config.epochs)
         set_learning_rate(self.optimizer, rate)
         before = loader.reselector.reselections
         self.model.train()
         try:
             with self._autocast():
+                # Autocast here as well: selection must see the logits that training sees.
                 batches = iter(loader)
         except ValueError as error:
             if self._logits_overflow():
@@ -145,16 +153,19 @@ class TrainingLoop:
             raise ValueError(f"epoch {epoch}: {error}") from error
         reselected = loader.reselector.reselections > before
         if loader.coreset is not None and reselected:
+            # Before the epoch's row: a row that says ``reselected`` never lacks its coreset.
             folder.save_coreset(loader.coreset, epoch)
         train_loss, train_accuracy = self._steps(batches, epoch)
         # One wait for the accelerator in place of one for each tensor.
         finite = [tensor.isfinite().all() for tensor in self.model.state_dict().values() if torch.is_tensor(tensor)]
         if not bool(torch.stack(finite).all()):
             raise self._diverged("a weight became nan or infinite", epoch)
+        # Counted up only now: an epoch that failed has not been.
         self.epoch = epoch
         test_loss, test_accuracy = self._evaluate()
         if test_loss is not None and not np.isfinite(test_loss):
             raise self._diverged("the loss on the test set became nan or infinite", epoch)
+        # What a run that diverges later counts as: the last accuracy that was measured.
         self.reached = self.reached if test_accuracy is None else test_accuracy
         ledger = loader.ledger
         return {
@@ -184,9 +195,12 @@ class TrainingLoop:
             with autocast():
                 logits = call(model, inputs)
                 examples = functional.cross_entropy(logits, targets, reduction="none")
+            # Weights have mean one over the coreset: an example of weight two counts twice, at the same learning rate.
             loss = (weights * examples).mean()
             optimizer.zero_grad()
             if self.differentiable:
+                # In place of ``backward(create_graph=True)``, which leaves a cycle of parameter and gradient that keeps
+                # memory.
                 gradients = torch.autograd.grad(loss, self.trained, create_graph=True, allow_unused=True)
                 for parameter, gradient in zip(self.trained, gradients, strict=True):
                     parameter.grad = gradient
@@ -199,11 +213,14 @@ class TrainingLoop:
             losses.append(loss)
             predicted.append(logits.argmax(1))
             actual.append(targets)
+            # Looked at now and then: training on after a nan wastes an epoch at most, and the end of the epoch looks
+            # again.
             if step % LOOK_EVERY == 0 and not loss.isfinite():
                 raise self._diverged("the loss became nan or infinite", epoch)
         with self.loader.ledger.measure("training"):
             # Steps are queued on an accelerator: their seconds are only spent once it has caught up.
             synchronize(device)
+        # Weighted by batch size: a last batch of one example must not count as much as a full one.
         sizes = torch.tensor([len(targets) for targets in actual], dtype=torch.float64)
         mean = float((torch.stack(losses).cpu().double() * sizes).sum() / sizes.sum())
         if not np.isfinite(mean):
@@ -219,6 +236,7 @@ class TrainingLoop:
     def _diverged(self, reason: str, epoch: int) -> ValueError:
         """Say why there is no going on: a broken example is mended in the data, not by a lower learning rate."""
         kept = f"the checkpoint of epoch {epoch - 1} is kept" if epoch > 1 else "there is no checkpoint yet"
+        # Only now that something is wrong: looking through all data takes as long as an evaluation.
         for name, dataset in (("training", self.splits.train), ("test", self.splits.test)):
             broken = nonfinite_example(dataset)
             if broken is not None:
@@ -241,6 +259,7 @@ class TrainingLoop:
         return not np.isfinite(loss)
 
     def _evaluate(self) -> tuple[float | None, float | None]:
+        # The last epoch is always evaluated: it is what the run counts as.
         if self.epoch % self.config.eval_every and self.epoch != self.config.epochs:
             return None, None
         start = time.perf_counter()
@@ -261,10 +280,12 @@ class TrainingLoop:
         if not config.analyse_every:
             return {}
         last = self.epoch == config.epochs
+        # Every row of a run that is analysed has the same keys, with None where nothing was measured.
         if (self.epoch % config.analyse_every and not last) or reselector.coreset is None:
             return dict.fromkeys(MEASURED)
         train, probe, seed = self.splits.train, reselector.probe, config.seed
         with self._autocast():
+            # A rank takes an order of picks: methods without an objective have none.
             if last and reselector.selector.traits.objective:
                 forgetting = self.loader.forgetting.events
                 examples = describe_examples(
@@ -283,6 +304,7 @@ class TrainingLoop:
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything that the next epoch depends on, as ``torch.load(weights_only=True)`` takes it."""
+        # Global streams are a part of the state: dropout and augmentation draw from them.
         numpy_stream = np.random.get_state()  # noqa: NPY002
         return {
             "epoch": self.epoch,
@@ -294,6 +316,7 @@ class TrainingLoop:
             "reached": self.reached,
             "streams": {
                 "python": list(random.getstate()),
+                # As a tensor: ``weights_only`` refuses numpy arrays.
                 "numpy": [torch.from_numpy(p.copy()) if isinstance(p, np.ndarray) else p for p in numpy_stream],
                 "torch": torch.get_rng_state(),
                 "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
@@ -324,6 +347,8 @@ class TrainingLoop:
             torch.set_rng_state(streams["torch"])
             if torch.cuda.is_available() and streams["cuda"]:
                 torch.cuda.set_rng_state_all(streams["cuda"])
+        # All that loading into another model, optimizer or loader raises: the message must name the file and what to
+        # do.
         except (KeyError, TypeError, RuntimeError, ValueError) as error:
             words = " ".join(str(error).split())[:200]
             raise ValueError(
@@ -341,6 +366,7 @@ def unpack(batch: Any) -> tuple[Any, Tensor, Tensor]:
     Returns:
         Inputs as the model takes them, classes, and weights of shape (batch,).
     """
+    # The common case first, and exactly: it is asked at every step.
     if type(batch) is tuple and len(batch) == 3:
         return batch
     weights = batch["weights"] if isinstance(batch, Mapping) else batch[-1]

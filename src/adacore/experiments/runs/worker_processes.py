@@ -40,6 +40,7 @@ class LoadedData:
 
     def splits(self, config: TrainConfig) -> Splits:
         """Return the data set of a run, without its held-out examples."""
+        # Held-out examples are no part of the key: they are drawn from the loaded set for each seed.
         key = (config.data, config.data_root)
         if key not in self._loaded:
             self._loaded[key] = data.load(config.data, data_root=config.data_root)
@@ -63,6 +64,7 @@ def train_one(
     """
     try:
         train(config, folder, splits=loaded.splits(config), resume=True, watcher=watcher, side_by_side=side_by_side)
+    # This error alone: any other is a fault of settings or machine, and would hit every run.
     except DivergedError as error:
         return str(error)
     return None
@@ -95,11 +97,13 @@ def run_side_by_side(
         ChildProcessError: If a worker was killed.
         RuntimeError: If a run fails for any other reason, with its traceback.
     """
+    # Reversed, so that ``pop`` from the end hands tasks out in order.
     waiting = list(range(len(tasks)))[::-1]
     with _workers(min(jobs, len(tasks))) as workers:
         for worker in workers:
             _hand_out(worker, waiting, tasks)
         while busy := [worker for worker in workers if worker.task is not None]:
+            # Waits on all at once: polling each would cost a core.
             ready = set(wait([worker.connection for worker in busy]))
             for worker in busy:
                 if worker.connection in ready and _receive(worker, tasks, notify):
@@ -119,6 +123,7 @@ def _receive(worker: _Worker, tasks: Sequence[Task], notify: Callable[[int, str,
     config, folder = tasks[position]
     try:
         kind, content = worker.connection.recv()
+    # The pipe's end without a message: the process has gone, and took its run with it.
     except EOFError:
         worker.process.join(5)
         raise ChildProcessError(
@@ -139,9 +144,11 @@ def _workers(count: int) -> Iterator[list[_Worker]]:
     """Start processes, and end them whatever happens: what they were at goes on from its last checkpoint."""
     context = multiprocessing.get_context("spawn")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    # Shared out: more threads than cores, times several processes, is slower than one process.
     threads = max(1, cores // count)
     workers: list[_Worker] = []
     try:
+        # Set while workers start: numerical libraries read these once, when they are loaded.
         with _environment({name: str(threads) for name in _THREADS}):
             for _ in range(count):
                 ours, theirs = context.Pipe()
@@ -151,10 +158,12 @@ def _workers(count: int) -> Iterator[list[_Worker]]:
                 workers.append(_Worker(process, ours))
         yield workers
         for worker in workers:
+            # Workers that were told to stop end by themselves; ten seconds are for closing libraries.
             worker.process.join(10)
     finally:
         for worker in workers:
             if worker.process.is_alive():
+                # SIGKILL is safe here: runs are written so that any moment can be recovered from.
                 worker.process.kill()
             worker.process.join()
             worker.connection.close()
@@ -182,6 +191,7 @@ def _work(connection: Connection, threads: int, side_by_side: int) -> None:
     """Train what is handed out, until nothing is."""
     # Ctrl-C reaches every process of the terminal: the parent alone answers it, and ends its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # A daemon: it must not keep the process alive by itself.
     threading.Thread(target=_die_with_parent, daemon=True).start()
     torch.set_num_threads(min(threads, torch.get_num_threads()))
     loaded = LoadedData()
@@ -192,6 +202,7 @@ def _work(connection: Connection, threads: int, side_by_side: int) -> None:
                 message = train_one(config, folder, loaded, _Reporter(connection), side_by_side=side_by_side)
                 connection.send(("done", None) if message is None else ("diverged", message))
             except (ValueError, TypeError, OSError, MemoryError, ModuleNotFoundError) as error:
+                # These are what a user can mend: they go back as one line, all else with its traceback.
                 connection.send(("refused", f"{error}" or type(error).__name__))
             except Exception:
                 connection.send(("crashed", traceback.format_exc()))
@@ -202,6 +213,7 @@ def _die_with_parent() -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
+        # No cleaning up: the main thread may sit in compiled code for minutes.
         os._exit(1)
 
 
