@@ -31,6 +31,7 @@ def resolve_budget(n: int, *, budget: int | None = None, fraction: float | None 
     """
     if n < 1:
         raise ValueError("there are no examples to select from: the data is empty; pass at least one row")
+    # Which of two contradicting sizes was meant is not for a library to guess.
     if budget is not None and fraction is not None:
         raise ValueError(f"two sizes given, budget={budget!r} and fraction={fraction!r}: pass one of them")
     if budget is not None:
@@ -45,6 +46,7 @@ def resolve_budget(n: int, *, budget: int | None = None, fraction: float | None 
         raise TypeError(f"fraction={fraction!r} is not a number: pass a float in (0, 1]")
     if not (math.isfinite(fraction) and 0 < fraction <= 1):
         raise ValueError(f"fraction={fraction} is outside (0, 1]: pass for example 0.1 for 10 %")
+    # At least one: a coreset of nothing cannot be trained on, and 0.1 of 3 rows is 0.
     return max(1, round(float(fraction) * n))
 
 
@@ -75,6 +77,7 @@ def split_budget(
     """
     counts = np.asarray(counts, dtype=np.int64)
     most = counts if available is None else np.asarray(available, dtype=np.int64)
+    # Open strata take part in the division; one that is full, or has nothing to select, is closed.
     open_ = (counts > 0) & (most > 0)
     if budget < open_.sum():
         raise ValueError(
@@ -83,8 +86,10 @@ def split_budget(
         )
     shares = np.zeros(counts.size, dtype=np.int64)
     left = min(int(budget), int(most[open_].sum()))
+    # Each round closes a stratum at least, or ends: as many rounds as there are strata at most.
     while open_.any():
         some = np.flatnonzero(open_)
+        # As Python's integers, which do not overflow: budget * count is compared exactly.
         found = _in_proportion(counts[some].tolist(), left)
         full = found > most[some]
         shares[some] = np.minimum(found, most[some])
@@ -104,11 +109,13 @@ def _in_proportion(counts: list[int], budget: int) -> NDArray[np.int64]:
     raised = [value < total for value in due]
     surplus = budget - sum(shares)
     if surplus > 0:
+        # Those that were raised to one have more than their due already.
         by_remainder = sorted((c for c in range(len(due)) if not raised[c]), key=lambda c: (-(due[c] % total), c))
         for c in by_remainder[:surplus]:
             shares[c] += 1
     elif surplus < 0:
-        # Raising small strata to one overdrew the budget: take from where the share exceeds its due the most.
+        # Raising small strata to one overdrew the budget: take from where the share exceeds its due the most. The heap
+        # is ordered by due - share and then by -c: of equals the higher stratum gives, as ties go to the lower.
         over = [(due[c] - share * total, -c) for c, share in enumerate(shares) if share > 1]
         heapq.heapify(over)
         for _ in range(-surplus):

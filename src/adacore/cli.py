@@ -29,6 +29,7 @@ from adacore.errors import one_line, parser_error, unknown_name
 if TYPE_CHECKING:
     from rich.console import Console
 
+# Set before any parser is made, which reads it when it is constructed.
 set_parsing_settings(add_print_completion_argument=True)
 
 
@@ -53,6 +54,7 @@ class Parser(ArgumentParser):
     """A parser whose errors are one line that names the flag, the value and what was expected."""
 
     def __init__(self, **settings: Any) -> None:
+        # Abbreviations change their meaning when a flag is added: a script with --ep would one day set another flag.
         super().__init__(allow_abbrev=False, formatter_class=argparse.HelpFormatter, **settings)
         self.kinds: dict[str, Any] = {}
         """Types of the arguments by name, for messages."""
@@ -63,11 +65,14 @@ class Parser(ArgumentParser):
 
     def add(self, flag: str, kind: Any, text: str, *, default: Any = None, metavar: str | None = None) -> None:
         """Declare a flag, or an argument if it has no dashes, which is then required."""
+        # Shown as a person would write it on the command line.
         given = ",".join(default) if isinstance(default, tuple) else "on" if default is True else default
         shown = "" if default is None or default is False else f" (default: {given})"
         name, text = flag.lstrip("-").replace("-", "_"), (text + shown).replace("%", "%%")
         self.kinds[name] = kind
         if kind is bool:
+            # Both --resume and --no-resume, so that the command line can also switch off what a file of settings
+            # switches on.
             self.add_argument(flag, action=ActionYesNo(yes_prefix="", no_prefix="no-"), default=default, help=text)
         elif flag.startswith("-"):
             choices = typing.get_origin(kind) is Literal
@@ -84,6 +89,7 @@ class Parser(ArgumentParser):
         hints = typing.get_type_hints(cls)
         for setting in dataclasses.fields(cls):
             flag = f"--{setting.name.replace('_', '-')}"
+            # In YAML a method may be a mapping of its name and settings.
             kind = str | dict[str, Any] if setting.name == "method" and hints["method"] is str else hints[setting.name]
             self.add(flag, kind, setting.metadata["help"], default=setting.default)
 
@@ -113,6 +119,7 @@ def _select(given: dict[str, Any]) -> int:
     features = given.pop("features")
     settings = SelectSettings(**given)
     if settings.report is not None:
+        # Before the selection, which may take minutes: a missing extra must not be found out after it.
         _laboratory("check_picks_report")()
     choice, console = choose_rows(features, settings), Console()
     coreset = choice.coreset
@@ -202,12 +209,14 @@ def make_parser(wanted: Iterable[str] = tuple(COMMANDS)) -> tuple[Parser, dict[s
 
 def _parse(words: Sequence[str]) -> tuple[str, dict[str, Any]]:
     """Return the command, and what was given by name: the command line wins over the file of ``--config``."""
+    # Before the parsers are made: only the wanted command's settings are imported and declared.
     name = next((word for word in words if not word.startswith("-")), None)
     if name is not None and name not in COMMANDS and not words[0].startswith("-"):
         raise unknown_name("command", name, COMMANDS)
     everything = any(word.startswith("--print_completion") for word in words)
     parser, singles = make_parser(COMMANDS if everything else {name or ""})
     single = parser.chosen = singles.get(name or "", parser)
+    # Without defaults, so that what was given can be told from what was not: only the former wins over the file.
     found = parser.parse_args(list(words), defaults=False).as_dict()
     if found.get("command") is None:
         parser.print_help(sys.stderr)
@@ -215,9 +224,11 @@ def _parse(words: Sequence[str]) -> tuple[str, dict[str, Any]]:
     given = {key: value for key, value in (found[found["command"]] or {}).items() if value is not None}
     if "config" in given:
         filled = _read_config(given.pop("config"), single, shipped=found["command"] == "compare")
+        # fraction=0.1 in the file and --budget 50 on the command line are one size, not two that contradict each other.
         if any(size in given for size in _SIZES):
             filled = {key: value for key, value in filled.items() if key not in _SIZES}
         given = {**filled, **given}
+    # Not left to argparse, which does not know what the file of settings has filled in.
     for missing in single.required.keys() - given.keys():
         raise ValueError(f"{missing} is required: {single.required[missing]}; see {single.prog} --help")
     return found["command"], given
@@ -230,6 +241,7 @@ _SIZES = ("budget", "fraction", "tolerance")
 def _read_config(name: str, parser: Parser, *, shipped: bool) -> dict[str, Any]:
     """Read settings from a YAML file, or from a set-up that is shipped, by the types of a command's flags."""
     path = Path(name)
+    # A file of this name wins: whoever has one means it.
     if shipped and not path.is_file() and path.name == name and not path.suffix:
         from adacore.experiments.paper.set_ups import load_set_up
 
@@ -268,21 +280,26 @@ def main(words: Sequence[str] | None = None) -> int:
         0, or 1 if a check failed, 2 for bad input, 130 if interrupted.
     """
     name, given = "", dict[str, Any]()
+    # Where stdout is ASCII (LANG=C, some containers), a plus-minus sign in the last line would end a comparison that
+    # has trained for hours.
     codecs.register_error("adacore", _simplified)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a notebook's streams take any character
             stream.reconfigure(errors="adacore")
     try:
         name, given = _parse(sys.argv[1:] if words is None else words)
+        # Put back at the end: main() is also called from Python, by tests and notebooks.
         with warnings.catch_warnings():
             warnings.showwarning = _warn
             return COMMANDS[name].run(dict(given))
     except KeyboardInterrupt:
         advice = COMMANDS[name].interrupted(given) if name else "nothing was started"
         print(f"adacore: interrupted; {advice}", file=sys.stderr)
+        # 128 + SIGINT, as shells have it.
         return 130
     except Exception as error:
         message = one_line(error)
+        # An error that is not the user's is a fault of the library: its trace is what a report needs.
         if message is None or os.environ.get("ADACORE_TRACEBACK"):
             raise
         print(f"adacore: error: {message}", file=sys.stderr)

@@ -63,9 +63,11 @@ class Coreset:
     initial_weights: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
+        # Whatever kind of array is given, fixed types are kept: saving, hashing and torch need not ask.
         indices = np.asarray(self.indices)
         if indices.size and indices.dtype.kind not in "iu":
             raise TypeError(f"indices have dtype {indices.dtype}: expected whole numbers")
+        # The only way to write a frozen dataclass, and only here, while it is made.
         object.__setattr__(self, "indices", np.ascontiguousarray(indices, dtype=np.int64))
         object.__setattr__(self, "weights", np.ascontiguousarray(self.weights, dtype=np.float64))
         for name in ("gains", "initial_weights"):
@@ -86,6 +88,7 @@ class Coreset:
             raise ValueError(
                 f"indices run from {self.indices.min()} to {self.indices.max()}: expected [0, {self.population})"
             )
+        # An example twice would be counted twice in sums by index, and once where weights are written to an array.
         if np.unique(self.indices).size != k:
             raise ValueError("an index occurs twice: each example may be selected once")
         for weights in (self.weights, np.empty(0) if self.initial_weights is None else self.initial_weights):
@@ -100,6 +103,7 @@ class Coreset:
         """``lower_bound / objective``, in [0, 1]: how near to the best of this size; 1 if the objective is 0."""
         if self.objective is None or self.lower_bound is None:
             return None
+        # Rounding may lift the quotient of two equal sums just above 1. An objective of 0 cannot be improved on.
         return 1.0 if self.objective == 0 else min(1.0, self.lower_bound / self.objective)
 
     @property
@@ -117,6 +121,7 @@ class Coreset:
         Returns:
             Two tensors of shape (k,).
         """
+        # Here and not above: whoever selects rows of an array with numpy alone need not load torch.
         import torch
 
         return (
@@ -139,6 +144,7 @@ class Coreset:
         from torch.utils.data import Subset
 
         length = len(dataset)  # type: ignore[arg-type]
+        # Positions mean nothing in another data set, and would pick whatever lies there without an error.
         if length != self.population:
             raise ValueError(
                 f"the data set has {length} examples, the coreset is of one of {self.population}: pass that one"
@@ -188,6 +194,7 @@ class Coreset:
         return {name: array for name, array in arrays.items() if array is not None}
 
     def _checksum(self) -> int:
+        # Sorted: the order of a dict's keys is not kept by every format.
         content = json.dumps(self._plain(), sort_keys=True).encode()
         for array in self._arrays().values():
             content += array.tobytes()
@@ -252,6 +259,7 @@ class Coreset:
             arrays, plain = _read_npz(path) if path.suffix == ".npz" else _read_parquet(path)
             checksum = plain.pop("checksum", None)
             coreset = cls(**{**plain, **arrays})
+            # None: a file that was written by hand, or by another program, has none.
             if checksum not in (None, coreset._checksum()):
                 raise ValueError("the checksum differs")
         except Exception as error:  # of a corrupt file, zipfile and pyarrow raise almost anything
@@ -276,11 +284,13 @@ def _plain(value: Any) -> Statistic:
 @contextmanager
 def _replacing(path: Path) -> Iterator[BinaryIO]:
     """Open a file that takes the place of ``path`` once it is written and synced, and vanishes on an error."""
+    # In the same folder: a rename is atomic only within one file system.
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(descriptor, "wb") as file:
             yield file
             file.flush()
+            # Before the rename: else a power cut may leave the new name on a file whose content never reached the disk.
             os.fsync(file.fileno())
         mode = path.stat().st_mode if path.exists() else 0o666 & ~_umask()
         Path(name).chmod(mode)  # mkstemp's files are the owner's alone
@@ -291,12 +301,14 @@ def _replacing(path: Path) -> Iterator[BinaryIO]:
 
 
 def _umask() -> int:
+    # The mask can only be read by setting it.
     mask = os.umask(0)
     os.umask(mask)
     return mask
 
 
 def _read_npz(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    # A pickle inside a file can run code: nothing found in a data folder is executed.
     with np.load(path, allow_pickle=False) as file:
         arrays = {name: file[name] for name in file.files if name != "metadata"}
         return arrays, json.loads(str(file["metadata"]))

@@ -69,6 +69,7 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> ValueError:
         unknown selector 'adcore': did you mean 'adacore'? Known: adacore, craig
     """
     names = sorted(known)
+    # 0.5: below difflib's 0.6, since names are short and two letters of four may be swapped.
     near = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}? " if near else ""
     return ValueError(f"unknown {kind} {name!r}: {hint}Known: {', '.join(names)}")
@@ -84,6 +85,7 @@ def unreadable(path: Path, reason: object) -> ValueError:
     Returns:
         The error, to be raised by the caller.
     """
+    # Libraries' messages may hold line breaks and whole paragraphs: an error is one line.
     words = " ".join(str(reason).split()) or type(reason).__name__
     return ValueError(f"cannot read {path}: {words[:300]}; the file is truncated or corrupt, fetch it again")
 
@@ -104,9 +106,11 @@ def parser_error(message: str, command: str, kinds: Mapping[str, Any], flags: It
         >>> print(parser_error("unrecognized arguments: --epoch 3", "adacore train", {}, ["--epochs"]))
         unknown flag --epoch: did you mean --epochs? See adacore train --help
     """
+    # By its text, since jsonargparse gives no parts. What no pattern fits is passed on as it is.
     wrong_kind = re.match(r'Parser key "([\w.]+)":.*?(?:Got value|Given value): (.*)', message, re.DOTALL)
     if wrong_kind is not None:
         name, value = wrong_kind.group(1).rpartition(".")[2], wrong_kind.group(2).strip()
+        # The choices of a Literal lie one level deeper where the type is a union, such as Literal["auto"] | int.
         options = get_args(kinds[name]) or (kinds[name],)
         words = [word for option in options for word in get_args(option) or (option,) if isinstance(word, str)]
         expected = [text for kind, text in _KINDS.items() if kind in options]
@@ -144,6 +148,7 @@ def one_line(error: Exception) -> str | None:
         epochs=0 is below 1 None
     """
     expected, place = isinstance(error, EXPECTED), _place_of(error)
+    # A KeyError out of the library's own code is no message for a user.
     if place is None and not expected:
         return None
     text = str(error.msg) if isinstance(error, SyntaxError) else str(error)
@@ -159,8 +164,10 @@ def _place_of(error: BaseException) -> str | None:
     """Name the innermost line of a file that is neither the library's, an installed package's, nor Python's own."""
     if isinstance(error, SyntaxError) and error.filename:
         return f"{error.filename}, line {error.lineno}"
+    # The cause first: the line in the user's data set, not the one where the library wrapped its error.
     inner = _place_of(error.__cause__) if error.__cause__ is not None else None
     frames = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
+    # A worker's trace comes as text in the message, with frames that this process never had.
     frames += [(file, int(line)) for file, line in re.findall(r'File "([^"]+)", line (\d+)', str(error))]
     installed = (str(Path(__file__).parent), sys.prefix, sys.base_prefix, str(Path(os.__file__).parent), "<")
     users = [f"{file}, line {line}" for file, line in frames if not file.startswith(installed)]

@@ -86,6 +86,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Load a selector's class when it is first used (PEP 562)."""
+    # The base of methods that score has no line in the table: it is no method by itself.
     if name == "Score":
         return import_module("adacore.selectors.scores").Score
     selector = SELECTORS.by_class(name)

@@ -64,16 +64,20 @@ class Badge:
         """Draw one after another; see ``Selector.select``. Fewer where the rest are duplicates of those chosen."""
         budget = resolve_budget(snapshot.n, budget=budget)
         distances, squares = _distances(snapshot)
+        # One trial at each step: drawing several and keeping the best would make the draws less random, and other than
+        # the paper's.
         picks = seeds_by_distance(snapshot.n, budget, distances, generator, first=int(squares.argmax()))
         return equally_weighted(picks, snapshot.n, {"short": budget - len(picks)})
 
 
 def _distances(snapshot: Snapshot) -> tuple[Callable[[int], NDArray[np.float64]], NDArray[np.float64]]:
     """Return what gives the squared distances of all gradients to one of them, and their squared lengths."""
+    # In float64: the distance of two long gradients that nearly agree is a small difference of large products.
     errors = np.asarray(needed(snapshot.proxies, "proxies"), np.float64)
     features = np.asarray(needed(snapshot.features, "features"), np.float64)
     if not (np.isfinite(errors).all() and np.isfinite(features).all()):
         raise ValueError("a gradient or feature is nan or infinite: has the training diverged?")
+    # |a h^T|_F^2 = |a|^2 |h|^2 and <a h^T, b k^T>_F = (a . b) (h . k).
     squares = np.einsum("ij,ij->i", errors, errors) * np.einsum("ij,ij->i", features, features)
 
     def to(row: int) -> NDArray[np.float64]:

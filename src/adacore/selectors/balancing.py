@@ -34,10 +34,14 @@ def principal_coordinates(points: NDArray[np.floating], dimensions: int = DIMENS
         >>> principal_coordinates(np.array([[0.0, 0.0], [2.0, 0.1], [4.0, 0.0]]), 1).shape
         (3, 1)
     """
+    # Batches of equal size hold the mean equally often: only what deviates from it can be cancelled.
     centred = np.asarray(points, np.float64) - points.mean(0, dtype=np.float64)
     scale = np.abs(centred).max(initial=0.0) or 1.0  # squares must neither overflow nor vanish
     centred /= scale
+    # d x d, whatever n: a singular value decomposition of the n x d points would cost n d^2 too, but keep n x d
+    # vectors.
     _, axes = np.linalg.eigh(centred.T @ centred)
+    # eigh sorts eigenvalues ascending: the last vectors are the directions of largest variance.
     return np.asarray(centred @ axes[:, ::-1][:, :dimensions], np.float32)
 
 
@@ -67,6 +71,7 @@ def balance(points: NDArray[np.float32], rows: NDArray[np.int64]) -> NDArray[np.
         padded = np.zeros((len(points), DIMENSIONS), np.float32)
         padded[:, : points.shape[1]] = points
     dealt = np.array(rows, np.int64, order="C")  # a copy, which is written to
+    # A greedy dealing errs by about the last vector that it deals: the short ones are dealt last.
     energy = np.einsum("ij,ij->i", points, points)[rows].sum(1)
     _deal(padded, dealt, np.argsort(-energy, kind="stable"))
     return dealt
@@ -80,6 +85,8 @@ def _deal(points: Array, rows: Array, order: Array) -> None:
     products, squares = np.empty(WIDTH, np.float32), np.empty(WIDTH, np.float32)
     centred, mean = np.empty((WIDTH, DIMENSIONS), np.float32), np.empty(DIMENSIONS, np.float32)
     penalties, dealt = np.empty(WIDTH, np.float32), np.empty(WIDTH, rows.dtype)
+    # WIDTH columns at a time are balanced against each other: each entry then looks at WIDTH sums, not at all m of
+    # them.
     for start in range(0, columns, WIDTH):
         count = min(WIDTH, columns - start)
         sums[:] = 0
@@ -92,11 +99,13 @@ def _deal(points: Array, rows: Array, order: Array) -> None:
                     mean[k] += points[row, k]
             mean /= np.float32(count)
             penalties[:count] = 0
+            # Columns beyond the last: the loops are of fixed length WIDTH, and these must not be chosen.
             penalties[count:] = np.inf
             for j in range(count):
                 squares[j] = 0
                 for k in range(DIMENSIONS):
                     centred[j, k] -= mean[k]
+                    # Negated, so that argsort gives the longest first.
                     squares[j] -= centred[j, k] * centred[j, k]
             for j in np.argsort(squares[:count]):
                 for c in range(WIDTH):

@@ -50,12 +50,15 @@ def seeds_by_distance(
         [np.float64(0.0), np.float64(9.0)]
     """
     picks = [int(generator.integers(n)) if first is None else first]
+    # Only the distance to the nearest pick is kept, n numbers: each further pick can only lower it.
     nearest = distances(picks[0])
     while len(picks) < k and nearest.max() > 0:
         check_interrupted()
         shares = np.cumsum(nearest / nearest.max())  # divided first, so that the sum does not overflow
+        # side="right": a point at distance 0 has an interval of length 0, which is then never hit.
         drawn = np.searchsorted(shares, generator.random(trials) * shares[-1], side="right")
         options = [np.minimum(nearest, distances(int(i))) for i in np.minimum(drawn, n - 1)]
+        # Greedy k-means++: of the points drawn, the one that leaves the smallest sum.
         best = int(np.argmin([option.sum() for option in options]))
         picks.append(int(min(drawn[best], n - 1)))
         nearest = options[best]
@@ -79,6 +82,7 @@ def assign_to_centers(
         (array([0, 1]), array([1., 4.]))
     """
     squares = np.einsum("ij,ij->i", centers, centers)
+    # At least one point at a time, however many centres there are.
     rows = max(1, _CELLS // len(centers))
     clusters, nearest = np.empty(len(points), np.int64), np.empty(len(points))
     for start in range(0, len(points), rows):
@@ -89,6 +93,7 @@ def assign_to_centers(
         own = products.argmin(1)
         clusters[start : start + rows] = own
         own_squares = np.einsum("ij,ij->i", chunk, chunk)
+        # ||x||^2 + ||c||^2 - 2 x . c rounds to below zero where x lies on c.
         nearest[start : start + rows] = np.maximum(products[np.arange(len(chunk)), own] + own_squares, 0.0)
     return clusters, nearest
 
@@ -122,13 +127,16 @@ def k_means(
     for _ in range(iterations):
         check_interrupted()
         before, (clusters, nearest) = clusters, assign_to_centers(points, centers)
+        # The same clusters have the same means: every further round would repeat this one.
         if np.array_equal(before, clusters):
             break
         counts = np.bincount(clusters, minlength=len(centers))
         for empty in np.flatnonzero(counts == 0):  # a centre that lost all its points goes to the farthest point
             far = int(nearest.argmax())
+            # Its distance counts as 0 now, so that another empty centre goes to another point.
             counts[clusters[far]] -= 1
             clusters[far], nearest[far], counts[empty] = empty, 0.0, 1
+        # add.at adds up one after another, in the order of the points: sums do not depend on the number of threads.
         sums = np.zeros_like(centers)
         np.add.at(sums, clusters, points)
         centers = sums / np.maximum(counts, 1)[:, None]
@@ -153,6 +161,7 @@ def nearest_to_centers(
         >>> nearest_to_centers(np.array([[0.0], [1.0], [5.0]]), np.array([0, 0, 1]), np.array([[0.2], [5.0]]))
         (array([0, 2]), array([2, 1]))
     """
+    # From differences, not products: the nearest of several near points is told by digits that a product would cancel.
     differences = points - centers[clusters]
     distances = np.einsum("ij,ij->i", differences, differences)
     order = np.lexsort((distances, clusters))  # stable: ties in distance go to the lower index

@@ -18,6 +18,7 @@ def error_norms(snapshot: Snapshot) -> NDArray[np.floating]:
             f"targets run from {targets.min()} to {targets.max()}, the model predicts {p.shape[1]} classes: "
             "EL2N needs targets among the classes that the model predicts"
         )
+    # In place of a one-hot matrix: p is a copy in float64 already.
     p[np.arange(snapshot.n), targets] -= 1
     return np.asarray(np.sqrt(np.square(p).sum(1)))
 

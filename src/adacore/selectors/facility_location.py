@@ -48,6 +48,7 @@ def points_required(points: Points, proxy: Proxy, targets: Targets) -> Requireme
         >>> points_required("gradients", "logits", "predicted").targets
         'predicted'
     """
+    # Features need no targets: what is asked for is just that, so that a pool without labels can be selected from.
     if points == "features":
         return Requirements(features=True)
     return Requirements(proxy=proxy, targets=targets)

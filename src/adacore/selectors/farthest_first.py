@@ -48,6 +48,7 @@ def farthest_first(points: NDArray[np.float64], k: int) -> tuple[NDArray[np.int6
         >>> farthest_first(np.array([[0.0], [1.0], [5.0]]), 2)
         (array([1, 2]), array([2, 1]), 1.0)
     """
+    # Any first point keeps the factor of 2; the one nearest to the mean does not depend on the order of the points.
     picks = [int(squared_distances(points, points.mean(0)).argmin())]
     nearest = squared_distances(points, points[picks[0]])
     owners = np.zeros(len(points), dtype=np.int64)
@@ -55,6 +56,7 @@ def farthest_first(points: NDArray[np.float64], k: int) -> tuple[NDArray[np.int6
         check_interrupted()
         picks.append(int(nearest.argmax()))
         distances = squared_distances(points, points[picks[-1]])
+        # Strictly: a point at the same distance of two picks stays with the earlier one.
         closer = distances < nearest
         owners[closer] = len(picks) - 1
         np.minimum(nearest, distances, out=nearest)

@@ -67,6 +67,7 @@ class GLISTER:
         """Choose greedily; see ``Selector.select``."""
         budget = resolve_budget(snapshot.n, budget=budget)
         r = max(1, round(0.03 * budget)) if self.r is None else self.r  # 3 %: what the paper's authors use
+        # In float64: theta collects up to k small steps.
         errors, inputs = _last_layer_gradients(snapshot)
         held_out, theta = _HeldOut.of(snapshot), _last_layer(snapshot)
         available = np.ones(snapshot.n, dtype=np.bool_)
@@ -111,6 +112,7 @@ class _HeldOut:
                 f"validation labels run from {labels.min()} to {labels.max()}: expected [0, {classes}), the classes "
                 "that the model predicts"
             )
+        # A single logit z has the gradient sigmoid(z) - y with y the label itself, 0 or 1.
         targets = labels[:, None] if outputs == 1 else labels[:, None] == np.arange(outputs)
         return cls(_with_ones(needed(held_out.features, "validation.features")), targets.astype(np.float64))
 
@@ -142,4 +144,5 @@ def _last_layer(snapshot: Snapshot) -> NDArray[np.float64]:
 
 
 def _with_ones(features: NDArray[np.float32]) -> NDArray[np.float64]:
+    # The bias is the weight of an input that is always 1: one product stands for both gradients.
     return np.concatenate([features, np.ones((len(features), 1))], axis=1, dtype=np.float64)

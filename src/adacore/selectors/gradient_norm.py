@@ -41,6 +41,7 @@ class GradientNorm(Score, name="gradient_norm"):
     reaches_all: ClassVar[bool] = True
 
     mode: Mode = "sample"
+    # None is needed for being unbiased: who is never drawn, ||g_i|| = 0, adds nothing to the sum that is estimated.
     smoothing: float = 0.0
     proxy: Proxy = "logits"
     targets: Targets = "given"

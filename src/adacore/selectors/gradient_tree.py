@@ -48,6 +48,7 @@ def gradient_tree(points: NDArray[np.floating], leaf_size: int) -> tuple[NDArray
 def _halve(x: Array, order: Array, leaf_size: int, iterations: int, converged: float, bounds: Array) -> int:
     """Sort ``order`` into leaves, depth first, and write their bounds; return how many there are."""
     n, d = x.shape
+    # float64, whatever the points are in: a mean over millions of float32 numbers loses its last digits.
     centre, axis, grown = np.empty(d), np.empty(d), np.empty(d)
     before = np.zeros(d)  # centroid of the leaf that was finished last
     keys = np.empty(n)
@@ -58,6 +59,7 @@ def _halve(x: Array, order: Array, leaf_size: int, iterations: int, converged: f
     while depth > 0:
         depth -= 1
         first, last = stack[depth, 0], stack[depth, 1]
+        # Also of a leaf, since the node after it turns towards it.
         _centroid(x, order, first, last, centre)
         if last - first <= leaf_size or not _principal_axis(
             x, order, first, last, centre, axis, grown, iterations, converged
@@ -81,6 +83,7 @@ def _halve(x: Array, order: Array, leaf_size: int, iterations: int, converged: f
             keys[i] = s
         ranks = np.argsort(keys[first:last], kind="mergesort")  # stable: ties keep the order they have
         order[first:last] = order[first:last][ranks]
+        # Halves by number and not by distance: stratified sampling in proportion needs strata of equal size.
         middle = first + (last - first + 1) // 2
         # The left half is popped first, so that the leaf before any node is the one to its left.
         stack[depth, 0], stack[depth, 1] = middle, last
@@ -142,6 +145,7 @@ def _principal_axis(
         length = np.sqrt(np.sum(grown * grown))
         if length <= 0.0:
             break
+        # axis . (C axis) / |C axis| is the cosine between successive axes, both of length one.
         agreement = 0.0
         for k in range(d):
             agreement += axis[k] * grown[k]

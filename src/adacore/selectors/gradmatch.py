@@ -77,6 +77,7 @@ class GradMatch:
         return Requirements(proxy=self.proxy, validation=self.target == "validation")
 
     def _problem(self, snapshot: Snapshot) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        # The residual is a difference of sums that nearly agree once the fit is good.
         proxies = np.asarray(needed(snapshot.proxies, "proxies"), np.float64)
         if self.target == "train":
             target = proxies.sum(0)
@@ -98,6 +99,7 @@ class GradMatch:
         indices, weights, short = found.indices, found.weights, budget - len(found.indices)
         filled = short if self.fill == "random" else 0
         if filled:
+            # Ascending, so that what the generator draws does not hang on the order in which the pursuit chose.
             rest = np.setdiff1d(np.arange(snapshot.n), indices)
             indices = np.concatenate([indices, generator.choice(rest, size=filled, replace=False)])
             weights = np.concatenate([weights, np.ones(filled)])  # as the paper's authors fill up

@@ -17,6 +17,7 @@ def check_interrupted() -> None:
     Example:
         >>> check_interrupted()  # nothing was
     """
+    # None where no threads were started: Ctrl-C then reaches this loop itself.
     workers = enclosing_workers()
     if workers is not None:
         workers.check()

@@ -204,6 +204,7 @@ def _check_repeatable(selector: Selector, seed: int) -> None:
     if not selector.traits.randomised:
         _require(_same(first, other), "the answer depends on the seed, but the traits say it does not")
     try:
+        # It was written a moment ago in this process: nothing foreign is unpickled.
         restored = pickle.loads(pickle.dumps(selector))  # as spawned workers and checkpoints do
     except Exception as error:
         raise BrokenInvariantError(f"it cannot be pickled ({error})") from error
@@ -211,6 +212,7 @@ def _check_repeatable(selector: Selector, seed: int) -> None:
 
 
 def _check_threads(selector: Selector, seed: int) -> None:
+    # Above the size from which classes are selected in threads.
     snapshot = synthetic_snapshot(selector.requirements(), _labels(seed, 1500), seed=seed)  # enough to start threads
     answers = []
     for threads in (1, 2, 4):
@@ -299,6 +301,7 @@ def _check_strata(selector: Selector, seed: int) -> None:
         _require(len(np.unique(drawn)) == size, "an example came twice in an epoch")
         counts[drawn] += 1
     p = size / snapshot.n
+    # Each example's count is binomial: sqrt(p (1 - p) / draws) is the standard error of its share.
     error = np.abs(counts / _DRAWS - p) / np.sqrt(p * (1 - p) / _DRAWS)
     _require(
         (error < 5).all(), f"example {error.argmax()} is drawn {counts[error.argmax()] / _DRAWS / p:.2f} x as often"

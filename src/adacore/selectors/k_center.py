@@ -50,6 +50,7 @@ class KCenter:
         return points_required(self.points, self.proxy, self.targets)
 
     def _coordinates(self, snapshot: Snapshot) -> NDArray[np.float64]:
+        # A traversal compares distances that may agree in all digits of float32; a tie there would go by rounding.
         points = np.asarray(points_of(snapshot, self.points), np.float64)
         if not np.isfinite(points).all():
             raise ValueError("a proxy or feature is nan or infinite: has the training diverged?")

@@ -11,6 +11,7 @@ from adacore.selectors.scores import Score, predicted
 
 def doubt(snapshot: Snapshot) -> NDArray[np.floating]:
     """Return ``1 - max_c p_c``, in [0, 1], shape (n,)."""
+    # A softmax in float32 may round to just above 1, and a score below 0 could not be sampled by.
     return np.asarray(np.clip(1 - predicted(snapshot).max(1).astype(np.float64), 0.0, 1.0))
 
 

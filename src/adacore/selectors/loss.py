@@ -52,6 +52,7 @@ class Loss(Score, name="loss", requirements=Requirements(losses=True), function=
 
     def probabilities(self, scores: NDArray[np.floating]) -> NDArray[np.float64]:
         """Decay with the rank; see ``Score.probabilities``. Equal losses share their ranks' mean."""
+        # Losses have no scale that lasts through a training; their ranks do.
         _, group, counts = np.unique(-scores, return_inverse=True, return_counts=True)
         ranks = (np.cumsum(counts) - (counts + 1) / 2)[group]
         decay: NDArray[np.float64] = np.exp(-np.log(self.pressure) * ranks / len(scores))

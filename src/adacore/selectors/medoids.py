@@ -79,6 +79,7 @@ class Medoids(ABC):
         found = facility_location(
             self.coordinates(snapshot), budget=budget, method=self.engine, refine=self.refine, seed=generator
         )
+        # Greedy never looks at weights gamma: any weighting is a second step on the same picks.
         return reweight(found, self.weighting)
 
     def objective(self, snapshot: Snapshot, coreset: Coreset) -> float:

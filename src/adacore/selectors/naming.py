@@ -38,6 +38,7 @@ def parse_name(text: str) -> tuple[str, dict[str, Any]]:
         raise ValueError(f"{text!r} is no method: write for example adacore or adacore(weighting=uniform, beta1=0.8)")
     name, inside = match.groups()
     settings: dict[str, Any] = {}
+    # No setting of a selector holds a comma, so that none needs quoting.
     for item in filter(str.strip, (inside or "").split(",")):
         key, equals, value = (part.strip() for part in item.partition("="))
         if not (equals and key and value):
@@ -78,6 +79,7 @@ def describe(selector: Selector) -> str:
         settings["batch_size"] = selector.batch_size
     inner = selector.selector if isinstance(selector, Wrapper) else selector
     fields: tuple[dataclasses.Field[Any], ...] = dataclasses.fields(inner) if dataclasses.is_dataclass(inner) else ()
+    # Defaults are left out: a label, and the folder of that name, stays the same when a setting is added.
     changed = {field.name: value for field in fields if (value := getattr(inner, field.name)) != field.default}
     inside = ", ".join(f"{name}={_written(value)}" for name, value in {**changed, **settings}.items())
     return f"{inner.name}({inside})" if inside else inner.name

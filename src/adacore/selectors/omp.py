@@ -68,6 +68,7 @@ def pursue(
     points: NDArray[np.float64] = np.asarray(rows, np.float64)
     support = _Support(points, target, lam)
     available = np.ones(len(rows), dtype=np.bool_)
+    # With w = 0 the residual is b itself.
     residual, goal = target.copy(), eps * float(np.linalg.norm(target))
     flat = _ASCENT * float(np.linalg.norm(target))
     norms = np.sqrt(np.einsum("ij,ij->i", points, points))
@@ -158,12 +159,14 @@ class _Support:
         chosen = self._rows[self.members]
         if self._gram is None:
             return _solve_factored(torch.from_numpy(self._factor), chosen @ self._target)
+        # w = A (A^T A + lam I)^-1 b: the push-through identity (A A^T + lam I)^-1 A = A (A^T A + lam I)^-1.
         dual = _solve_factored(torch.linalg.cholesky(torch.from_numpy(self._gram)), self._target)
         return np.asarray(chosen @ dual)
 
     def _drop(self, gone: NDArray[np.bool_]) -> None:
         self.members = [member for member, drop in zip(self.members, gone, strict=True) if not drop]
         self.weights = self.weights[~gone]
+        # Made anew: subtracting outer products would pile up their rounding.
         if len(self.members) > len(self._target):
             self._gram = self._inner(self.members)
             return

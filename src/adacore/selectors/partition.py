@@ -26,4 +26,5 @@ def partitioned(selector: Selector, *, labelled: bool) -> Selector:
         return selector
     if selector.per == "batch":
         return PerBatch(selector)
+    # Without classes (regression, an unlabelled pool) the data are one stratum.
     return PerClass(selector) if labelled else selector

@@ -54,6 +54,8 @@ class PerBatch(Wrapper):
         inner = self.selector.traits
         return replace(
             inner,
+            # The batches are drawn anew at each selection: what is chosen depends on the generator, whatever the method
+            # promises.
             equivariant=False,
             randomised=True,
             fills_budget=False,
@@ -66,6 +68,7 @@ class PerBatch(Wrapper):
         n, budget = snapshot.n, resolve_budget(snapshot.n, budget=budget)
         m = -(-n // self.batch_size)
         batches = np.array_split(generator.permutation(n), m)  # the first are the largest, by one example at most
+        # By the largest batch, so that whichever are chosen stay within the budget.
         affordable = budget // len(batches[0])
         if not affordable:
             raise ValueError(
@@ -91,6 +94,7 @@ def _batch_means(snapshot: Snapshot, batches: Sequence[NDArray[np.int64]]) -> Sn
     def mean(array: NDArray[Any]) -> NDArray[Any]:
         # Batches lie one after another in `order`: one pass sums them all, in double precision.
         sums = np.add.reduceat(array[order], starts, axis=0, dtype=np.float64)
+        # Means and not sums: a batch that is one example smaller must not seem to have a smaller gradient.
         averaged: NDArray[Any] = sums / sizes.reshape(-1, *[1] * (array.ndim - 1))
         return averaged.astype(array.dtype if array.dtype.kind == "f" else np.float64)
 

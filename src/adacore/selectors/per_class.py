@@ -97,6 +97,7 @@ class PerClass(Wrapper):
         vectors: dict[int, NDArray[np.float64]] = {}
 
         def select_class(c: int, _: Workers) -> Coreset:
+            # Copied when its turn comes and dropped after it: all classes' copies at once would double the snapshot.
             part = _take_class(snapshot, rows[c], classes[c])
             coreset = self.selector.select(part, int(budgets[c]), generator=generators[c])
             if isinstance(self.selector, HasResidual):  # the norms of the classes' residuals don't add; the vectors do
@@ -105,6 +106,7 @@ class PerClass(Wrapper):
 
         with open_workers(thread_count()) as workers:
             parts = run_strata(select_class, counts.astype(np.float64), workers, least=_FEW)
+        # By number of the class, in whichever order the threads came to an end.
         return join(parts, rows, snapshot.n, self.selector.traits.statistics, [vectors[c] for c in sorted(vectors)])
 
     def objective(self, snapshot: Snapshot, coreset: Coreset) -> float:

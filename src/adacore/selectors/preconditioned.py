@@ -68,6 +68,7 @@ class Preconditioned:
             proxy=self.proxy,
             curvature=None if kind is None else Curvature(kind, self.scope, self.block_size, self.samples),
             beta1=self.beta1 if self.average_gradient else None,
+            # None means that nothing is averaged, and nothing kept: n d numbers less in memory and in every checkpoint.
             beta2=self.beta2 if self.average_curvature and kind is not None else None,
             targets=self.targets,
         )

@@ -26,6 +26,7 @@ def prepare_selector(selector: Selector) -> float:
     """
     if not selector.traits.compiled:
         return 0.0
+    # Timed, so that whoever compares methods can book compiling apart from selecting.
     start = time.perf_counter()
     if isinstance(selector, HasStrata):
         # The kernels of an order are compiled for the types of arrays that they meet: a small problem has the same.

@@ -25,6 +25,7 @@ class Random:
     """
 
     name: ClassVar[str] = "random"
+    # P(i in S) = k / n and the weight n / k: on average each example counts once.
     traits: ClassVar[Traits] = Traits(unbiased=True, equivariant=False, randomised=True, objective=False)
     per: ClassVar[Per] = "class"
 

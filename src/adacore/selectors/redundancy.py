@@ -54,6 +54,7 @@ class Redundancy:
     def select(self, snapshot: Snapshot, budget: int, *, generator: np.random.Generator) -> Coreset:
         """Cluster, and keep one of each; see ``Selector.select``. Duplicates may leave fewer than asked for."""
         budget = resolve_budget(snapshot.n, budget=budget)
+        # |x - y|^2 = 2 - 2 cos(x, y) for rows of length one: Euclidean k-means then clusters by angle.
         points = unit_rows(needed(snapshot.features, "features"))
         clusters, centers = k_means(points, budget, self.iterations, generator)
         chosen, sizes = nearest_to_centers(points, clusters, centers)

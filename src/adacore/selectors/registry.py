@@ -89,6 +89,7 @@ def installed_selectors() -> dict[str, type[Selector] | Exception]:
         By name, the class; or, where loading it fails, why. A name of the library's own is refused.
     """
     found: dict[str, type[Selector] | Exception] = {}
+    # Looked up each time: a package that is installed into a running notebook is found without a restart.
     for point in entry_points(group=GROUP):
         if point.name in SELECTORS:
             found[point.name] = ValueError(f"{point.value} takes the name of a built-in selector: rename it")
@@ -108,6 +109,7 @@ def known_selectors() -> dict[str, type[Selector]]:
         True
     """
     others = {name: value for name, value in installed_selectors().items() if not isinstance(value, Exception)}
+    # The library's own come last and win.
     return {**others, **SELECTORS}
 
 
@@ -134,6 +136,7 @@ def make_selector(name: str, *, per: Per | None = None, batch_size: int | None =
     """
     selector = _class_of(name)
     if dataclasses.is_dataclass(selector):
+        # Checked by name here: Python's own message for an unknown keyword names no nearest one.
         own = {field.name for field in dataclasses.fields(selector) if field.init} | {"per", "batch_size"}
         for setting in settings.keys() - own:
             raise unknown_name(f"setting of {name}", setting, own)

@@ -55,6 +55,7 @@ def importance_sample(probabilities: NDArray[np.float64], draws: int, generator:
         array([1.5, 0.5])
     """
     n = len(probabilities)
+    # With replacement: only then is each draw's probability q_i, and 1 / (k q_i) the weight that makes it unbiased.
     counts = np.bincount(generator.choice(n, size=draws, p=probabilities), minlength=n)
     chosen = np.flatnonzero(counts)
     chosen = chosen[np.argsort(-probabilities[chosen], kind="stable")]
@@ -134,6 +135,8 @@ class Score:
     """Whether every example that matters may be drawn even without smoothing."""
 
     mode: Mode = "top"
+    # Bounds the weights by n / (k 0.1), ten times those of a uniform sample; without it a score near 0 would, when it
+    # is drawn, outweigh all others.
     smoothing: float = 0.1
 
     def __init_subclass__(
@@ -205,6 +208,7 @@ class Score:
     def select(self, snapshot: Snapshot, budget: int, *, generator: np.random.Generator) -> Coreset:
         """Choose by score; see ``Selector.select``."""
         budget = resolve_budget(snapshot.n, budget=budget)
+        # Before sampling or sorting: numpy sorts nan last, and a diverged model would be sampled from without a word.
         scores = self.scores(snapshot)
         if not np.isfinite(scores).all():
             raise ValueError(f"a score of {self.name} is nan or infinite: has the training diverged?")

@@ -63,6 +63,7 @@ def check_number(
     if isinstance(value, bool) or not isinstance(value, Real):  # True is a number to Python, seldom to its user
         raise TypeError(f"{name}={value!r} is not a number: pass for example {example}")
     number = float(value)
+    # nan fails either comparison, and so is refused with the rest.
     inside = (number >= least if above is None else number > above) and (
         number < below if most is None else number <= most
     )
@@ -124,11 +125,13 @@ def check_fields(settings: Any) -> None:
         TypeError: If a value is of the wrong kind.
         ValueError: If it is out of bounds, or none of the words that may stand there.
     """
+    # Annotations are texts (from __future__ import annotations): this evaluates them.
     hints = typing.get_type_hints(type(settings))
     for setting in dataclasses.fields(settings):
         checked = _checked(
             setting.name, hints[setting.name], getattr(settings, setting.name), setting.metadata.get("bounds", {})
         )
+        # The only way to write a frozen dataclass, and only from its own __post_init__.
         object.__setattr__(settings, setting.name, checked)
 
 
@@ -143,6 +146,7 @@ def _checked(name: str, hint: Any, value: Any, bounds: Mapping[str, Any]) -> Any
         return value
     if int in kinds:
         check_whole(name, value, **bounds)
+        # numpy's integers become Python's: YAML would write them as objects.
         return int(value)
     if float in kinds:
         check_number(name, value, **bounds, example=0.1)
@@ -174,6 +178,7 @@ def read_settings(path: Path) -> dict[str, Any]:
     """
     import yaml
 
+    # SafeLoader builds plain values only: no file of settings can run code.
     class UniqueKeys(yaml.SafeLoader):
         """Refuses a mapping in which a key stands twice."""
 
@@ -191,6 +196,7 @@ def read_settings(path: Path) -> dict[str, Any]:
         what = "is a folder" if path.is_dir() else "does not exist"
         raise FileNotFoundError(f"--config {path} {what}: pass a YAML file")
     try:
+        # utf-8-sig reads files with and without a byte-order mark, which Windows' editors write.
         values = yaml.load(path.read_text(encoding="utf-8-sig"), Loader=UniqueKeys)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error

@@ -95,6 +95,8 @@ class Strata:
             >>> strata.sample(4, generator=np.random.default_rng(0)) // 25
             array([0, 1, 2, 3])
         """
+        # Systematic in position, random within each piece: neighbours are alike, so that one of each piece stands for
+        # it.
         places = _one_of_each(self.population, resolve_budget(self.population, budget=size), generator)
         return self.order[places]
 
@@ -124,6 +126,7 @@ class Strata:
         if batch_size < 1:
             raise ValueError(f"batch_size={batch_size} is below 1: pass the number of examples in a batch")
         size = resolve_budget(self.population, budget=size)
+        # Whole batches are balanced against each other; a smaller last one would have fewer strata than they have.
         count, rest = divmod(size, batch_size)
         # Balancing needs batches to balance against: where the epoch has few, more are dealt and some of them taken.
         dealt = count if self.points is None else max(count, min(WIDTH, (self.population - rest) // batch_size))
@@ -134,12 +137,14 @@ class Strata:
             last, drawn = [drawn[places]], np.delete(drawn, places)
         if not count:
             return last
-        # Row r holds the neighbours of stratum r; permuting each row by itself deals them out to the batches.
+        # Row r holds the neighbours of stratum r; permuting each row by itself deals them out to the batches. Shuffling
+        # whole columns would keep those of different rows together in every epoch.
         rows = generator.permuted(drawn.reshape(batch_size, dealt), axis=1)
         if self.points is None:
             return [*np.ascontiguousarray(rows.T), *last]
         from adacore.selectors.balancing import balance  # compiles kernels: only for those who use them
 
+        # In random order: balancing breaks ties by the number of the column, to begin with that of the longest entries.
         taken = generator.permutation(dealt)[:count]
         return [*np.ascontiguousarray(balance(self.points, rows)[:, taken].T), *last]
 
@@ -163,6 +168,7 @@ class Strata:
 
 def _one_of_each(n: int, size: int, generator: np.random.Generator) -> NDArray[np.int64]:
     """Draw a random place from each of ``size`` equal pieces of n places: ascending, int64, shape (size,)."""
+    # n = size * length + rest with rest < size, so that the recursion ends.
     length, rest = divmod(n, size)
     places = np.arange(n, dtype=np.int64)
     if rest:

@@ -67,6 +67,8 @@ class Stratified(Preconditioned):
 
     proxy: Proxy = "last_layer"
     order: Order = "tree"
+    # None and no averages: batches are to be stratified by the gradients that they are made of, and not by Newton's
+    # steps.
     curvature: CurvatureKind | None = None
     scope: Scope = "block"
     block_size: int = 64
@@ -106,6 +108,7 @@ class Stratified(Preconditioned):
         """Order all examples; see ``HasStrata.strata``."""
         resolve_budget(snapshot.n, budget=snapshot.n)  # refuses an empty snapshot
         if self.order == "classes":
+            # Nothing is compared within a class: any array with n rows serves.
             points = np.zeros((snapshot.n, 1), np.float32)
         else:
             points = np.asarray(self.coordinates(snapshot))

@@ -67,6 +67,7 @@ def _examples(
     n, layer = len(labels), world.layer
     features = world.centers[labels] + generator.normal(size=(n, _FEATURES))
     logits = features @ layer.weight.T.astype(np.float64) + layer.bias
+    # log p by log-sum-exp: the losses stay exact where p rounds to 0 or 1.
     logs = logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)
     errors = np.exp(logs)
     errors[np.arange(n), labels] -= 1

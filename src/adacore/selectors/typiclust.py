@@ -101,9 +101,11 @@ def unit_rows(features: NDArray[np.floating]) -> NDArray[np.float64]:
 def _most_typical(points: NDArray[np.float64], neighbours: int) -> int:
     """Return the point with the smallest mean distance to its nearest neighbours, ties to the lower index."""
     n = len(points)
+    # Of a small cluster half at most: with nearly all of it for neighbours every point would be about as typical.
     k = min(neighbours, max(n // 2, 1), n - 1)
     if k < 1:
         return 0
+    # ||x||^2 + ||y||^2 - 2 x . y: rows are of length one, so that little cancels but between duplicates.
     squares = np.einsum("ij,ij->i", points, points)
     spread = np.empty(n)
     rows = max(1, _CELLS // n)
@@ -111,6 +113,8 @@ def _most_typical(points: NDArray[np.float64], neighbours: int) -> int:
         chunk = points[start : start + rows]
         distances = squares[start : start + rows, None] + squares - 2 * chunk @ points.T
         distances[np.arange(len(chunk)), start + np.arange(len(chunk))] = np.inf  # no point is its own neighbour
+        # The k smallest in any order: only their mean counts.
         nearest = np.partition(distances, k - 1, axis=1)[:, :k]
+        # One over typicality, which is the mean distance: its minimum needs no division by 0 among duplicates.
         spread[start : start + rows] = np.sqrt(np.maximum(nearest, 0.0)).mean(1)
     return int(spread.argmin())

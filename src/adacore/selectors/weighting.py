@@ -53,4 +53,5 @@ def equally_weighted(
         array([5., 5.])
     """
     k = len(indices)
+    # max(k, 1): an empty choice is an empty coreset here, and refused where it is to be trained on.
     return Coreset(indices, np.full(k, population / max(k, 1)), population, statistics=statistics or {})
