@@ -56,12 +56,14 @@ class CompiledEvaluator:
         self.n, self.m = sides.candidates.n, sides.clients.n
         self._able = _filled_up(sides.able, False)
         self._weights = sides.weights
+        # Upwards, for gains are bounded from above; sums of distances, from below, take it off again.
         self._weights32 = _up(sides.weights)
         self._minima = np.full(self.m, np.inf)
         self._owner = np.zeros(self.m, np.int64)
         self._lists: Lists | None = None
         self._seen = np.full(self.n, -1)
         self._capacity = -1
+        # Drawn once: asked after every few picks, it then costs a comparison of numbers that are there.
         self._sample = Sample(sides)
         self.distances = 0
 
@@ -74,13 +76,17 @@ class CompiledEvaluator:
         """Compute -2 y_i . y_j for some candidates and a range of clients."""
         columns = self._j[j]
         out = scratch[: rows.shape[0] * columns.shape[0]].view(rows.shape[0], columns.shape[0])
+        # beta = 0: what ``out`` holds is not read. alpha = -2 is a power of two and rounds nothing.
         products: NDArray[np.float32] = torch.addmm(out, rows, columns.T, beta=0, alpha=-2, out=out).numpy()
         return products
 
     def _over_clients(self, positions: NDArray[np.int64], minima: NDArray[np.float32] | None) -> NDArray[np.float64]:
         """Sum gains over all clients, or distances without minima, block by block."""
         rows, low_i = self._i[torch.from_numpy(positions)], self._low_i[positions]
+        # Threads share out clients, not candidates: a batch may be 16 rows, whose product with all clients is one task
+        # each.
         starts = range(0, self.m, CLIENTS_AT_A_TIME)
+        # A sum for each range, added in their order at the end: the same bounds whoever computes which range.
         parts = np.zeros((len(starts), positions.size))
 
         def work(first: int, last: int) -> int:
@@ -116,15 +122,18 @@ class CompiledEvaluator:
     def upper_gains_of_all(self) -> NDArray[np.float64]:
         """See ``Evaluator``; where candidates are the clients, one product serves both halves of a pair."""
         if not self._same:
+            # Clients of their own: there are no pairs of both kinds, and nothing to share.
             batches = [np.arange(a, min(a + BLOCK, self.n)) for a in range(0, self.n, BLOCK)]
             return np.concatenate([self.upper_gains(batch) for batch in batches])
         minima = _up(self._minima)
         blocks = _blocks(self.n)
+        # The upper triangle of blocks: d_ij = d_ji, one product tells what i gains from j and j from i.
         pairs = [(a, b) for a in range(len(blocks)) for b in range(a, len(blocks))]
         everyone: list[tuple[torch.Tensor, NDArray[np.float64]]] = []
         idle: list[tuple[torch.Tensor, NDArray[np.float64]]] = []
 
         def work(first: int, last: int) -> int:
+            # As many rooms as threads at work; taken and put back under the GIL, without a lock.
             if idle:
                 mine = idle.pop()
             else:
@@ -135,6 +144,7 @@ class CompiledEvaluator:
                 i, j = blocks[a], blocks[b]
                 block = self._product(scratch, self._i[i], j)
                 i_side, j_side = (Side(self._low_i[c], minima[c], self._weights32[c]) for c in (i, j))
+                # On the diagonal both halves are in the block already.
                 if a == b:
                     kernels.add_gains(block, i_side.low, j_side, gains[i])
                 else:
@@ -151,6 +161,7 @@ class CompiledEvaluator:
         starts = range(0, self.m, CLIENTS_AT_A_TIME)
         parts: list[Any] = [None] * len(starts)
         row, x = self._i[position : position + 1], np.empty(self._exact_i.exact.shape[1])
+        # Once, for all its distances.
         kernels.scaled_row(self._exact_i, position, x)
         limits = self._limits()
 
@@ -159,6 +170,8 @@ class CompiledEvaluator:
             for part in range(first, last):
                 some = slice(starts[part], min(starts[part] + CLIENTS_AT_A_TIME, self.m))
                 clients, distances = np.empty(some.stop - some.start, np.int64), np.empty(some.stop - some.start)
+                # Bounds on squared distances from below: most clients are told to be nearer to something else without
+                # their row being read in double precision, which would cost d numbers from memory each.
                 squares = self._product(scratch, row, some)[0] + (self._low_i[position] + self._low_j[some])
                 count = kernels.serve(
                     squares, limits[some], self._minima, some.start, x, self._exact_j, clients, distances
@@ -175,6 +188,7 @@ class CompiledEvaluator:
         minima = self._minima[served.clients]
         weights = self._weights[served.clients]
         return float(
+            # Before anything is selected minima are infinite, and the negative sum stands in: larger means nearer.
             weights @ (minima - served.distances) if np.isfinite(minima).all() else -weights @ served.distances
         )
 
@@ -196,6 +210,7 @@ class CompiledEvaluator:
 
     def served_weights(self, size: int) -> NDArray[np.float64]:
         """See ``Evaluator``."""
+        # In the order of the clients: the same sums everywhere.
         return np.bincount(self._owner, weights=self._weights, minlength=size)[:size].astype(np.float64)
 
     def _limits(self) -> NDArray[np.float32]:
@@ -206,6 +221,7 @@ class CompiledEvaluator:
         """See ``Evaluator``."""
         if self._capacity < 0:
             free = free_bytes(torch.device("cpu"))
+            # Once: the memory that is free falls as lists are written, and must not be counted twice.
             self._capacity = list_capacity(self.m, self._sides.clients.d, free)
         share = self._sample.share_served(torch.from_numpy(self._limits()))
         return share * self.n * self.m <= self._capacity
@@ -213,12 +229,17 @@ class CompiledEvaluator:
     def write_lists(self) -> bool:
         """See ``Evaluator``."""
         limits = self._limits()
+        # No bound on a square is below -1 there: what fills up the last block is never found. Elsewhere limits are at
+        # least 0.
         leaves = _filled_up(limits, np.float32(-1)).reshape(-1, LEAF)
         blocks_i, blocks_j = _blocks(self.n), _blocks(self.m)
         written = Lists(self.n, self.m, self._capacity, float(self._minima.max()))
         # A little less than the inverse of a step, so that what is rounded stays a lower bound.
         steps = np.float32((1 - 8 * UNIT_ROUNDOFF) / written.written.step)
         kind = client_kind(self.m)
+        # Lists are written block of candidates by block, so that each is contiguous; what columns of later blocks are
+        # found to serve waits for its turn, with 2 bytes for the candidate. At most a quarter of all entries wait at
+        # once (``PENDING``).
         waiting: list[list[tuple[Any, Any, Any]]] = [[] for _ in blocks_i]
         idle: list[tuple[torch.Tensor, Found, Found]] = []
 
@@ -233,6 +254,7 @@ class CompiledEvaluator:
             block = self._product(scratch, self._i[i], j)
             count, count_for_columns = kernels.find_served(block, i_side, j_side, both, steps, found, found_for_columns)
             row, column, distance = (array[:count] for array in found)
+            # Copies, for the room is used again.
             waiting[a].append((row.copy(), column.astype(kind) + kind(j.start), distance.copy()))
             if both:
                 row, column, distance = (array[:count_for_columns] for array in found_for_columns)
@@ -240,14 +262,17 @@ class CompiledEvaluator:
             idle.append((scratch, found, found_for_columns))
 
         for a, i in enumerate(blocks_i):
+            # The blocks before were done as columns of theirs.
             begin = a if self._same else 0
 
+            # Bound as defaults: a closure would see the loop's last value.
             def work(first: int, last: int, a: int = a, begin: int = begin) -> int:
                 for b in range(first, last):
                     look(a, begin + b)
                 return 0
 
             self._workers.share(work, len(blocks_j) - begin, 1)
+            # Too long after all: everything is given up, and selection goes on by products.
             if not written.take(i, waiting[a]):
                 return False
             waiting[a] = []
@@ -286,6 +311,7 @@ class CompiledEvaluator:
             )  # fmt: skip
             if why != lists.NO_ROOM:
                 return count, total, why == lists.FINISHED
+            # Outside the kernel, which can't grow an array that Python holds; it goes on where it stopped.
             self._lists.grow()
 
 

@@ -58,6 +58,7 @@ def farthest_first(rows: Rows, initial: Rows | None, k: int, workers: Workers) -
     Returns:
         Positions of the picks, in order; fewer than ``k`` where every row equals one that is selected.
     """
+    # On squared distances, from above, in single precision: minima only fall, so that one found early stays valid.
     bounds = torch.full((rows.n,), torch.inf, dtype=torch.float32, device=rows.single.device)
     picks: list[int] = []
     if initial is None:
@@ -80,6 +81,7 @@ def farthest_first(rows: Rows, initial: Rows | None, k: int, workers: Workers) -
             distances = pair_distances(rows, batch, rows, _at(picks[-1:], rows))
             minima = torch.minimum(minima, distances)
         made = len(picks) - before
+        # Everyone outside is at distance 0 for certain, and so is the batch.
         if made == 0 and outside <= 0:
             break
         if made:
@@ -88,6 +90,7 @@ def farthest_first(rows: Rows, initial: Rows | None, k: int, workers: Workers) -
             # The batch's own bounds come down to what they are, so that the next batch is another one, and larger.
             exact = minima.square().mul_(1 + 4 * UNIT_ROUNDOFF).float()
             bounds[batch] = torch.minimum(bounds[batch], exact)
+        # Large batches cost float64 distances that are not needed, small ones a pass over all rows for few picks.
         size = 2 * size if made == 0 or made > size // 2 else size // 2 if made < size // 8 else size
         size = min(max(size, LEAST_BATCH), MOST_BATCH if made else rows.n)
         workers.check()

@@ -49,6 +49,7 @@ def gains_of_block(block: Tensor, i: Side, j: Side, both: bool) -> tuple[Tensor,
     """
     rows, columns = block.shape
     down, across = -(-rows // ROWS), -(-columns // COLUMNS)
+    # Partial sums of a tile each, and no atomic additions, whose order would vary from run to run.
     by_row = torch.empty((rows, across), dtype=torch.float32, device=block.device)
     by_column = torch.empty((down if both else 1, columns), dtype=torch.float32, device=block.device)
     from adacore.facility.products.tiles import gains_of_tile  # here, for it needs Triton
@@ -62,6 +63,7 @@ def gains_of_block(block: Tensor, i: Side, j: Side, both: bool) -> tuple[Tensor,
 
 def gains_by_torch(block: Tensor, i: Side, j: Side, both: bool) -> tuple[Tensor, Tensor | None]:
     """Do the same with torch's operations, in memory for two blocks; the block is overwritten."""
+    # In place, in the block: a temporary of its size would double what a batch takes.
     distances = block.add_(i.low[:, None]).add_(j.low).clamp_(min=0).sqrt_()
     of_columns = None
     if both:
@@ -84,6 +86,7 @@ def fused_works(device: torch.device) -> bool:
     if importlib.util.find_spec("triton") is None or device.type != "cuda":
         return False
     draw = torch.Generator(device=device).manual_seed(0)
+    # Neither a multiple of a tile: the masks at the edges are tried too.
     rows, columns = 3 * ROWS + 5, 2 * COLUMNS + 7
     i, j = (Side(*(torch.rand((3, n), generator=draw, device=device) + 1)) for n in (rows, columns))
     block = -2 * torch.rand((rows, columns), generator=draw, device=device)

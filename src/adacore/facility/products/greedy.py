@@ -70,11 +70,13 @@ class ProductGreedy:
         self._sampling = False
         self._evaluated, self._looked_at = 0, 0
         with full_precision():
+            # Within ``full_precision``: the moments and samples of these constructors are products too.
             sides = split_sides(problem, workers.device or torch.device("cpu"))
             self.rows = sides.candidate_rows
             self.candidates = np.flatnonzero(sides.able)
             self._exponent = sides.exponent
             self._evaluator: Evaluator = choose_evaluator(sides, workers, compiled)
+            # Candidates ascend by row, so that positions break ties as rows do.
             self.queue = CandidateQueue(np.arange(self.rows.size))
             self._last_bounds = np.full(self.rows.size, np.inf)
             if problem.initial.size:
@@ -122,6 +124,7 @@ class ProductGreedy:
             floor: Stop before a pick whose gain is at most this.
             target: Stop once L is at most this.
         """
+        # Here distances are in units that need no scaling as a rule; the problem's are a power of two away.
         floor, target = float(np.ldexp(floor, -self._exponent)), float(np.ldexp(target, -self._exponent))
         with full_precision():
             if self._numbered() == 0 and limit > 0 and not self.exhausted:
@@ -176,6 +179,7 @@ class ProductGreedy:
         """
         evaluator = self._evaluator
         bounds = evaluator.sum_bounds()[positions]
+        # The most promising first: once a bound on the sum exceeds the best sum known, so do all that follow.
         order = np.argsort(bounds, kind="stable")
         positions, bounds = positions[order], bounds[order]
         best, sums = math.inf, dict[int, float]()
@@ -184,11 +188,15 @@ class ProductGreedy:
         while first < positions.size and bounds[first] <= best * (1 + TIE):
             batch = positions[first : first + size]
             batch = batch[bounds[first : first + size] <= best * (1 + TIE)]
+            # Three sieves, each a lower bound on the sum and each dearer: moments O(d^2), products O(m d) in float32,
+            # float64.
             lower = evaluator.lower_sums(batch)
             for c in np.argsort(lower, kind="stable"):
+                # Sorted: nobody after this one can win or tie.
                 if lower[c] > best * (1 + TIE):
                     break
                 position, key = int(batch[c]), self._key(int(batch[c]))
+                # Equal rows have equal sums to the last bit; one of them is enough.
                 if key not in known:
                     known[key] = -evaluator.gain(evaluator.served(position))
                 sums[position] = known[key]
@@ -207,6 +215,7 @@ class ProductGreedy:
         exact: dict[int, tuple[float, Served]] = {}
         known: dict[bytes, tuple[float, Served]] = {}
         while True:
+            # Bounds in the queue hold from earlier picks, by submodularity; below best (1 - TIE) nobody can win or tie.
             batch = queue.pop(max(floor, best * (1 - TIE)), size)
             if batch.size == 0:
                 break
@@ -225,6 +234,7 @@ class ProductGreedy:
             while fresh and -fresh[0][0] > floor and -fresh[0][0] >= max(best * (1 - TIE), queue.largest()):
                 position = heapq.heappop(fresh)[1]
                 key = self._key(position)
+                # In data with many duplicates the whole batch may be one row over and over.
                 if key not in known:
                     served = evaluator.served(position)
                     known[key] = evaluator.gain(served), served
@@ -234,6 +244,8 @@ class ProductGreedy:
             self.workers.check()
         winner = -1
         if best > floor:
+            # Whoever is not in ``exact`` has an upper bound below best (1 - TIE) or at most the floor: all ties are
+            # here.
             winner = min(position for position, (gain, _) in exact.items() if gain >= best * (1 - TIE))
         rest = [(-bound, position) for bound, position in fresh] + [
             (gain, position) for position, (gain, _) in exact.items() if position != winner
@@ -249,6 +261,7 @@ class ProductGreedy:
 
     def _add(self, position: int, served: Served, gain: float) -> None:
         """Select a candidate."""
+        # Whom it serves was computed to find its gain, and is not computed again.
         self._evaluator.add(served, self._numbered())
         self.picks = np.append(self.picks, position)
         self._gains = np.append(self._gains, gain)
@@ -315,11 +328,14 @@ class ProductGreedy:
         evaluator = self._evaluator
         looked_at = self._looked_at - self._evaluated
         self._evaluated = self._looked_at
+        # What the last pick bounded anew predicts the next ones; early on one number says little, hence a guess that
+        # falls as 1 / picks.
         each = max(looked_at, GUESS * self.candidates.size / max(1, self.count))
         if each * (limit - self.count) < LIST_PASS * self.candidates.size or not evaluator.lists_fit():
             return False
         if not evaluator.write_lists():
             return False
+        # Picks have a list too, and nothing to gain.
         left = self._left()
         self.queue.fill(left, evaluator.list_bounds(left))
         self._bounded = True
@@ -352,6 +368,7 @@ class ProductGreedy:
             else:
                 positions, bounds = self.queue.entries()
                 if self._evaluator.listed:
+                    # The smaller of two upper bounds is one as well.
                     bounds = np.minimum(bounds, self._evaluator.list_bounds(positions))
                 else:
                     count = min(int(most / self._evaluator.m), positions.size)

@@ -85,10 +85,15 @@ def add_gains(block: Array, low_i: Array, clients: Side, gains: Array) -> None:
     rows, columns = block.shape
     low_j, minima, weights = clients
     for i in range(rows):
+        # Both norms are added first: candidates near their clients then subtract a product of about the same size once.
         a = low_i[i]
+        # The sum of so many float32 terms is off by gamma_512 of itself, for all are at least 0; ``SUM_ROUNDING`` makes
+        # up for it.
         for first in range(0, columns, TERMS):
             gain = ZERO
             for j in range(first, min(first + TERMS, columns)):
+                # At most the true distance: so what is saved is at least the true w_j max(0, m_j - d_ij), with m and w
+                # rounded upwards.
                 distance = np.sqrt(max(block[i, j] + (a + low_j[j]), ZERO))
                 gain += weights[j] * max(minima[j] - distance, ZERO)
             gains[i] += np.float64(gain)
@@ -100,6 +105,8 @@ def add_gains_of_both(block: Array, i_side: Side, j_side: Side, gains_i: Array, 
     rows, columns = block.shape
     low_i, minima_i, weights_i = i_side
     low_j, minima_j, weights_j = j_side
+    # One for each column, at most 512 rows deep: no more terms than a row's sum has. They stay in the first-level
+    # cache.
     column_gains = np.zeros(columns, np.float32)
     for i in range(rows):
         a, minimum, weight, gain = low_i[i], minima_i[i], weights_i[i], ZERO
@@ -121,6 +128,7 @@ def add_distances(block: Array, low_i: Array, low_j: Array, weights: Array, sums
         for first in range(0, columns, TERMS):
             total = ZERO
             for j in range(first, min(first + TERMS, columns)):
+                # From below, but weights were rounded upwards: ``lower_sums`` takes both off.
                 total += weights[j] * np.sqrt(max(block[i, j] + (a + low_j[j]), ZERO))
             sums[i] += np.float64(total)
 
@@ -145,15 +153,19 @@ def find_served(
     """
     rows, columns = block.shape
     leaves = (columns + LEAF - 1) // LEAF
+    # A row of the block at a time, filled up to whole leaves with what is below no limit.
     squares = np.full((leaves, LEAF), np.float32(np.inf))
     flat = squares.reshape(leaves * LEAF)
     limit = np.empty(LEAF, np.float32)
     count, count_for_columns = 0, 0
     for i in range(rows):
         a, able = i_side.low[i], i_side.able[i]
+        # As a column's candidate, the row has one limit: its own minimum.
         if both:
             limit[:] = i_side.limits[i]
         for j in range(columns):
+            # Written to scratch, so that 32 comparisons become one: a branch for each pair would cost more than the
+            # arithmetic.
             flat[j] = block[i, j] + (a + j_side.low[j])
         for leaf in range(leaves):
             if able:
@@ -162,6 +174,8 @@ def find_served(
                     p = lowest_lane(hits)
                     hits &= hits - np.uint32(1)
                     found.row[count], found.column[count] = i, leaf * LEAF + p
+                    # Truncated, so down: a list's distances must not exceed the true ones. The root is taken for hits
+                    # only.
                     found.steps[count] = np.int32(steps * np.sqrt(max(squares[leaf, p], ZERO)))
                     count += 1
             if both:
@@ -169,6 +183,7 @@ def find_served(
                 while hits != 0:
                     p = lowest_lane(hits)
                     hits &= hits - np.uint32(1)
+                    # Asked for hits only, which are few; rows that may not be selected have no list.
                     if j_side.able[leaf * LEAF + p]:
                         at = count_for_columns
                         found_for_columns.row[at], found_for_columns.column[at] = i, leaf * LEAF + p
@@ -214,6 +229,7 @@ def serve(
     count = 0
     scratch = np.empty(x.size)
     for j in range(squares.size):
+        # ``squares`` is at most d^2, ``limits`` at least m^2: d < m implies that this holds, and nobody is left out.
         if squares[j] < limits[j]:
             distance = distance_to(x, clients, first + j, scratch)
             if distance < minima[first + j]:

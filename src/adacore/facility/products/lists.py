@@ -86,6 +86,8 @@ class Lists:
             lengths=np.zeros(n, np.int64),
             clients=np.empty(capacity, client_kind(m)),
             lower=np.empty(capacity, np.uint16),
+            # Uniform steps: what a bound is off, one step, matters beside the minima it is subtracted from, which are
+            # at most 65,535.
             step=step_for(largest),
             exact_starts=np.full(n, -1),
             exact_lengths=np.zeros(n, np.int64),
@@ -107,8 +109,10 @@ class Lists:
         lengths = np.zeros(block.stop - block.start, np.int64)
         for candidate, _, _ in parts:
             lengths += np.bincount(candidate, minlength=lengths.size)
+        # Counted before anything is written.
         if self.entries + int(lengths.sum()) > written.clients.size:
             return False
+        # A counting sort by candidate: lengths are known, every pair is moved once.
         starts = self.entries + np.cumsum(lengths) - lengths
         written.starts[block], written.lengths[block] = starts, lengths
         for candidate, client, lower in parts:
@@ -119,6 +123,7 @@ class Lists:
     def grow(self) -> None:
         """Double the room for exact lists; at least the longest list fits."""
         written = self.written
+        # Doubling: all copies together cost as much as the last one.
         more = max(written.exact_clients.size, int(written.lengths.max(initial=1)), 1 << 16)
         self.written = written._replace(
             exact_clients=np.concatenate([written.exact_clients, np.empty(more, np.int32)]),
@@ -184,6 +189,7 @@ def sort_pairs(candidate: Array, client: Array, lower: Array, starts: Array, cli
 @kernel
 def bound_from_list(position: int, lists: Written, minima: Array, weights: Array) -> Any:
     """Bound a candidate's gain from above, and drop from its list whom it can no longer serve."""
+    # Whom the bound says can't be served never can: the lower bound on the distance stays, and the minimum only falls.
     begin, kept, gain = lists.starts[position], 0, 0.0
     clients, lower = lists.clients, lists.lower
     for c in range(begin, begin + lists.lengths[position]):
@@ -200,6 +206,8 @@ def bound_from_list(position: int, lists: Written, minima: Array, weights: Array
 @kernel
 def exact_gain_from_list(position: int, lists: Written, minima: Array, weights: Array) -> Any:
     """Sum a candidate's gain over its exact list, and drop whom it can no longer serve."""
+    # In the order of the list, which dropping entries does not change, and what is dropped would add 0: sums of the
+    # same terms only fall, so that an old gain bounds a new one without a margin.
     begin, kept, gain = lists.exact_starts[position], 0, 0.0
     clients, distances = lists.exact_clients, lists.exact_distances
     for c in range(begin, begin + lists.exact_lengths[position]):
@@ -233,12 +241,15 @@ def make_exact(position: int, lists: Written, used: int, x: Array, rows: ExactRo
     lists.exact_starts[position] = used
     for c in range(begin, begin + lists.lengths[position]):
         i = lists.clients[c]
+        # The lower bound again, for minima have fallen since the list was looked at: a distance costs d numbers from
+        # memory.
         if lists.step * np.float64(lists.lower[c]) < minima[i]:
             distance = distance_to(x, rows, i, squares)
             if distance < minima[i]:
                 lists.exact_clients[used], lists.exact_distances[used] = i, distance
                 used += 1
     lists.exact_lengths[position] = used - lists.exact_starts[position]
+    # The exact list takes its place.
     lists.lengths[position] = 0
     return used
 
@@ -266,6 +277,8 @@ def pick_from_lists(
         while size > 0 and bounds[0] > goal.floor and bounds[0] >= best * (1.0 - TIE):
             position = positions[0]
             if lists.exact_starts[position] < 0:
+                # A bound of this pick is not computed twice: on top again, it is the largest of all, and the gain
+                # itself is asked for.
                 if seen[position] != goal.number + count:
                     size = pop(bounds, positions, order, size)
                     bound = bound_from_list(position, lists, minima, weights)
@@ -273,6 +286,7 @@ def pick_from_lists(
                     if bound > 0.0:
                         size = push(bounds, positions, order, size, bound, position)
                     continue
+                # An upper bound on what ``make_exact`` writes: it can't write behind the end.
                 if used + lists.lengths[position] > lists.exact_clients.size:
                     full = True
                     break
@@ -286,6 +300,8 @@ def pick_from_lists(
                 best = max(best, gain)
         pick, gained = -1, 0.0
         for c in range(tries):
+            # Interrupted for room, the search is not over: what was tried goes back with its gain, and the pick is made
+            # next time.
             wins = not full and best > goal.floor and tried_gains[c] >= best * (1.0 - TIE)
             if wins and (pick < 0 or order[tried[c]] < order[pick]):
                 pick, gained = tried[c], tried_gains[c]

@@ -46,6 +46,7 @@ def sum_bounds(clients: Rows, candidates: Rows, weights: Tensor) -> Tensor:
     center = torch.zeros(d, dtype=torch.float64, device=device)
     for first in range(0, clients.n, step):
         some = slice(first, first + step)
+        # Shares times n are near 1: shares themselves could be lost in float32 among many rows.
         center += ((share[some] * clients.n).float() @ clients.single[some]).double()
     # Any centre near the mean will do, for which E delta is not neglected below.
     middle = (center / clients.n).float()
@@ -55,9 +56,13 @@ def sum_bounds(clients: Rows, candidates: Rows, weights: Tensor) -> Tensor:
     roots = (share * clients.n).sqrt().float()
     for first in range(0, clients.n, step):
         some = slice(first, first + step)
+        # About the centre, so that |delta|^2 are what they vary by, and not squared distances from the origin.
         delta = clients.single[some] - middle
         squares[some] = delta.square().sum(dim=1).double()
+        # The square root on both sides of the product: Cov = (sqrt(w) delta)^T (sqrt(w) delta) is one product, and
+        # symmetric.
         delta *= roots[some, None]
+        # At most 4,096 rows in float32, then double: gamma_4096 and not gamma_n.
         covariance += (delta.T @ delta).double()
         offset += (roots[some] @ delta).double()
         toward += ((roots[some] * squares[some].float()) @ delta).double()
@@ -65,6 +70,7 @@ def sum_bounds(clients: Rows, candidates: Rows, weights: Tensor) -> Tensor:
     variance, farthest = share @ squares, squares.max()
     spread = share @ (squares - variance).square()
     offset, toward = offset / clients.n, toward / clients.n
+    # Cov(|delta|^2, delta) = E(|delta|^2 delta) - E|delta|^2 E delta.
     skew = (toward - variance * offset).float()
     rounding = gamma(d + 8)
     slack = gamma(CHUNK) + 2 * rounding
@@ -76,10 +82,16 @@ def sum_bounds(clients: Rows, candidates: Rows, weights: Tensor) -> Tensor:
         norms = e.square().sum(dim=1).double()
         quadratic = ((e @ covariance) * e).sum(dim=1).double()
         variances = (spread - 4 * (e @ skew).double() + 4 * quadratic).clamp(min=0)
+        # Upwards: a larger variance makes Hoelder's bound smaller.
         variances += 4 * slack * variance * norms + 16 * rounding * (norms + variance) * (norms + farthest)
+        # E u = |e|^2 - 2 e.E delta + E|delta|^2, downwards; E delta is not quite 0 about a centre that was rounded.
         mean = (norms + variance) * (1 - 2 * rounding) - 2 * (e @ offset.float()).abs().double() * (1 + slack)
         mean.clamp_(min=0)
+        # (E u)^(3/2) / (E u^2)^(1/2) with E u^2 = (E u)^2 + Var u.
         bound = mean * (mean / (mean.square() + variances)).sqrt()
+        # By the triangle inequality the distance of copies is within u (|y| + max |y_i|) of that of the rows, for every
+        # client.
         copies = candidates.high[some].double().sqrt() + far
         bounds[some] = (torch.nan_to_num(bound) - 2 * UNIT_ROUNDOFF * copies).clamp(min=0)
+    # The mean times the mass is the sum; 1e-9 for everything in double precision.
     return bounds * mass * (1 - 1e-9)

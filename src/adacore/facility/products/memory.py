@@ -49,6 +49,7 @@ def free_bytes(device: torch.device) -> int:
     Returns:
         Bytes; on a CPU those of the machine, or of the control group where that allows less.
     """
+    # What torch keeps in its cache and nobody uses is free as well.
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0]) + int(
             torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
@@ -59,6 +60,7 @@ def free_bytes(device: torch.device) -> int:
         free = int(lines["MemAvailable"].split()[0]) * 1024
         limit = Path("/sys/fs/cgroup/memory.max").read_text().strip()
         used = int(Path("/sys/fs/cgroup/memory.current").read_text())
+        # In a container the machine's free memory is not this process's: going beyond would get it killed.
         free = min(free, int(limit) - used) if limit != "max" else free
     except (OSError, KeyError, ValueError):  # no Linux, or no such control group
         if hasattr(os, "sysconf") and "SC_AVPHYS_PAGES" in os.sysconf_names:
@@ -81,6 +83,7 @@ def list_capacity(n: int, d: int, free: int) -> int:
         >>> list_capacity(30_000, 384, 16 << 30) * 4 < 2 * 30_000 * 384 * 4
         True
     """
+    # The single-precision copy is taken first; lists get what remains of the allowance.
     rows = 4 * n * d
     most = min(max(LEAST_BYTES, COPIES * rows) - rows - ROW_BYTES * n, SHARE_OF_FREE * free)
     return max(0, int(most / (PENDING * (ENTRY_BYTES if n <= 1 << 16 else LONG_ENTRY_BYTES))))

@@ -29,11 +29,13 @@ def nearest(rows: Rows, others: Rows, workers: Workers | None = None) -> tuple[T
     device = rows.single.device
     owner = torch.zeros(rows.n, dtype=torch.int64, device=device)
     distances = torch.full((rows.n,), torch.inf, dtype=torch.float64, device=device)
+    # Few others at a time: the block's rows then are many, and each row of the picks is used for all of them.
     width = min(OTHERS_AT_A_TIME, others.n)
     step = max(1, (BLOCK_NUMBERS_ON_GPU if device.type == "cuda" else BLOCK_NUMBERS) // width)
 
     def work(first: int, last: int) -> int:
         some = slice(first, last)
+        # In ascending order, so that what was looked at earlier wins ties.
         for begin in range(0, others.n, width):
             _look_at(rows, others, some, slice(begin, min(begin + width, others.n)), owner, distances)
         return 0
@@ -54,9 +56,11 @@ def _look_at(rows: Rows, others: Rows, some: slice, those: slice, owner: Tensor,
         most = torch.minimum(most, distances[some].square() * (1 + 4 * UNIT_ROUNDOFF) - rows.low[some].double())
     limit = most.float()
     limit = torch.nextafter(limit, torch.full_like(limit, torch.inf))
+    # One or two for each row as a rule: all that is looked at in double precision.
     client, other = (products <= limit[:, None]).nonzero(as_tuple=True)
     exact = pair_distances(rows, client + some.start, others, other + those.start)
     least = torch.full((some.stop - some.start,), torch.inf, dtype=torch.float64, device=exact.device)
+    # A minimum does not depend on the order in which a GPU's threads arrive, as a sum would.
     least.scatter_reduce_(0, client, exact, "amin")
     nearest_of_these = torch.full_like(least, torch.iinfo(torch.int64).max, dtype=torch.int64)
     ties = exact == least[client]

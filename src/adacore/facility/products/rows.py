@@ -108,11 +108,13 @@ def choose_shift(exact: Tensor, index: Tensor, factors: Tensor) -> Tensor | None
     Returns:
         The shift, float64, shape (d,), or None.
     """
+    # Evenly spaced and not drawn: the same rows give the same shift in every run, and so the same number of distances.
     at = torch.linspace(
         0, index.shape[0] - 1, min(512, index.shape[0]), dtype=torch.float64, device=index.device
     ).long()
     sample = exact[index[at]].double() * factors[at, None]
     shift = sample.median(dim=0).values
+    # Medians of the norms too: one far row must not decide whether all are moved.
     before, after = (rows.square().sum(dim=1).median() for rows in (sample, sample - shift))
     return shift if bool(after < before / 2) else None
 
@@ -130,7 +132,9 @@ def make_rows(exact: Tensor, index: Tensor, factors: Tensor, shift: Tensor | Non
         The rows.
     """
     n, d = int(index.shape[0]), int(exact.shape[1])
+    # Where the rows are used as they are, indexing would copy them for nothing.
     whole = n == exact.shape[0] and bool((index == torch.arange(n, device=index.device)).all())
+    # float32 rows that need neither shift nor factor are their own single-precision copy: n d 4 bytes spared.
     shared = whole and exact.dtype == torch.float32 and shift is None and bool((factors == 1).all())
     single = exact if shared else torch.empty((n, d), dtype=torch.float32, device=exact.device)
     squares = torch.empty(n, dtype=torch.float64, device=exact.device)
@@ -138,12 +142,19 @@ def make_rows(exact: Tensor, index: Tensor, factors: Tensor, shift: Tensor | Non
     for first in range(0, n, step):
         some = slice(first, first + step)
         if not shared:
+            # Scaled and shifted in double precision, rounded once: y_i is within u |y_i| of x_i - shift, as the bound
+            # has it.
             block = (exact[some] if whole else exact[index[some]]).double() * factors[some, None]
             single[some] = block if shift is None else block - shift
+        # Norms of the copies and not of the rows, in double precision: their own rounding is nothing beside gamma_(d +
+        # 24).
         squares[some] = single[some].double().square().sum(dim=1)
     error = gamma(d + ROUNDINGS)
+    # |y_i - y_j|^2 is at least this sum less the product; where the rows are near one another it may be negative, and
+    # whoever takes a root clamps it at 0 first.
     low = (squares * (1 - error) - d * UNDERFLOW).float()
     high = (squares * (1 + error) + d * UNDERFLOW).float()
+    # ``float()`` rounds to nearest, perhaps inwards; the neighbour is outwards for certain.
     low = torch.nextafter(low, torch.full_like(low, -torch.inf))
     high = torch.nextafter(high, torch.full_like(high, torch.inf))
     return Rows(exact, index, factors, single, low, high)
@@ -163,6 +174,7 @@ def fold_(squares: Tensor) -> Tensor:
     """
     width = squares.shape[1]
     while width > 1:
+        # The upper half onto the lower, the odd one in the middle left alone; ``kernels.distance_to`` does just this.
         half = (width + 1) // 2
         squares[:, : width - half] += squares[:, half:width]
         width = half
@@ -178,6 +190,7 @@ def root_(squares: Tensor) -> Tensor:
     Returns:
         The roots.
     """
+    # CUDA rounds float64 roots correctly; torch's vector code on a CPU may be off by one unit in the last place.
     if squares.device.type != "cpu":
         return squares.sqrt()
     return torch.from_numpy(np.sqrt(squares.numpy()))
@@ -204,6 +217,7 @@ def pair_distances(a: Rows, i: Tensor, b: Rows, j: Tensor) -> Tensor:
     for first in range(0, i.shape[0], step):
         some = i[first : first + step]
         others = j if j.shape[0] == 1 else j[first : first + step]
+        # Product and difference are operations of their own: nothing is fused, so that every device rounds alike.
         block = a.exact[a.index[some]].double().mul_(a.factors[some, None])
         block -= b.exact[b.index[others]].double().mul_(b.factors[others, None])
         distances[first : first + step] = root_(fold_(block.square_()))

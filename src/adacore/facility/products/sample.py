@@ -31,6 +31,7 @@ class Sample:
         others = np.sort(draw.choice(sides.clients.n, min(CLIENTS, sides.clients.n), replace=False))
         self._share = able.size / max(1, sides.candidates.n)
         i, self._j = torch.from_numpy(some).to(device), torch.from_numpy(others).to(device)
+        # Lower bounds, as the lists have them: the sample counts what would be listed, not who would be served.
         self._squares = torch.mm(sides.candidates.single[i], sides.clients.single[self._j].T).mul_(-2)
         self._squares += sides.candidates.low[i, None] + sides.clients.low[self._j]
 

@@ -22,6 +22,7 @@ def full_precision() -> Iterator[None]:
     All these settings are the whole process': the first to enter notes them, the last to leave puts them back.
     """
     global _inside, _restore
+    # Strata run in threads, each of which enters: counted, so that the first to leave changes nothing under the others.
     with _lock:
         if _inside == 0:
             _restore = _set()
@@ -39,6 +40,7 @@ def _set() -> Callable[[], None]:
     """Change the settings; return what puts them back."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
+    # Asked of torch itself and not of its version: nightly builds and forks number theirs differently.
     if hasattr(torch.backends.cuda.matmul, "fp32_precision"):  # since torch 2.9; mixing it with the older names fails
         backends = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul)  # type: ignore[attr-defined]
         kept = [backend.fp32_precision for backend in backends]

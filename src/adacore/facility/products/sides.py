@@ -73,8 +73,10 @@ def split_sides(problem: Problem, device: torch.device) -> Sides:
     factors = np.ldexp(problem.unit, -own)
     clients = problem.clients
     inside = np.isin(problem.candidates, clients, assume_unique=True)
+    # Every candidate must be a client, for one matrix to serve as both sides.
     same = bool(inside.all()) and problem.candidates.size >= MOSTLY * clients.size
     rows = clients if same else problem.candidates
+    # One shift for all sides: distances between them stay only if both are moved alike.
     shift = choose_shift(exact, to_device(clients, device), to_device(factors[clients], device))
 
     def take(index: NDArray[np.int64]) -> Rows:

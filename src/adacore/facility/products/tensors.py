@@ -78,6 +78,7 @@ class TensorEvaluator:
         self._lists: _Lists | None = None
         self._capacity = capacity
         self._sample = Sample(sides)
+        # The number of picks from which lists are compacted next.
         self._compact_at = 0
         self.distances = 0
 
@@ -94,6 +95,7 @@ class TensorEvaluator:
     def _products(self, rows: Tensor, j: slice) -> Tensor:
         """Compute -2 y_i . y_j for some candidates and a range of clients."""
         columns = self._j.single[j]
+        # beta = 0 below: ``out`` need not be cleared.
         out = torch.empty((rows.shape[0], columns.shape[0]), dtype=torch.float32, device=self._device)
         return torch.addmm(out, rows, columns.T, beta=0, alpha=-2, out=out)
 
@@ -124,6 +126,7 @@ class TensorEvaluator:
 
     def upper_gains(self, positions: NDArray[np.int64]) -> NDArray[np.float64]:
         """See ``Evaluator``."""
+        # From lists nothing is multiplied any more.
         if self._lists is not None:
             return self.list_bounds(positions)
         at = self._to(positions)
@@ -164,6 +167,7 @@ class TensorEvaluator:
         at = torch.tensor([position], device=self._device)
         if self._lists is not None:
             clients = self._lists.clients_of(position, self._minima)
+        # Every client: the first pick serves all.
         elif self._nothing_selected:
             clients = torch.arange(self.m, device=self._device)
         else:
@@ -188,6 +192,8 @@ class TensorEvaluator:
         self._minima[served.clients] = served.distances
         self._owner[served.clients] = number
         self._nothing_selected = False
+        # Compacting goes over all entries, about as much as bounding every candidate: after growing the picks by half
+        # it pays.
         if self._lists is None or number >= self._compact_at:
             self._compact_at = int(COMPACTED * number) + 1
             if self._lists is not None:
@@ -245,6 +251,8 @@ class TensorEvaluator:
                 parts.append((candidate, client + j.start, squares[candidate, client].clamp_(min=0).sqrt_()))
             candidate, client, lower = (torch.cat(part) for part in zip(*parts, strict=True))
             if len(parts) > 1:
+                # Pairs come client range by client range where one range does not hold all: lists need them candidate
+                # by candidate.
                 order = torch.sort(candidate, stable=True).indices
                 candidate, client, lower = candidate[order], client[order], lower[order]
             if not written.take(some, candidate, client, lower):
@@ -310,6 +318,7 @@ class _Lists:
 
     def cut(self, positions: NDArray[np.int64]) -> list[slice]:
         """Cut candidates into ranges whose lists have a limited number of entries in all."""
+        # Lengths are kept on the host: cutting needs no word from the device.
         ends = np.cumsum(self.lengths[positions])
         ranges, first = [], 0
         while first < positions.size:
@@ -337,6 +346,7 @@ class _Lists:
         clients = self.clients[at].long()
         saved = (minima[clients] - self._distances(at)).clamp_(min=0) * weights[clients]
         bounds = torch.zeros(positions.size, dtype=torch.float64, device=minima.device)
+        # In any order on a GPU; in double precision that is off by far less than ROUNDING, and it only bounds.
         return bounds.index_add_(0, whose, saved) * (1 + ROUNDING)
 
     def clients_of(self, position: int, minima: Tensor) -> Tensor:
@@ -352,6 +362,7 @@ class _Lists:
         for some in self.cut(positions):
             begin, end = int(self.starts[some][0]), int(self.starts[some.stop - 1] + self.lengths[some.stop - 1])
             clients, steps = self.clients[begin:end], self.steps[begin:end]
+            # Strictly below, as everywhere: whoever is as near to what is selected gains nothing.
             keep = self._distances(slice(begin, end)) < minima[clients.long()]
             total = torch.cat([torch.zeros(1, dtype=torch.int64, device=keep.device), keep.cumsum(0)])
             edges = np.append(self.starts[some], end) - begin
