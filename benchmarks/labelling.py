@@ -1,6 +1,7 @@
 """Which rows to label: methods, budgets and seeds on data with known classes; writes docs/records/labelling-*.json.
 
     python benchmarks/labelling.py digits mnist packages
+    python benchmarks/labelling.py tables              # of docs/labelling.md, from the records
 
 Rows to choose from: digits 1,198 of 1,797; MNIST 6,000 of its training images (50 principal components); package
 descriptions 6,000 embeddings of the 20 largest sections; imbalanced: MNIST with classes 0 to 4 ten times as rare. A
@@ -76,8 +77,35 @@ def packages() -> tuple[Any, Any, int | None]:
     return x[rows], np.unique(sections[rows], return_inverse=True)[1], 6000
 
 
+def tables() -> str:
+    """Write the tables of docs/labelling.md from the records."""
+    lines = []
+    for file in sorted((ROOT / "docs" / "records").glob("labelling-*.json")):
+        record = json.loads(file.read_text(encoding="utf-8"))
+        for estimator in record["settings"]["estimators"]:
+            rows = [row for row in record["rows"] if row["estimator"] == estimator]
+            budgets = sorted({row["budget"] for row in rows})
+            lines += ["", f"{file.stem.removeprefix('labelling-')}, {estimator}:", ""]
+            lines += [f"| method | {' | '.join(map(str, budgets))} |", "| --- |" + " --- |" * len(budgets)]
+            random = [f"{100 * record['random'][estimator][str(b)]['mean']:.1f} %" for b in budgets]
+            lines.append(f"| random | {' | '.join(random)} |")
+            for method in dict.fromkeys(row["method"] for row in rows):
+                cells = {row["budget"]: _cell(row) for row in rows if row["method"] == method}
+                lines.append(f"| {method} | {' | '.join(cells[b] for b in budgets)} |")
+    return "\n".join(lines)
+
+
+def _cell(row: dict[str, Any]) -> str:
+    """Write a difference in points, bold where it is better than random, and the saving."""
+    text = f"{100 * row['difference']:+.1f}"
+    return f"{f'**{text}**' if row['verdict'] == 'better' else text}, {row['saving']['factor']:.1f} x"
+
+
 def main() -> None:
-    """Simulate on the data sets that are named."""
+    """Simulate on the data sets that are named, or print tables of what is recorded."""
+    if sys.argv[1:] == ["tables"]:
+        print(tables())
+        return
     for name in sys.argv[1:] or ["digits", "mnist", "imbalanced", "packages"]:
         x, y, pool = {"digits": digits, "mnist": mnist, "imbalanced": imbalanced, "packages": packages}[name]()
         settings = LabelSettings(methods=(*FEATURES, *IN_ROUNDS), budgets=BUDGETS, seeds=10, pool=pool)

@@ -1,0 +1,122 @@
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from adacore.cli import main
+from adacore.coreset import Coreset
+
+PAGE = Path(__file__).parents[2] / "docs" / "labelling.md"
+ROWS = np.random.default_rng(0).normal(size=(60, 4)).astype(np.float32)
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    np.save("rows.npy", ROWS)
+    Path("texts.txt").write_text("\n".join(f"text <{i}>" for i in range(60)))
+    return tmp_path
+
+
+def test_two_rounds_from_files_choose_what_one_selection_with_initial_rows_does(folder):
+    words = "select rows.npy --budget 5 --items texts.txt --sheet label.csv --out a.npz"
+    assert main(words.split(" ")) == 0
+    lines = Path("label.csv").read_text().splitlines()
+    first = Coreset.load("a.npz")
+    assert lines[0] == "position,item,weight,label"
+    assert [int(line.split(",")[0]) for line in lines[1:]] == first.indices.tolist()
+    assert main(["select", "rows.npy", "--budget", "5", "--initial", "label.csv", "--out", "b.npz"]) == 0
+    assert main(["select", "rows.npy", "--budget", "10", "--out", "both.npz"]) == 0
+    second = Coreset.load("b.npz").indices.tolist()
+    assert [*first.indices.tolist(), *second] == Coreset.load("both.npz").indices.tolist()
+
+
+def test_the_page_shows_every_pick_and_escapes_what_it_shows(folder):
+    assert main(["select", "rows.npy", "--budget", "7", "--items", "texts.txt", "--report", "out/picks.html"]) == 0
+    page = Path("out/picks.html").read_text()
+    picks = Coreset.load("coreset.npz")
+    assert "7 rows stand for 60" in page
+    for row in picks.indices:
+        assert f"text &lt;{row}&gt;" in page
+    assert "http" not in re.sub(r"http://www.w3.org/\S+", "", page)
+    assert "Served worst" in page
+    assert "<svg" in page
+
+
+def test_images_of_a_folder_are_shown(folder):
+    image = pytest.importorskip("PIL.Image")
+    Path("images").mkdir()
+    for i in range(60):
+        image.new("RGB", (90, 60), (i, 0, 0)).save(f"images/{i:03}.png")
+    assert main(["select", "rows.npy", "--budget", "3", "--items", "images", "--report", "picks.html"]) == 0
+    assert Path("picks.html").read_text().count("data:image/webp;base64,") >= 3
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--budget 5 --initial missing.txt", "no file"),
+        ("--budget 5 --initial outside.txt", "60 rows"),
+        ("--budget 5 --initial twice.txt", "twice"),
+        ("--budget 5 --initial words.txt", "no position"),
+        ("--budget 61", "60"),
+        ("--budget 59 --exclude two.txt", "58"),
+        ("--budget 5 --items short.txt --report p.html", "3 items, the table 60 rows"),
+        ("--budget 5 --items texts.txt", "--report"),
+        ("--budget 5 --report p.pdf", ".html"),
+        ("--budget 5 --quotas equal", "--labels"),
+        ("--budget 5 --labels y.npy --quotas a=3,b=4", "quotas"),
+        ("--budget 5 --labels y.npy --quotas a=3,z=2", "unknown class"),
+        ("--budget 5 --labels y.npy --quotas a3", "class=number"),
+    ],
+)
+def test_every_mistake_is_one_line(folder, capsys, words, message):
+    for name, text in (("outside", "60"), ("twice", "1\n1"), ("words", "one"), ("two", "0\n1"), ("short", "a\nb\nc")):
+        Path(f"{name}.txt").write_text(text)
+    np.save("y.npy", np.array(["a", "b"])[np.arange(60) % 2])
+    assert main(["select", "rows.npy", *words.split()]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert len(error.splitlines()) == 1
+
+
+def test_quotas_by_name(folder):
+    np.save("y.npy", np.array(["a", "b"])[np.arange(60) % 2])
+    assert main(["select", "rows.npy", "--budget", "9", "--labels", "y.npy", "--quotas", "a=6,b=3"]) == 0
+    assert (Coreset.load("coreset.npz").indices % 2 == 0).sum() == 6
+
+
+def test_a_row_of_zeros_under_cosine_and_nan_are_one_line(folder, capsys):
+    for value, message in ((0.0, "no direction"), (np.nan, "nan")):
+        rows = ROWS.copy()
+        rows[3] = value
+        np.save("bad.npy", rows)
+        assert main(["select", "bad.npy", "--budget", "5", "--metric", "cosine"]) == 2
+        error = capsys.readouterr().err
+        assert message in error.lower()
+        assert len(error.splitlines()) == 1
+
+
+def test_labelling_is_simulated_and_goes_on_where_it_stopped(folder, capsys):
+    words = ["label", "digits", "--budgets", "10,20", "--seeds", "3", "--methods", "random,facility_location"]
+    words += ["--estimators", "nearest", "--out", "sim"]
+    assert main(words) == 0
+    told = capsys.readouterr().out
+    assert "better" in told
+    assert Path("sim/report.html").read_text().count("<svg") >= 2
+    outcomes = Path("sim/outcomes.jsonl").read_text()
+    Path("sim/outcomes.jsonl").write_text(outcomes[: outcomes.rindex("[") + 20])  # killed in the middle of a line
+    assert main(words) == 0
+    strip = lambda text: re.sub(r'"choosing_seconds": [\d.e-]+', "", text)  # noqa: E731
+    assert strip(Path("sim/outcomes.jsonl").read_text()) == strip(outcomes)
+    assert main([*words[:2], "--budgets", "10,30", *words[4:]]) == 2
+    assert "other budgets" in capsys.readouterr().err
+
+
+def test_the_example_of_the_page_runs(folder):
+    (code,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    names: dict = {}
+    exec(compile(code, str(PAGE), "exec"), names)
+    assert not set(names["first"]) & set(names["second"])
+    assert names["weights"].sum() == 200
