@@ -33,6 +33,19 @@ class Minima(NamedTuple):
         tile_floor: Smallest reach of the tile's leaves, float32, shape (tiles,).
         tile_max: Largest minimum in the tile, float32, shape (tiles,).
         leaf_sums: Sum of weights times minima, float64, shape (tiles, 16).
+
+    Example:
+        Two clients on a line, at 0 and 2, and what is selected is 3 away from both. Their centroid is 1, r = 1, so the
+        reach is 3 + 1, plus some 1e-6 for rounding. A candidate at 5 or beyond serves neither: its distance to the
+        centroid is 4 or more, and so its distance to each client is at least 3.
+
+        >>> from adacore.facility.problem import check_problem
+        >>> from adacore.facility.tree import build_tree
+        >>> problem = check_problem(np.array([[0.0], [2.0]])).in_own_units()
+        >>> state = equal_minima(build_tree(problem), np.ldexp(3.0, -problem.distance_exponent))
+        >>> reach = float(np.ldexp(state.tile_reach[0], problem.distance_exponent))
+        >>> 4.0 < reach < 4.0001
+        True
     """
 
     minima: NDArray[np.float64]

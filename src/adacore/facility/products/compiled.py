@@ -229,8 +229,8 @@ class CompiledEvaluator:
     def write_lists(self) -> bool:
         """See ``Evaluator``."""
         limits = self._limits()
-        # No bound on a square is below -1 there: what fills up the last block is never found. Elsewhere limits are at
-        # least 0.
+        # What fills up the last block is never found: ``find_served`` holds infinite squares there, which no limit
+        # exceeds.
         leaves = _filled_up(limits, np.float32(-1)).reshape(-1, LEAF)
         blocks_i, blocks_j = _blocks(self.n), _blocks(self.m)
         written = Lists(self.n, self.m, self._capacity, float(self._minima.max()))

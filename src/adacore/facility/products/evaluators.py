@@ -108,7 +108,7 @@ def choose_evaluator(sides: Sides, workers: Workers, compiled: bool | None = Non
         The evaluator.
     """
     if sides.clients.exact.device.type == "cpu" if compiled is None else compiled:
-        # Each here, so that a process on a GPU compiles no kernels and one on a CPU loads nothing of Triton's.
+        # Both here, for they import ``Served`` from this module.
         from adacore.facility.products.compiled import CompiledEvaluator
 
         return CompiledEvaluator(sides, workers)

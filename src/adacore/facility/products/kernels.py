@@ -85,7 +85,6 @@ def add_gains(block: Array, low_i: Array, clients: Side, gains: Array) -> None:
     rows, columns = block.shape
     low_j, minima, weights = clients
     for i in range(rows):
-        # Both norms are added first: candidates near their clients then subtract a product of about the same size once.
         a = low_i[i]
         # The sum of so many float32 terms is off by gamma_512 of itself, for all are at least 0; ``SUM_ROUNDING`` makes
         # up for it.

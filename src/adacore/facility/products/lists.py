@@ -86,8 +86,7 @@ class Lists:
             lengths=np.zeros(n, np.int64),
             clients=np.empty(capacity, client_kind(m)),
             lower=np.empty(capacity, np.uint16),
-            # Uniform steps: what a bound is off, one step, matters beside the minima it is subtracted from, which are
-            # at most 65,535.
+            # Uniform steps: an entry is subtracted from a minimum, so that its absolute error is what counts.
             step=step_for(largest),
             exact_starts=np.full(n, -1),
             exact_lengths=np.zeros(n, np.int64),

@@ -29,7 +29,6 @@ def nearest(rows: Rows, others: Rows, workers: Workers | None = None) -> tuple[T
     device = rows.single.device
     owner = torch.zeros(rows.n, dtype=torch.int64, device=device)
     distances = torch.full((rows.n,), torch.inf, dtype=torch.float64, device=device)
-    # Few others at a time: the block's rows then are many, and each row of the picks is used for all of them.
     width = min(OTHERS_AT_A_TIME, others.n)
     step = max(1, (BLOCK_NUMBERS_ON_GPU if device.type == "cuda" else BLOCK_NUMBERS) // width)
 

@@ -40,7 +40,7 @@ def _set() -> Callable[[], None]:
     """Change the settings; return what puts them back."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    # Asked of torch itself and not of its version: nightly builds and forks number theirs differently.
+    # What decides is whether torch has the newer setting: where it has, the older functions raise once both are used.
     if hasattr(torch.backends.cuda.matmul, "fp32_precision"):  # since torch 2.9; mixing it with the older names fails
         backends = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul)  # type: ignore[attr-defined]
         kept = [backend.fp32_precision for backend in backends]

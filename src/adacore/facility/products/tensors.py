@@ -192,8 +192,7 @@ class TensorEvaluator:
         self._minima[served.clients] = served.distances
         self._owner[served.clients] = number
         self._nothing_selected = False
-        # Compacting goes over all entries, about as much as bounding every candidate: after growing the picks by half
-        # it pays.
+        # Compacting goes over all entries, as bounding every candidate would: hence only when picks have grown by half.
         if self._lists is None or number >= self._compact_at:
             self._compact_at = int(COMPACTED * number) + 1
             if self._lists is not None:

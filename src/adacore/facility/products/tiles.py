@@ -18,12 +18,13 @@ def gains_of_tile(  # type: ignore[no-untyped-def]
     j = across * tile_columns + tl.arange(0, tile_columns)
     inside_i, inside_j = i < rows, j < columns
     inside = inside_i[:, None] & inside_j[None, :]
-    # 64 bits: a block may have 2^28 numbers, and a row's number times columns comes near 2^31.
+    # 64 bits, so that no size of a block can overflow an index.
     at = i.to(tl.int64)[:, None] * columns + j[None, :]
     squares = tl.load(block + at, mask=inside, other=0.0)
     squares += tl.load(side_i + i, mask=inside_i, other=0.0)[:, None]
     squares += tl.load(side_j + j, mask=inside_j, other=0.0)[None, :]
-    # Correctly rounded: the faster approximate root may be off by more than the two units that ``rows`` allows for.
+    # Correctly rounded: ``rows`` allows a root one unit in the last place, which ``tl.sqrt``, an approximation, does
+    # not promise.
     distances = tl.sqrt_rn(tl.maximum(squares, 0.0))
     # Outside, minima and weights are 0, and nothing is gained.
     minimum = tl.load(side_j + columns + j, mask=inside_j, other=0.0)[None, :]
