@@ -63,6 +63,7 @@ def run(console: Console | None = None) -> bool:
     console = Console() if console is None else console
     start, findings = time.perf_counter(), []
     table = Table("Checked", "", "Found", title="adacore doctor", title_justify="left")
+    # Compiling and forking take seconds without any output: the status says that something happens.
     with console.status("checking"):
         for finding in _findings():
             findings.append(finding)
@@ -76,6 +77,7 @@ def run(console: Console | None = None) -> bool:
 
 
 def _findings() -> Iterator[Finding]:
+    # From what everything rests on to what rests on it: the first failure explains those below.
     checks: dict[str, Callable[[], str]] = {
         "Python": _python,
         "packages": _packages,
@@ -118,6 +120,7 @@ def _threads() -> str:
     from adacore.facility.threads import run_in_threads, thread_count
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    # Threads within threads would compute with cores times cores of them, which is slower than one.
     nested = run_in_threads(lambda _: thread_count(), range(2), threads=2)
     if nested != [1, 1]:
         raise RuntimeError(f"threads within threads: {nested}, expected one each")
@@ -132,7 +135,9 @@ def _compiled() -> str:
     start = time.perf_counter()
     coreset = facility_location(x, budget=10)
     seconds = time.perf_counter() - start
+    # The definition itself, in float64: 200 x 200 distances are nothing here, and nothing is shared with the engine.
     distances = np.sqrt(np.square(x[:, None] - x[None]).sum(-1))
+    # The first pick is the one that a person can check: the row with the least sum of distances.
     if coreset.indices[0] != distances.sum(0).argmin():
         raise RuntimeError("the first pick is not the medoid: reinstall numba, and report this")
     expected = distances[:, coreset.indices].min(1).sum()
@@ -148,6 +153,7 @@ def _cache() -> str:
     package, home = Path(adacore.__file__).parent, Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
     given = os.environ.get("NUMBA_CACHE_DIR")
     for folder in [Path(given)] if given else [package, home]:
+        # A cache folder may not exist yet: then its nearest existing parent decides whether it can be made.
         existing = next(parent for parent in [folder, *folder.absolute().parents] if parent.exists())
         if os.access(existing, os.W_OK):
             return f"compiled code is kept in {folder}"
@@ -157,10 +163,12 @@ def _cache() -> str:
 def _fork() -> str:
     if "fork" not in multiprocessing.get_all_start_methods():
         return "this system does not fork"
+    # fork and not spawn: it is what DataLoader uses on Linux, and what inherits locks of threads that no longer run.
     context: Any = multiprocessing.get_context("fork")
     answers = context.SimpleQueue()
     worker = context.Process(target=_work, args=(answers,), daemon=True)
     worker.start()
+    # Joined before the queue is read: a worker that hangs never writes to it.
     worker.join(_FORK_SECONDS)
     if worker.is_alive():
         worker.kill()
@@ -182,6 +190,7 @@ def _selectors() -> Iterator[Finding]:
     from adacore.selectors.invariants import INVARIANTS, check_selector
 
     installed = installed_selectors()
+    # Other packages' selectors keep the same promises, and are checked by the same invariants.
     for name, selector in {**SELECTORS, **installed}.items():
         part = f"selector {name}" + (" (installed)" if name in installed else "")
         if isinstance(selector, Exception):

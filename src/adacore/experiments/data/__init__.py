@@ -70,7 +70,9 @@ def load(name: str, *, data_root: str | Path | None = None, validation: float = 
     elif name == "digits":
         splits = load_digits()
     else:
+        # Digits are shipped with scikit-learn: they need no folder, and so no root that exists.
         splits = DATASETS[name](find_root(data_root))
+    # Last, and for every source alike: what is held out is a part of the training set, never of the test set.
     return hold_out(splits, validation, seed=seed)
 
 

@@ -43,6 +43,7 @@ class ArrayDataset(Dataset[tuple[Tensor, Tensor]]):
                 f"inputs of shape {tuple(inputs.shape)} and targets of shape {tuple(targets.shape)}: expected one "
                 "target for each input, and at least one"
             )
+        # Whether to divide by 255 follows from what came in, once, and not from a look at each batch.
         self._bytes = inputs.dtype == torch.uint8
         self._set(inputs, None, targets.to("cpu", torch.int64))
 
@@ -71,6 +72,7 @@ class ArrayDataset(Dataset[tuple[Tensor, Tensor]]):
         return self.targets
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        # One example at a time, for whoever reads the data set without batches; the result equals the batch's row.
         inputs = self._store[index if self._rows is None else int(self._rows[index])]
         return (inputs.to(torch.float32).div_(255) if self._bytes else inputs), self._targets[index]
 
@@ -85,6 +87,7 @@ class ArrayDataset(Dataset[tuple[Tensor, Tensor]]):
         """
         positions = indices if isinstance(indices, Tensor) else torch.as_tensor(indices, dtype=torch.int64)
         rows, device = (positions if self._rows is None else self._rows[positions]), self._store.device
+        # ``index_select`` and not brackets: it makes the copy that ``div_`` then changes in place.
         inputs = self._store.index_select(0, rows.to(device, non_blocking=True))
         if self._bytes:
             inputs = inputs.to(torch.float32).div_(255)
@@ -99,6 +102,7 @@ class ArrayDataset(Dataset[tuple[Tensor, Tensor]]):
         Returns:
             Those examples in that order.
         """
+        # Rows of rows: a part of a part refers to the one array, and copies of it stay few.
         positions = torch.as_tensor(rows, dtype=torch.int64)
         return self._like(self._store, positions if self._rows is None else self._rows[positions], positions)
 
@@ -114,6 +118,7 @@ class ArrayDataset(Dataset[tuple[Tensor, Tensor]]):
         return self._like(store, self._rows, torch.arange(len(self)))
 
     def _like(self, store: Tensor, rows: Tensor | None, kept: Tensor) -> ArrayDataset:
+        # Past the constructor, which would check and convert targets that have been checked already.
         other = ArrayDataset.__new__(ArrayDataset)
         other._bytes = self._bytes
         other._set(store, rows, self.targets[kept])

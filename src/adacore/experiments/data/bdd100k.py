@@ -43,6 +43,7 @@ class ImageFiles(Dataset[tuple[Tensor, Tensor]]):
 
         path = self.paths[index]
         try:
+            # Closed at once: with tens of thousands of images open files run out.
             with Image.open(path) as image:
                 small = image.convert("RGB").resize((SIZE[1], SIZE[0]), Image.Resampling.BILINEAR)
         except (OSError, ValueError, SyntaxError) as error:
@@ -83,6 +84,7 @@ def _split(folder: Path, split: str) -> ImageFiles:
         except (KeyError, TypeError, ValueError) as error:
             raise unreadable(source, f"an entry has no name, or no known weather ({error})") from error
         paths.append(path)
+    # Looked for when loading: a missing image would otherwise stop a training in the middle of an epoch.
     missing = next((path for path in paths if not path.is_file()), None)
     if missing is not None:
         raise FileNotFoundError(f"no {missing}, which the labels name: the images are incomplete, unpack them again")
@@ -90,6 +92,7 @@ def _split(folder: Path, split: str) -> ImageFiles:
 
 
 def _entries(labels: Path, split: str) -> list[tuple[Path, Any]]:
+    # Labels were published in three layouts over the years; people have any of them.
     whole = (labels / "det_20" / f"det_{split}.json", labels / f"bdd100k_labels_images_{split}.json")
     source = next((path for path in whole if path.is_file()), None)
     if source is not None:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 Arrays = tuple[NDArray[np.uint8], NDArray[np.int64]]
 
+# A part of the key: raised where what is stored changes its meaning, so that old files are never read as new ones.
 _FORMAT = 1
 
 
@@ -45,6 +46,7 @@ def cached(name: str, sources: Sequence[Path], decode: Callable[[], Arrays]) -> 
     try:
         with np.load(path, allow_pickle=False) as file:
             return file["images"], file["labels"]
+    # A missing file, one that a kill cut short, and one of another format: all cost the time of decoding and no more.
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         images, labels = decode()
         _write(path, images, labels)
@@ -55,6 +57,7 @@ def _key(sources: Sequence[Path]) -> str:
     digest = hashlib.sha256(str(_FORMAT).encode())
     for source in sources:
         status = source.stat()
+        # Size and time in place of the content: hashing it would read all of it at every start.
         digest.update(f"{source.resolve()}\0{status.st_size}\0{status.st_mtime_ns}\0".encode())
     return digest.hexdigest()[:16]
 
@@ -62,6 +65,7 @@ def _key(sources: Sequence[Path]) -> str:
 def _write(path: Path, images: NDArray[np.uint8], labels: NDArray[np.int64]) -> None:
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
+        # A name of its own: several processes may decode at once, and the last rename wins with the same content.
         handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".partial")
         try:
             with os.fdopen(handle, "wb") as file:

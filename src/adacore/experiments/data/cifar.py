@@ -77,6 +77,7 @@ def load_cifar(root: Path, name: str) -> Splits:
     """
     release = RELEASES[name]
     shards = {split: _shards(root / name, split) for split in _SPLITS}
+    # Parquet first: it can be read without unpickling anything.
     if all(shards.values()):
         from adacore.experiments.data.parquet import class_names_of
 
@@ -92,6 +93,7 @@ def load_cifar(root: Path, name: str) -> Splits:
         names = _names(folder / release.meta[0], release.meta[1])
         batches = {"train": release.train_batches, "test": (release.test_batch,)}
         arrays = {split: _from_pickles(release, [folder / part for part in batches[split]]) for split in _SPLITS}
+    # Names are for pages and galleries alone: where a file has none, numbers do.
     if len(names) != release.classes:
         names = tuple(str(c) for c in range(release.classes))
     train, test = (ArrayDataset(*map(torch.from_numpy, arrays[split])) for split in _SPLITS)
@@ -125,6 +127,7 @@ def _from_pickles(release: _Release, paths: list[Path]) -> Arrays:
             classes = np.asarray(content[release.label], np.int64)
         except (KeyError, TypeError, ValueError) as error:
             raise unreadable(path, f"it lacks data or {release.label} ({error})") from error
+        # Checked before reshaping: another layout of as many numbers would be reshaped into noise.
         if pixels.dtype != np.uint8 or pixels.ndim != 2 or pixels.shape[1] != 3072:
             raise unreadable(path, f"its data is {pixels.dtype} of shape {pixels.shape}, expected uint8 (n, 3072)")
         pixels = pixels.reshape(-1, 3, 32, 32)
@@ -143,11 +146,13 @@ def _check(release: _Release, path: Path, images: NDArray[np.uint8], labels: NDA
 
 def _names(path: Path, key: str) -> tuple[str, ...]:
     try:
+        # A folder without the file of names is whole for training: its pictures then say numbers.
         return tuple(str(name) for name in read_pickle(path)[key])
     except (FileNotFoundError, KeyError):
         return ()
 
 
+# What a pickled array of bytes asks for, under the module names of numpy before and from version 2.
 _ALLOWED = {
     ("numpy", "ndarray"),
     ("numpy", "dtype"),
@@ -180,6 +185,7 @@ def read_pickle(path: Path) -> dict[str, Any]:
         FileNotFoundError: If there is no such file.
     """
     try:
+        # latin1 maps every byte of a Python 2 string to one character: numpy takes its buffers back from that.
         content = _ArraysOnly(io.BytesIO(path.read_bytes()), encoding="latin1").load()
     except FileNotFoundError:
         raise FileNotFoundError(f"no {path.name} in {path.parent}: the folder is incomplete, fetch it again") from None

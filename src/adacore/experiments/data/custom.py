@@ -37,6 +37,7 @@ def import_factory(path: str, kind: str) -> Callable[..., Any]:
     module_name, _, name = path.partition(":")
     if not module_name or not name:
         raise ValueError(f"{kind} {path!r} is not an import path: expected package.module:function")
+    # The console script's path is its own folder: without this a module beside the user's data would not be found.
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.insert(0, here)
@@ -44,6 +45,7 @@ def import_factory(path: str, kind: str) -> Callable[..., Any]:
         target: Any = importlib.import_module(module_name)
         for part in name.split("."):
             target = getattr(target, part)
+    # A module that fails while it runs is not caught: its traceback belongs to its author.
     except (ImportError, AttributeError) as error:
         raise ValueError(f"{kind} {path!r} cannot be imported ({error}): check the spelling and the folder") from error
     if not callable(target):
@@ -66,6 +68,7 @@ def load_custom(path: str) -> Splits:
         ValueError: If the targets are not classes, or are numbered with large gaps.
     """
     made = import_factory(path, "data set")()
+    # Whoever returns splits has said shape and classes: they are checked and not guessed.
     if isinstance(made, Splits):
         _check_classes(_labels(made.train, made.test, path), made.classes, path)
         return made
@@ -74,6 +77,7 @@ def load_custom(path: str) -> Splits:
     train, test = made
     length_of(train, "the training set")
     length_of(test, "the test set")
+    # Of both parts: a class that occurs in the test set alone needs an output too.
     labels = _labels(train, test, path)
     classes = int(labels.max()) + 1
     distinct = np.unique(labels).size
@@ -83,6 +87,7 @@ def load_custom(path: str) -> Splits:
             f"get {classes} outputs: number the classes 0, 1, ..., {distinct - 1}"
         )
     _check_classes(labels, classes, path)
+    # One example tells the shape: reading more would decode images that training reads again.
     inputs = next(read(train, [torch.tensor([0])])).inputs
     shape = tuple(inputs.shape[1:]) if isinstance(inputs, Tensor) else ()
     return Splits(path, train, test, shape, classes, tuple(str(c) for c in range(classes)))

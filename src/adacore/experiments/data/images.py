@@ -16,7 +16,9 @@ from torch.utils.data import DataLoader, Dataset
 from adacore.errors import unreadable
 from adacore.facility.threads import thread_count
 
+# Images that a worker hands back at once, so that messages between processes stay few.
 _CHUNK = 500
+# Processes take seconds to start, since each imports torch: fewer images are decoded without any.
 _WORTH_PROCESSES = 4000
 
 
@@ -37,6 +39,7 @@ class _Chunks(Dataset[Any]):
             try:
                 pixels[offset] = decode(code).transpose(2, 0, 1)
             except (OSError, ValueError, SyntaxError, TypeError) as error:
+                # Handed back and not raised: a worker's exception reaches the parent without the position of the image.
                 return start + offset, f"{error}"
         return torch.from_numpy(pixels)
 
@@ -53,6 +56,7 @@ def decode(code: bytes) -> NDArray[np.uint8]:
     from PIL import Image
 
     with Image.open(io.BytesIO(code)) as image:
+        # Grey and palette images too get three channels, since all go into one array.
         return np.asarray(image.convert("RGB"))
 
 
@@ -70,6 +74,7 @@ def decode_all(encoded: Sequence[bytes], path: Path) -> NDArray[np.uint8]:
         ValueError: If an image cannot be decoded, or has another size than the first.
     """
     try:
+        # The first image says how large all are, so that the array is allocated once.
         shape = decode(encoded[0]).shape[:2]
     except (OSError, ValueError, SyntaxError, TypeError) as error:
         raise unreadable(path, f"image 0: {error}") from error
@@ -77,6 +82,7 @@ def decode_all(encoded: Sequence[bytes], path: Path) -> NDArray[np.uint8]:
     chunks = DataLoader(
         _Chunks(encoded, shape), batch_size=None, num_workers=workers, generator=torch.Generator().manual_seed(0)
     )
+    # Bytes: as floats the same images would take four times as much.
     pixels = np.empty((len(encoded), 3, *shape), np.uint8)
     for index, chunk in enumerate(chunks):
         if not isinstance(chunk, Tensor):

@@ -28,8 +28,10 @@ def load_ijcnn1(root: Path) -> Splits:
 
 def _split(root: Path, name: str) -> ArrayDataset:
     path = first_existing(root, [f"ijcnn1/{name}{end}" for end in ("", ".bz2")], "ijcnn1")
+    # 22 in both files: the largest index that occurs in one of them may be smaller.
     x, targets = read_libsvm(path, features=22)
     if not np.isin(targets, (-1.0, 1.0)).all():
         raise unreadable(path, f"labels are {np.unique(targets)[:5].tolist()}, expected -1 and 1")
+    # Dense: 22 features are nearly all filled, and batches are cut out of an array.
     inputs = torch.from_numpy(x.toarray().astype(np.float32))
     return ArrayDataset(inputs, torch.from_numpy((targets > 0).astype(np.int64)))

@@ -43,6 +43,7 @@ def _split(root: Path, prefix: str) -> ArrayDataset:
 
 
 def _find(root: Path, name: str) -> Path:
+    # Named as in the published data sets, and as torchvision unpacks them.
     folders = ("mnist", "MNIST/raw", "MNIST")
     return first_existing(root, [f"{folder}/{name}{end}" for folder in folders for end in ("", ".gz")], "MNIST")
 
@@ -66,9 +67,12 @@ def read_idx(path: Path, *, dimensions: int) -> NDArray[np.uint8]:
     except (OSError, EOFError, zlib.error) as error:
         raise unreadable(path, error) from error
     header = 4 + 4 * dimensions
+    # Two zero bytes, 8 for unsigned bytes, and the number of dimensions: the format's own mark.
     if len(content) < header or content[:4] != bytes([0, 0, 8, dimensions]):
         raise unreadable(path, f"this is no IDX file of bytes with {dimensions} dimensions")
     shape = struct.unpack(f">{dimensions}I", content[4:header])
+    # Exactly as many bytes as the header says: a download that was cut off has fewer.
     if len(content) - header != math.prod(shape):
         raise unreadable(path, f"{len(content) - header} bytes follow the header, expected {math.prod(shape)}")
+    # A copy: the buffer is read-only, and torch warns of tensors that share such memory.
     return np.frombuffer(content, np.uint8, offset=header).reshape(shape).copy()

@@ -28,10 +28,12 @@ def read_images(path: Path, label_columns: Sequence[str]) -> tuple[list[bytes], 
     Raises:
         ValueError: If the file is truncated, corrupt, or has other columns.
     """
+    # Late: data sets in other formats do not wait for it.
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
+        # The schema is at the file's end, and is read without the images.
         available = pq.read_schema(path).names
         image = next((name for name in _IMAGE_COLUMNS if name in available), None)
         label = next((name for name in label_columns if name in available), None)
@@ -42,6 +44,7 @@ def read_images(path: Path, label_columns: Sequence[str]) -> tuple[list[bytes], 
         labels = table[label].to_numpy().astype(np.int64)
     except (OSError, pa.ArrowException, KeyError, AttributeError) as error:
         raise unreadable(path, error) from error
+    # The layout also allows a path in place of bytes, which points to a file that is not in this one.
     if not codes or None in codes:
         raise unreadable(path, "an image has no bytes" if codes else "it holds no rows")
     return codes, labels
@@ -64,5 +67,6 @@ def class_names_of(path: Path, label_columns: Sequence[str]) -> tuple[str, ...]:
         metadata = pq.read_schema(path).metadata or {}
         features: dict[str, Any] = json.loads(metadata[b"huggingface"])["info"]["features"]
         return next(tuple(features[name]["names"]) for name in label_columns if name in features)
+    # Names are a convenience: whatever is wrong with them, numbers take their place.
     except (OSError, pa.ArrowException, KeyError, TypeError, ValueError, StopIteration):
         return ()

@@ -20,10 +20,12 @@ def find_root(data_root: str | Path | None = None) -> Path:
     Raises:
         FileNotFoundError: If it does not.
     """
+    # What was said for this call wins over the environment, and both over a guess.
     if data_root is not None:
         return _existing(Path(data_root).expanduser(), "--data-root")
     if os.environ.get("ADACORE_DATA"):
         return _existing(Path(os.environ["ADACORE_DATA"]).expanduser(), "ADACORE_DATA")
+    # Only from a checkout: an installed package has no neighbours to look for.
     checkout = Path(__file__).resolve().parents[4]
     beside = checkout.parent / "shared" / "data"
     if (checkout / "pyproject.toml").exists() and beside.is_dir():

@@ -39,8 +39,11 @@ def hold_out(splits: Splits, amount: float, *, seed: int) -> Splits:
     if not 1 <= size < n:
         raise ValueError(f"validation={amount} is {size} of {n} training examples: choose between 1 and {n - 1}")
     labels = labels_of(splits.train)
+    # Real targets have no classes: the draw is then a plain one.
     groups = np.zeros(n, np.int64) if labels is None else labels
+    # A constant beside the seed: the model's weights and the loader draw with the same seed, from streams of their own.
     held = _draw(groups, size, np.random.default_rng([seed, 0xA11]))
+    # Both parts keep the data set's order, so that positions within them can be traced back.
     kept = np.setdiff1d(np.arange(n), held)
     return replace(splits, train=_rows(splits.train, kept), validation=_rows(splits.train, held))
 
@@ -77,6 +80,7 @@ def imbalanced(splits: Splits) -> Splits:
     if not isinstance(splits.train, ArrayDataset):
         raise TypeError(f"{splits.name} is not held in memory: only such a data set can be made imbalanced")
     targets = splits.train.targets.numpy()
+    # Fixed and not the run's seed: the imbalanced set is a data set of its own, the same for all seeds and methods.
     generator = np.random.default_rng(0)
     kept = []
     for c in range(splits.classes):

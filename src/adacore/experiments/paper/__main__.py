@@ -35,6 +35,7 @@ def main() -> int:
                 print(f"wrote {draw(record, arguments.out.parent / PICTURES / f'{name}.svg')}")
         return 0
     before = arguments.out.read_text(encoding="utf-8") if arguments.out.is_file() else None
+    # Written and read back, so that what is compared went through the same encoding as the page.
     scratch = write_results(arguments.records, arguments.out.with_suffix(".partial"))
     made = scratch.read_text(encoding="utf-8")
     scratch.unlink()

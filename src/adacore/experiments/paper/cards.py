@@ -55,6 +55,7 @@ def card(entry: Entry, record: Record) -> str:
         Markdown.
     """
     lines = [f"## {entry['item']}", "", f"{entry['about']}.", ""]
+    # Before any number: whoever reads one of a small version must know what it is.
     if is_small(record):
         lines += ["**A small version**, to look at how it runs: its numbers say nothing about the paper's.", ""]
     lines += [f"- **Paper**: {told}" for told in (paper_words(entry),) if told]
@@ -112,6 +113,7 @@ def judgement_of(method: Mapping[str, Any]) -> Judgement | None:
     value = method["against_random"]
     if value is None:
         return None
+    # JSON has no nan, and records say None for it.
     low, high = (math.nan if value[end] is None else float(value[end]) for end in ("low", "high"))
     interval = Interval(float(value["mean"]), low, high, int(value["n"]))
     return Judgement(value["verdict"], interval, float(value["level"]), value["seeds_needed"])
@@ -145,7 +147,9 @@ def relative_cost(method: Mapping[str, Any], record: Record) -> str:
     Returns:
         Such as "it takes 2.0 times Random's seconds and 6.0 times its gradients"; empty without Random.
     """
+    # By its base name: a tuned control is a control too.
     random = next((other for other in record["methods"] if base_name(other["method"]) == CONTROL), None)
+    # A ratio to nothing: older records lack costs, and tests have runs of no length.
     if random is None or not random["seconds"]["total"] or not random["gradient_evaluations"]:
         return ""
     by_seconds = method["seconds"]["total"] / random["seconds"]["total"]
@@ -163,6 +167,7 @@ def headline(record: Record) -> tuple[str, str]:
         Verdict with its interval, and cost; a dash each where there is none.
     """
     judged = [method for method in record["methods"] if judgement_of(method) is not None]
+    # A page about another method than AdaCore still has a headline: its first method's.
     ours = next(
         (method for method in judged if base_name(method["method"]) == "adacore"), judged[0] if judged else None
     )
@@ -192,6 +197,7 @@ def accuracy_reproduced(entry: Entry, record: Record) -> str:
     Returns:
         Such as "AdaCore yes; CRAIG no (+2.6)"; empty where the paper gives no accuracies.
     """
+    # A few examples and epochs reproduce nothing, and miss nothing.
     if is_small(record):
         return ""
     told = []
@@ -241,6 +247,7 @@ def _seeds(method: Mapping[str, Any]) -> str:
 def _seen_classes(method: Mapping[str, Any]) -> str:
     """Accuracy without the classes that never occur in training, where there are such."""
     seen = {int(seed): float(value) for seed, value in method.get("seen_classes_accuracies", {}).items()}
+    # Where every class is trained on, both accuracies are one, and the second would be noise.
     if not seen or seen == {seed: accuracies(method).get(seed) for seed in seen}:
         return ""
     return f" (classes trained on: {with_interval(mean_interval(list(seen.values())))})"

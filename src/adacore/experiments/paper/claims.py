@@ -56,6 +56,7 @@ def judge_claims(claims: Sequence[Claim], record: Mapping[str, Any]) -> list[Fin
     """
     methods: Methods = {method["method"]: method for method in record["methods"]}
     pairs = [_pair(claim) for claim in claims]
+    # Each pair once, however many claims rest on it: Holm's correction is for comparisons and not for sentences.
     known = {pair for pair in pairs if pair is not None and pair[0] in methods and pair[1] in methods}
     judged = judge_all(
         {_key(pair): accuracies(methods[pair[0]]) for pair in sorted(known)},
@@ -99,6 +100,7 @@ def _better(methods: Methods, judgement: Judgement | None, ours: str, theirs: st
     outcomes: dict[str, Outcome] = {
         "better": "holds",
         "worse": "does not hold",
+        # Shown to be within a point is more than not shown to differ: "better" is then refuted.
         "equivalent": "does not hold",
         "not distinguishable": "can't be told",
     }
@@ -109,11 +111,14 @@ def _cheaper(methods: Methods, judgement: Judgement | None, ours: str, theirs: s
     """As accurate, less one point, in so many times fewer seconds, selection included."""
     if judgement is None:
         return "not run", ""
+    # Total seconds of whole runs, selecting included, which is what a user pays.
     ratio = methods[theirs]["seconds"]["total"] / methods[ours]["seconds"]["total"]
     words = "fewer" if ratio >= 1 else "more"
     why = f"{max(ratio, 1 / ratio):.2g} times {words} seconds; it {judgement_words(judgement, display_name(theirs))}"
+    # Refuted by either half alone: too slow, or certainly more than a point worse.
     if ratio < times or judgement.difference.high < -MARGIN:
         return "does not hold", why
+    # The interval must lie above the margin: that it reaches it is not enough to claim as much accuracy.
     if judgement.difference.count < LEAST_SEEDS or judgement.difference.low < -MARGIN:
         return "can't be told", why
     return "holds", why

@@ -25,6 +25,7 @@ def differences(record: Record) -> list[str]:
     Returns:
         Such as "model resnet20 instead of resnet18".
     """
+    # A dictionary as an ordered set: the parts of a set-up repeat most settings.
     found: dict[str, None] = {}
     for config in configure(parts_of(record["name"])).values():
         expected = to_mapping(config)
@@ -32,6 +33,7 @@ def differences(record: Record) -> list[str]:
             if method["method"] not in config.methods:
                 continue
             actual = {**record["settings"], **method["settings"], "seeds": len(method["accuracies"])}
+            # Settings that either side does not know are left out: a record may be older than a setting.
             for name in sorted(expected.keys() & actual.keys() - _UNTOLD):
                 if actual[name] != expected[name]:
                     found[f"{name} {actual[name]} instead of {expected[name]}"] = None
@@ -50,6 +52,7 @@ def flags(record: Record) -> str:
     Returns:
         Such as " --model resnet20 --seeds 3"; empty if it is the set-up itself.
     """
+    # Ordered and without repeats, for the same reason.
     found: dict[str, None] = {}
     for config in configure(parts_of(record["name"])).values():
         expected = to_mapping(config)

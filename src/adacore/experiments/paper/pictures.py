@@ -38,6 +38,7 @@ def draw(record: Record, path: Path) -> Path:
     from matplotlib.figure import Figure
 
     path.parent.mkdir(parents=True, exist_ok=True)
+    # A fixed salt, and no date below: the same record gives the same bytes, so that a check can compare files.
     with rc_context({"svg.hashsalt": "adacore", "svg.fonttype": "none", "font.size": 9}):
         figure = Figure(figsize=(6.4, 3.2), layout="constrained")
         FigureCanvasSVG(figure)
@@ -46,12 +47,15 @@ def draw(record: Record, path: Path) -> Path:
             curves = [curve for curve in method.get("curves", {}).values() if len(curve["epoch"]) > 1]
             if not curves:
                 continue
+            # A seed that diverged has a shorter curve: beyond its end the mean would be of the others alone.
             shared = min(len(curve["epoch"]) for curve in curves)
             x = np.mean([curve["gradient_evaluations"][:shared] for curve in curves], axis=0)
             y = 100 * np.array([curve["test_accuracy"][:shared] for curve in curves])
             colour = _COLOURS.get(method["method"], _OTHERS[number % len(_OTHERS)])
             axes.plot(x, y.mean(axis=0), color=colour, label=display_name(method["method"]), marker=".", markersize=4)
             axes.fill_between(x, y.min(axis=0), y.max(axis=0), color=colour, alpha=0.15, linewidth=0)
+        # Costs of selecting methods and of the full data differ tenfold: on a linear axis the former are squeezed to
+        # the left.
         axes.set(xscale="log", xlabel="gradients, probing included", ylabel="test accuracy, %")
         axes.grid(color="#dddddd", linewidth=0.6)
         axes.spines[["top", "right"]].set_visible(False)

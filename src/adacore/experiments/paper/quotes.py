@@ -42,6 +42,7 @@ def wrong_quotes(page: Path, records: Mapping[str, Mapping[str, Any]]) -> list[s
     text = page.read_text(encoding="utf-8")
     told = []
     found = list(_QUOTE.finditer(text))
+    # A mark that matches nothing would pass as a figure that agrees.
     if len(found) < len(_MARK.findall(text)):
         told.append(f"{page}: a comment that names a record follows no figure: write 94.4 %<!-- record demo: ... -->")
     for quote in found:
@@ -59,6 +60,7 @@ def _wrong(quote: re.Match[str], records: Mapping[str, Mapping[str, Any]]) -> st
     found = next((each for each in records[name]["methods"] if each["method"] == method), None)
     if found is None or quantity not in _QUANTITIES:
         return f"record {name} says nothing of {quote['about']!r}; quantities: {', '.join(_QUANTITIES)}"
+    # Pages write thousands with commas and a true minus sign; Python reads neither.
     number = quote["number"].replace(",", "").replace("−", "-")
     value = _QUANTITIES[quantity](found)
     # Half a unit of the last digit that is shown: a quote may round, and nothing else.

@@ -17,6 +17,7 @@ from adacore.experiments.runs.recorded_runs import Method, Run, experiments_of, 
 
 POINTS = 50
 """Epochs of a curve that are kept at most."""
+# What differs from run to run within a method: it is no part of the set-up.
 _OWN = ("method", "seed", *MOVABLE)
 
 
@@ -36,6 +37,7 @@ def make_record(folder: Path, name: str) -> dict[str, Any]:
     methods = read_methods(folder).methods
     summaries = summarise({method.label: method.outcomes for method in methods}, experiments=experiments_of(methods))
     settings = [{k: v for k, v in method.runs[0].settings.items() if k not in _OWN} for method in methods]
+    # Told once, and for each method only what is its own: a record is read by people, in a diff.
     shared = {k: v for k, v in settings[0].items() if all(own.get(k) == v for own in settings)}
     return {
         "name": name,
@@ -59,9 +61,11 @@ def _curve(run: Run) -> dict[str, list[float]]:
     known = np.flatnonzero(np.isfinite(run.column("test_accuracy")))
     if not known.size:  # it diverged before it was ever evaluated
         return {"epoch": [], "test_accuracy": [], "gradient_evaluations": [], "seconds": []}
+    # Evenly among evaluated epochs, first and last included: the last one is the accuracy that is quoted.
     kept = np.unique(known[np.linspace(0, known.size - 1, min(POINTS, known.size)).round().astype(int)])
     return {
         "epoch": [int(value) for value in run.column("epoch")[kept]],
+        # Five digits tell apart one test example in 100,000; more would only fill the diff.
         "test_accuracy": [round(float(value), 5) for value in run.column("test_accuracy")[kept]],
         "gradient_evaluations": [int(value) for value in run.gradient_evaluations[kept]],
         "seconds": [round(float(value), 3) for value in run.seconds[kept]],
@@ -75,9 +79,11 @@ def _first_ranks(method: Method) -> dict[str, float]:
         if (examples := run.examples) is None:
             continue
         sizes = np.bincount(examples.labels)[examples.labels]
+        # A tenth of each class and not of all: classes are selected from separately.
         first = examples.ranks < np.maximum(1, sizes // 10)
         for name, ratios in found.items():
             scores = getattr(examples, name)
+            # Nothing was ever forgotten: there is no ratio to take.
             if scores.mean() > 0:
                 ratios.append(float(scores[first].mean() / scores.mean()))
     return {name: float(np.mean(ratios)) for name, ratios in found.items() if ratios}
@@ -101,6 +107,7 @@ def write_record(record: dict[str, Any], folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     head = {name: value for name, value in record.items() if name != "methods"}
     lines = [f"{json.dumps(name)}: {json.dumps(value, allow_nan=False)}" for name, value in head.items()]
+    # A line for each method: version control then shows which one a new run has changed.
     methods = ",\n".join(json.dumps(method, allow_nan=False) for method in record["methods"])
     path = folder / f"{record['name']}.json"
     return replace_file(path, "{" + ",\n".join([*lines, f'"methods": [\n{methods}\n]']) + "}\n")

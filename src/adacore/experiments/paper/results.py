@@ -63,6 +63,7 @@ def write_results(records: Path, out: Path) -> Path:
     Returns:
         ``out``.
     """
+    # Late: only the page's maker reads YAML here.
     import yaml
 
     entries = yaml.safe_load((records / "paper.yaml").read_text(encoding="utf-8"))
@@ -80,10 +81,12 @@ def results(entries: Sequence[Entry], records: Mapping[str, Record]) -> str:
         Markdown.
     """
     run = [entry for entry in entries if entry["record"] in records]
+    # What the paper says and what this library adds are two tables: the second has nothing to be compared with.
     papers, others = ([e for e in run if bool(e.get("own")) == own] for own in (False, True))
     parts = [_HEAD + _table(papers, records)]
     if others:
         parts.append(f"Not in the paper:\n\n{_table(others, records)}")
+    # Named as well: a page that shows only what was run hides what was not.
     missing = [entry for entry in entries if entry["record"] not in records]
     parts += [text for text in (_without_data(missing), _not_run(missing)) if text]
     parts += [_card(entry, records[entry["record"]]) for entry in run]

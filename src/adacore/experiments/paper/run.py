@@ -47,9 +47,11 @@ def reproduce(
     records = []
     for comparison, parts in group(configs).items():
         folder = root / comparison
+        # Each part into a folder of its own: parts may differ in settings, which one comparison may not.
         for part in parts:
             _say(console, f"{part}: {_describe(configs[part], scale)}")
             compare(configs[part], folder / part, console=console)
+        # Of all parts together: a figure's methods may be spread over several of them.
         report = write_report(folder)
         records.append(write_record(make_record(folder, comparison), root / RECORDS))
         _say(console, f"Report, to open in a browser: {report}")

@@ -36,6 +36,7 @@ ALIASES = {
 """Figures and tables that show the same runs as another."""
 
 _OTHERS = ("demo",)
+# The smallest residual network stands for the large ones, which no laptop trains in minutes.
 _SHORTCUTS = {"resnet18": "resnet20", "resnet50": "resnet20"}
 _SECONDS = 900.0
 """What a small version may take by its prediction, on 2 cores."""
@@ -109,6 +110,7 @@ def parts_of(name: str) -> dict[str, dict[str, Any]]:
     """
     known = [part for part in _set_ups() if part not in _OTHERS]
     wanted = ALIASES.get(name, name)
+    # With a hyphen: "table2" must not take "table20" along.
     found = [part for part in known if part == wanted or part.startswith(f"{wanted}-")]
     if not found:
         raise unknown_name("figure or table", name, {*known, *(part.partition("-")[0] for part in known), *ALIASES})
@@ -140,6 +142,7 @@ def configure(
     if scale == "small":
         chosen = shrink_all(chosen)
     for settings in chosen.values():
+        # A budget given by hand replaces the set-up's fraction: settings refuse both at once.
         if "budget" in given and "fraction" not in given:
             settings.pop("fraction", None)
         settings.update(given)
@@ -151,6 +154,7 @@ def _restrict(parts: dict[str, dict[str, Any]], methods: str | Sequence[str] | N
     if methods is None:
         return parts
     methods = method_texts(methods)
+    # A method that no part knows is run with the first part's settings, beside its methods.
     strangers = [method for method in methods if not any(method in part["methods"] for part in parts.values())]
     for number, part in enumerate(parts.values()):
         part["methods"] = [method for method in part["methods"] if method in methods] + (
@@ -168,6 +172,7 @@ def shrink_all(parts: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, An
     Returns:
         Settings whose predicted time, all parts together, is at most 15 minutes.
     """
+    # The largest share that fits: all parts are shrunk alike, so that they can still be compared.
     for share in (1.0, 0.75, 0.5, 0.4, 0.3, 0.25, 0.2, 0.15, 0.1, 0.08, 0.06, 0.04, 0.03):
         shrunk = {name: _shrink(part, share) for name, part in parts.items()}
         if sum(predicted_seconds(part) for part in shrunk.values()) <= _SECONDS:
@@ -180,13 +185,16 @@ def _shrink(part: Mapping[str, Any], share: float) -> dict[str, Any]:
     small = dict(part)
     small["data"] = f"adacore.experiments.paper.small:{str(part['data']).replace('-', '_')}"
     small["model"] = _SHORTCUTS.get(part["model"], part["model"])
+    # Two seeds: one more shows how far seeds differ, and nothing is to be proved.
     small["seeds"] = min(2, int(part.get("seeds", 1)))
+    # At least a tenth: of 1,000 examples a hundredth would be one for each of ten classes.
     small["fraction"] = max(0.1, float(part["fraction"]))
     small["epochs"] = max(4, round(share * int(part["epochs"])))
     for name in ("every", "eval_every", "analyse_every"):
         if part.get(name):  # 0 is never
             small[name] = max(1, round(share * int(part[name])))
     if small["model"] == "resnet20":
+        # An eighth: with fewer examples the full batch would leave a handful of steps an epoch.
         small["batch_size"] = max(16, int(part["batch_size"]) // 8)
         small |= {"precision": "bf16-mixed", "channels_last": True, "damped_momentum": False}
     return small
@@ -205,10 +213,12 @@ def predicted_seconds(small: Mapping[str, Any]) -> float:
     n, epochs = train_size(data), int(small["epochs"])
     training, probing = _RATES[small["model"]]
     if small.get("optimizer") == "adahessian":
+        # AdaHessian differentiates twice: a forward pass, a backward pass, and one more through both.
         training /= 3
     total = 0.0
     for method in small["methods"]:
         size = n if method == "full" else float(small["fraction"]) * n
+        # Random and full look at no example before they choose.
         probes = 0 if method in {"full", "random"} else epochs / int(small["every"])
         measured = epochs / int(small["analyse_every"]) if small.get("analyse_every") else 0.0
         evaluations = epochs / int(small.get("eval_every", 1)) * TEST

@@ -73,6 +73,7 @@ def shrink(name: str) -> Splits:
     Raises:
         FileNotFoundError: If the data is not there.
     """
+    # No root is passed: a set-up names this function by its path, which takes no arguments.
     whole = DATASETS[name](find_root(None))
     train, test = _draw(whole.train, train_size(name)), _draw(whole.test, TEST)
     return Splits(f"{name} (part)", train, test, whole.shape, whole.classes, whole.class_names)
@@ -80,9 +81,11 @@ def shrink(name: str) -> Splits:
 
 def _draw(dataset: Dataset[Any], size: int) -> Dataset[Any]:
     labels = labels_of(dataset)
+    # Smaller than asked for is left whole, never repeated.
     if labels is None or len(labels) <= size:
         return dataset
     classes, counts = np.unique(labels, return_counts=True)
+    # Fixed: small versions of different seeds are of one data set.
     generator = np.random.default_rng(0)
     shares = split_budget(counts, size)
     rows = [
@@ -95,5 +98,6 @@ def _draw(dataset: Dataset[Any], size: int) -> Dataset[Any]:
 def _thumbnails(dataset: Dataset[Any]) -> ArrayDataset:
     rows = [dataset[row] for row in range(length_of(dataset))]
     small = [torch.nn.functional.interpolate(pixels[None], size=(32, 32), mode="area")[0] for pixels, _ in rows]
+    # Back to bytes, so that training decodes nothing.
     inputs = torch.stack(small).mul(255).round().to(torch.uint8)
     return ArrayDataset(inputs, torch.stack([torch.as_tensor(target) for _, target in rows]))

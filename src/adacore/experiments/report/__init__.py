@@ -27,4 +27,5 @@ def write_report(folder: str | Path, out: str | Path | None = None) -> Path:
     """
     folder = Path(folder)
     target = folder / "report.html" if out is None else Path(out)
+    # Drawn whole before anything is written: a page that is there already stays if a run turns out damaged.
     return replace_file(target, render(read_methods(folder)))

@@ -16,6 +16,7 @@ Array = NDArray[np.float64]
 SIZE = (4.1, 2.8)
 """Width and height in inches of a chart that is read on a phone as well as beside two others."""
 
+# Stand-ins: matplotlib takes no CSS variables, so that colours which nobody uses are replaced in the text of the SVG.
 _INK, _MUTED, _GRID = "#0a0b01", "#0a0b02", "#0a0b03"
 _VARIABLES = {_INK: "var(--ink)", _MUTED: "var(--muted)", _GRID: "var(--grid)"}
 _DASHES: tuple[Any, ...] = ("solid", (0, (5, 1.6)), (0, (1.2, 1.4)), (0, (6, 1.5, 1.2, 1.5)), (0, (3, 1.2)))
@@ -69,9 +70,11 @@ def assign_styles(labels: Sequence[tuple[str, str]]) -> dict[str, Style]:
     styles: dict[str, Style] = {}
     for label, base in labels:
         slot = SLOTS.get(base)
+        # The paper's methods have fixed colours, so that a reader of several reports need not learn them anew.
         if slot is not None and slot not in taken:
             styles[label] = Style(slot, slot % len(_DASHES))
             taken.add(slot)
+    # Other methods take unused colours first, and only then those of methods that are not in this report.
     free = [slot for slot in (*range(6, COLOURS), *range(6)) if slot not in taken]
     rest = [label for label, _ in labels if label not in styles]
     for position, label in enumerate(rest):
@@ -138,6 +141,7 @@ def line_chart(lines: Sequence[Line], axes: Axes, *, name: str) -> str:
 
     def draw(ax: Any) -> None:
         for depth, line in enumerate(reversed(lines)):
+            # Epochs that were not evaluated are bridged: a line with gaps at every other point is none.
             known = np.isfinite(line.y) & np.isfinite(line.x)
             x, y = line.x[known], line.y[known]
             colour, order = line.style.colour, 3 + depth
@@ -163,8 +167,10 @@ def line_chart(lines: Sequence[Line], axes: Axes, *, name: str) -> str:
 def _fit_accuracy(ax: Any, lines: Sequence[Line], axes: Axes) -> None:
     """Let the interesting heights fill a linear chart: the first epochs may leave it at the bottom."""
     values = [line.y[np.isfinite(line.y)] for line in lines]
+    # Only long curves of accuracy: elsewhere the low end may be what is of interest.
     if axes.y_log or not any(part.size > 8 for part in values) or not axes.y.endswith("accuracy (%)"):
         return
+    # Without the first eighth of the epochs, in which every curve comes from chance level.
     late = np.concatenate([part[part.size // 8 :] for part in values])
     edges = [edge[np.isfinite(edge)] for line in lines for edge in (line.high,) if edge is not None]
     top = max(float(np.max(part)) for part in [*edges, late] if part.size)
@@ -236,8 +242,10 @@ def _render(draw: Callable[[Any], None], axes: Axes, name: str, *, size: tuple[f
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
+    # Settings for this chart alone: the caller may draw figures of their own in the same process.
     with rc_context(_RC):
         figure = Figure(figsize=size, layout="constrained")
+        # The canvas by hand and no pyplot, which keeps figures alive and looks for a screen.
         FigureCanvasSVG(figure)
         ax = figure.add_subplot()
         draw(ax)
@@ -257,6 +265,7 @@ def _tick(axis: Any, *, logarithmic: bool, whole: bool) -> None:
 
     if logarithmic:
         low, high = axis.get_view_interval()
+        # Within three powers of ten, ticks at 1, 2 and 5 as well: powers alone would be one or two marks.
         subs = (1.0, 2.0, 5.0) if high < 1000 * low else (1.0,)
         axis.set_major_locator(LogLocator(subs=subs, numticks=9))
         axis.set_minor_locator(NullLocator())
@@ -289,6 +298,7 @@ def _adopt(svg: str, name: str) -> str:
         svg,
         count=1,
     )
+    # Several charts stand in one page, and ids must be unique in it: clip paths would otherwise be those of the first.
     svg = re.sub(r'\bid="([^"]+)"', rf'id="{name}-\1"', svg)
     svg = re.sub(r"url\(#([^)]+)\)", rf"url(#{name}-\1)", svg)
     svg = re.sub(r'xlink:href="#([^"]+)"', rf'href="#{name}-\1"', svg)
@@ -313,6 +323,7 @@ def across_seeds(label: str, style: Style, xs: Sequence[Array], ys: Sequence[Arr
     Returns:
         Mean position and mean height at each epoch that all seeds have, between the lowest and the highest seed.
     """
+    # Epochs that all seeds have: beyond, a mean would jump where a seed drops out.
     length = min(x.size for x in xs)
     x, y = np.stack([x[:length] for x in xs]), np.stack([y[:length] for y in ys])
     known = np.isfinite(y).all(axis=0)

@@ -52,8 +52,10 @@ def progress_figures(methods: Sequence[Method], styles: Mapping[str, Style]) -> 
     )
     figures = []
     for name, words, x, cost in costs:
+        # cost=cost binds the function of this turn: a closure would see the last one.
         measured: Measured = lambda run, cost=cost: (cost(run), 100 * run.column("test_accuracy"))  # type: ignore[misc]  # noqa: E731
         ends = [cost(run)[-1] for method in methods for run in method.runs if run.rows]
+        # Logarithmic only where costs differ by more than ``_WIDE``, and none is 0.
         axes = Axes(x, "Test accuracy (%)", x_log=max(ends) > _WIDE * min(ends) > 0, whole_x=name == "epochs")
         figure = _over_methods(methods, styles, measured, axes, (f"progress-{name}", f"Accuracy against {words}", ""))
         figures.extend([figure] if figure else [])
@@ -69,6 +71,7 @@ def time_figure(summaries: Sequence[MethodSummary]) -> Figure:
 
 def analysis_figures(methods: Sequence[Method], styles: Mapping[str, Style]) -> list[Figure]:
     """Draw what was chosen, as far as it was recorded."""
+    # The full data have no coresets to be analysed.
     choosing = [method for method in methods if method.base != "full"]
     drawn = [
         _over_methods(choosing, styles, measured, axes, words)
@@ -156,6 +159,7 @@ def _counts(run: Run) -> tuple[Array, Array] | None:
         return None
     counts = selection_counts([coreset for _, coreset in run.coresets])
     examples = np.bincount(counts, minlength=len(run.coresets) + 1).astype(np.float64)
+    # On a logarithmic axis 0 has no place: a gap says that there are none.
     examples[examples == 0] = np.nan
     return np.arange(examples.size, dtype=np.float64), examples
 
@@ -182,10 +186,12 @@ def _aged(key: str) -> Measured:
         errors, epochs = run.column(key), run.column("epoch")
         if not np.isfinite(errors).any():
             return None
+        # The epoch of the latest reselection so far, carried forward to the epochs after it.
         selected = np.maximum.accumulate(np.where(run.column("reselected") > 0, epochs, 0.0))
         ages = epochs - selected + 1
         known = np.isfinite(errors) & (selected > 0) & (errors > 0)
         distinct = np.unique(ages[known])
+        # Geometric means: errors span powers of ten, and one large one would be all that is seen.
         means = [float(np.exp(np.mean(np.log(errors[known & (ages == age)])))) for age in distinct]
         return distinct, np.array(means, dtype=np.float64)
 

@@ -77,6 +77,7 @@ def load_images(run: Run) -> Any | None:
         ValueError: If they cannot be read, or code of the user's would have to be run.
     """
     settings, name = run.settings, str(run.settings["data"])
+    # A run's folder may come from anyone: what its settings name is not imported.
     if ":" in name and name not in _OUR_OWN:
         raise ValueError(f"{name} is code of your own, and a report runs none")
     from adacore.experiments import data  # here, since only galleries load any
@@ -102,6 +103,7 @@ def make_gallery(name: str, run: Run, splits: Any) -> Gallery | None:
         The gallery, or None if the coresets are not of this data set.
     """
     coresets = [coreset for _, coreset in run.coresets]
+    # Another number of examples is another data set: its pictures would stand under wrong positions.
     if not coresets or coresets[0].population != len(splits.train):
         return None
     counts = selection_counts(coresets)
@@ -130,6 +132,7 @@ def _encode(pixels: Any) -> str:
 
     levels = np.clip(np.asarray(pixels, dtype=np.float64) * 255, 0, 255).round().astype(np.uint8)
     image = Image.fromarray(levels[0], "L") if len(levels) == 1 else Image.fromarray(levels.transpose(1, 2, 0), "RGB")
+    # PNG keeps the few pixels of a small image sharp; a photograph is much smaller as JPEG.
     large = max(image.size) > _LARGEST
     if large:
         image.thumbnail((_LARGEST, _LARGEST))

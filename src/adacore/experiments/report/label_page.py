@@ -94,6 +94,7 @@ def write_label_report(record: Record, path: Path, title: str) -> Path:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    # Random first, whether or not it was named: everything is measured against it.
     names = ["random", *(name for name in record["settings"]["methods"] if name != "random")]
     styles = assign_styles([(name, "adacore" if name == "facility_location" else name) for name in names])
     sections = [
@@ -160,6 +161,7 @@ def headline(record: Record) -> str:
         return "No method is better than random labels here."
     budgets = sorted({row["budget"] for row in better})
     middle = budgets[len(budgets) // 2]
+    # At the middle budget: at the smallest one a few lucky labels decide, at the largest all methods meet.
     best = max((row for row in better if row["budget"] == middle), key=lambda row: row["difference"])
     saving = best["saving"]
     least = "at least " if saving["capped"] else ""

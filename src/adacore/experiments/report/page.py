@@ -45,7 +45,9 @@ def render(recorded: Recorded) -> str:
 
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("adacore.experiments.report", "."),
+        # Names of methods and classes come from files that anyone may have written.
         autoescape=True,
+        # A misspelt name in the template fails in the tests, and does not leave a hole in the page.
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -166,6 +168,7 @@ def _advice(method: Method) -> str | None:
     costs = sorted(measured, key=lambda costs: costs.reselection)[len(measured) // 2]  # the first seed also compiles
     every = max(1, round(len(run.rows) / max(1, len(run.coresets))))
     advice = advise(costs, every)
+    # Where selecting costs more than it saves, no other advice matters.
     if advice.warning is not None:
         return f"{method.name}: {advice.warning}."
     text = (
@@ -194,10 +197,12 @@ def _galleries(methods: Sequence[Method]) -> tuple[list[Gallery], str | None]:
         return [], None
     try:
         splits = load_images(choosing[0].runs[0])
+    # The page is about the runs: data that are no longer there cost the pictures and nothing else.
     except (OSError, ValueError, KeyError, ImportError, AttributeError, TypeError) as error:
         return [], f"Images are not shown: the data could not be loaded ({error})."
     if splits is None:
         return [], None
+    # The first seed's coresets stand for all: galleries are to be looked at, and show no numbers.
     made = [make_gallery(method.name, method.runs[0], splits) for method in choosing[:_GALLERIES]]
     galleries = [gallery for gallery in made if gallery is not None]
     return galleries, None if galleries else "Images are not shown: the data set found now is not the one of the runs."

@@ -35,6 +35,7 @@ def check_report_libraries() -> None:
         ModuleNotFoundError: If a library is missing.
     """
     for library in ("jinja2", "matplotlib", "sklearn"):
+        # Found and not imported: importing would cost seconds before anything is chosen.
         if importlib.util.find_spec(library) is None:
             raise ModuleNotFoundError(f"the report needs {library}: pip install 'adacore[experiments]'")
 
@@ -94,6 +95,7 @@ def card_of(items: Items, row: int, *, label: Any = None, distance: float | None
         if items.images:
             text, image = Path(value).name, thumbnail(Path(value))
         else:
+            # On one line: line breaks and tabs would tear a card apart.
             text = " ".join(str(value).split())
             text = text if len(text) <= TEXT else text[: TEXT - 1] + "…"
     return Card(row, text, image, None if label is None else str(label), distance)
@@ -118,6 +120,7 @@ def thumbnail(path: Path) -> str:
             image = opened.convert("RGB")
     except OSError as error:
         raise ValueError(f"cannot read the image {path}: {error}; exclude the row, or leave out --items") from error
+    # In place, and never enlarged.
     image.thumbnail((THUMBNAIL, THUMBNAIL))
     buffer = io.BytesIO()
     image.save(buffer, "WEBP", quality=70)
@@ -136,7 +139,9 @@ def project(features: Any, *, seed: int = 0) -> tuple[NDArray[np.float64], str]:
         principal components.
     """
     rows = features.toarray() if hasattr(features, "toarray") else np.asarray(features)
+    # float32 is enough for a picture, and halves what the projection computes with.
     rows = np.ascontiguousarray(rows, dtype=np.float32)
+    # Rows that have one or two features are shown as they are: a projection would only turn them.
     if rows.shape[1] == 1:
         return np.column_stack([rows, np.zeros(len(rows))]), "the feature itself"
     if rows.shape[1] == 2:
@@ -146,6 +151,7 @@ def project(features: Any, *, seed: int = 0) -> tuple[NDArray[np.float64], str]:
     except ModuleNotFoundError:
         from sklearn.decomposition import PCA
 
+        # Randomised: two components are wanted, and an exact decomposition computes all of them.
         plane = PCA(2, svd_solver="randomized", random_state=seed).fit_transform(rows)
         return plane.astype(np.float64), "principal components"
     return np.asarray(UMAP(random_state=seed).fit_transform(rows), np.float64), "UMAP"
@@ -187,6 +193,7 @@ def draw_map(features: Any, coverage: Coverage, *, seed: int = 0) -> Map:
     span = np.where(high > low, high - low, 1.0)
     size = np.array(MAP_SIZE, float)
     units = np.clip((plane - low) / span, 0, 1) * (size - 40) + 20
+    # SVG counts from the top, and people draw from the bottom.
     units[:, 1] = size[1] - units[:, 1]
     drawn = np.arange(len(units))
     if len(units) > MAP_ROWS:
@@ -235,6 +242,7 @@ def render_picks(
     worst = [
         card_of(items, int(row), label=None if labels is None else labels[row], distance=float(coverage.distances[row]))
         for row in coverage.worst(WORST)
+        # A row at distance 0 is served perfectly: a duplicate of a pick is not worth a card.
         if coverage.distances[row] > 0
     ]
     return environment.get_template("picks.html.j2").render(
@@ -286,6 +294,7 @@ def _picks_for(coverage: Coverage, share: float) -> int | None:
     if coverage.curve is None or len(coverage.curve) < 4:
         return None
     curve = coverage.curve[np.isfinite(coverage.curve)]
+    # Of what the picks after the first gained: the first one's gain has no start to be measured from.
     reached = curve <= curve[0] - share * (curve[0] - curve[-1])
     return int(np.argmax(reached)) + len(coverage.curve) - len(curve)
 
@@ -296,5 +305,6 @@ def _classes(coverage: Coverage, labels: NDArray[Any] | None) -> list[tuple[str,
         return []
     names, counts = np.unique(labels.astype(str), return_counts=True)
     chosen = dict(zip(*np.unique(labels[coverage.picks].astype(str), return_counts=True), strict=True))
+    # Stable: classes of one size stay in the order of their names.
     order = np.argsort(-counts, kind="stable")
     return [(str(names[i]), int(counts[i]), int(chosen.get(names[i], 0))) for i in order]

@@ -264,6 +264,8 @@ def _read(file: Path) -> list[Outcome]:
         replace_file(file, content)
     for number, line in enumerate(content.splitlines(), 1):
         try:
+            # Outcomes of another version lack fields or have others: a TypeError, which the message turns into a line
+            # to remove.
             outcomes += [Outcome(**row) for row in json.loads(line)]
         except (ValueError, TypeError) as error:
             raise ValueError(f"{file}, line {number} is damaged ({error}): remove the line to run it again") from error
