@@ -309,7 +309,8 @@ class TreeGreedy:
         # Compiled and on one thread: a pick from lists takes microseconds, less than sharing it would.
         count, queue.size, self.total, done = lists.pick_from_lists(
             queue.bounds, queue.positions, self.rows, queue.size, written, evaluation.minima, evaluation.owner,
-            evaluation.weights, picks, gains, self._numbered(), floor, target, self.total, self._margin,
+            evaluation.weights, picks, gains, self.total,
+            lists.Goal(self._numbered(), floor, target, self._margin),
         )  # fmt: skip
         self.picks = np.concatenate([self.picks, picks[:count]])
         self.gains = np.concatenate([self.gains, gains[:count]])

@@ -34,6 +34,22 @@ class Lists(NamedTuple):
     distances: NDArray[np.float64]
 
 
+class Goal(NamedTuple):
+    """When to stop.
+
+    Attributes:
+        number: How much was selected before the first of these picks.
+        floor: Before a gain of at most this.
+        target: At a total of at most this.
+        margin: How far a running total may be off.
+    """
+
+    number: int
+    floor: float
+    target: float
+    margin: float
+
+
 @kernel
 def list_served(
     rows: Array,
@@ -183,18 +199,16 @@ def pick_from_lists(
     weights: Array,
     picks: Array,
     gains: Array,
-    number: int,
-    floor: float,
-    target: float,
     total: float,
-    margin: float,
+    goal: Goal,
 ) -> Any:
-    """Select by lazy evaluation until ``picks`` is full, a gain is at most ``floor`` or the total at most ``target``.
+    """Select by lazy evaluation until ``picks`` is full, or as the goal says.
 
     The pick is the lowest row among those whose gain is within TIE of the largest: all whose bound reaches that are
-    evaluated. Picks are numbered from ``number`` on. Returns how many there were, the size of the heap, the total
-    (running, but exact where it is within ``margin`` of the target), and whether there is nothing more to do.
+    evaluated. Picks are numbered from ``goal.number`` on. Returns how many there were, the size of the heap, the total
+    (running, but exact where it is within the margin of the target), and whether there is nothing more to do.
     """
+    number, floor, target, margin = goal
     # A candidate is tried at most once for a pick: the heap's size is room enough.
     tried, tried_gains, lanes = np.empty(size, np.int64), np.empty(size), np.empty(LEAF)
     count = 0

@@ -89,10 +89,10 @@ class MatrixGreedy:
             picks, gains = np.empty(limit - self.count, np.int64), np.empty(limit - self.count)
             count, self._queue.size, _, done = lists.pick_from_lists(
                 self._queue.bounds, self._queue.positions, self._able, self._queue.size, self._lists, self.minima,
-                self.owner, self._weights, picks, gains, self.problem.initial.size + self.count, floor, target,
+                self.owner, self._weights, picks, gains, self.total,
                 # An infinite margin: L is summed anew after every pick. All these sums together add at most candidates
                 # times clients terms, as many as the matrix has.
-                self.total, np.inf,
+                lists.Goal(self.problem.initial.size + self.count, floor, target, np.inf),
             )  # fmt: skip
             self.picks = np.concatenate([self.picks, picks[:count]])
             self.gains = np.concatenate([self.gains, gains[:count]])

@@ -9,10 +9,11 @@ import torch
 from numpy.typing import NDArray
 
 from adacore.facility.heap import CandidateQueue
+from adacore.facility.lists import Goal
 from adacore.facility.products import kernels, lists
 from adacore.facility.products.evaluators import Served
 from adacore.facility.products.kernels import ExactRows, Found, Reach, Side
-from adacore.facility.products.lists import Goal, Lists, Queue, State, client_kind
+from adacore.facility.products.lists import Lists, Queue, State, client_kind
 from adacore.facility.products.medoid import sum_bounds
 from adacore.facility.products.memory import BLOCK, free_bytes, list_capacity
 from adacore.facility.products.nearest import nearest

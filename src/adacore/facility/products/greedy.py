@@ -17,10 +17,9 @@ import torch
 from numpy.typing import NDArray
 
 from adacore.facility.heap import CandidateQueue
-from adacore.facility.lists import TIE
+from adacore.facility.lists import TIE, Goal
 from adacore.facility.problem import Problem
 from adacore.facility.products.evaluators import Evaluator, Served, choose_evaluator
-from adacore.facility.products.lists import Goal
 from adacore.facility.products.settings import full_precision
 from adacore.facility.products.sides import split_sides
 from adacore.facility.workers import Workers

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from adacore.facility.compiled import Array, kernel
 from adacore.facility.heap import pop, push
-from adacore.facility.lists import TIE
+from adacore.facility.lists import TIE, Goal
 from adacore.facility.products.kernels import ExactRows, distance_to, scaled_row
 
 ROUNDING = 1e-12
@@ -158,22 +158,6 @@ class State(NamedTuple):
     minima: NDArray[np.float64]
     owner: NDArray[np.int64]
     weights: NDArray[np.float64]
-
-
-class Goal(NamedTuple):
-    """When to stop.
-
-    Attributes:
-        number: How much was selected before the first of these picks.
-        floor: Before a gain of at most this.
-        target: At a total of at most this.
-        margin: How far a running total may be off.
-    """
-
-    number: int
-    floor: float
-    target: float
-    margin: float
 
 
 @kernel
