@@ -29,7 +29,7 @@ EXACT_DIMENSION = 256
 that, as little as how far apart the first and the second candidate of a greedy step usually are."""
 
 EXACT_ELEMENTS = 2**24
-"""Numbers that may be held without projecting, 128 MiB."""
+"""Numbers, n times the parameters, up to which nothing is projected: 128 MiB in float64."""
 
 RANK = 100
 """Eigenpairs that are told apart. The Hessians of text classifiers have a few dozen above the bulk."""

@@ -38,7 +38,7 @@ class Pilot:
     Attributes:
         w: Parameters, float64, shape (K * p,).
         gradient_evaluations: Gradients of single examples that it took.
-        converged: Whether its solver reached its tolerance. It need not: a few steps are what is asked for.
+        converged: Whether its solver reached its tolerance. It may stop before: a few steps are enough.
     """
 
     w: Array

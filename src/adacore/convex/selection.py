@@ -57,7 +57,8 @@ def select(
         at: w: ``"zero"``, ``"pilot"`` (a few Newton steps on ``pilot_size`` random examples: much the better), or
             parameters, float64, shape (K * p,).
         curvature: Which Hessian; see ``preconditioned_gradients``.
-        weights: Of each example, float64, shape (n,), >= 0; examples of weight 0 are not there. None for ones.
+        weights: Of each example, float64, shape (n,), >= 0; examples of weight 0 are never selected. None for
+            ones.
         pilot_size: Examples of the pilot.
         bins: Of the targets, for regression; None to select from all examples at once.
         seed: Of all that is drawn: the pilot's examples, Random's, projections.

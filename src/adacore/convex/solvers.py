@@ -16,7 +16,7 @@ ARMIJO = 1e-4
 """Share of the decrease that the slope promises which a step has to reach (Nocedal and Wright, Section 3.1)."""
 
 HALVINGS = 50
-"""2^-50 is near float64's rounding: a smaller step would not change w."""
+"""How often a step may be halved: 2^-50 is near float64's rounding, and a smaller step would not change w."""
 
 NEWTON_PARAMETERS = 5_000
 """A Hessian of 5,000 parameters takes 200 MB, its factorisation some 4e10 operations a step."""

@@ -44,7 +44,7 @@ class FitLedger:
 
     @property
     def estimated_fits_until_paid(self) -> int | None:
-        """As ``fits_until_paid``, if a fit costs as much an example on all data as it did on the coreset.
+        """Return ``fits_until_paid`` under the assumption that fitting takes as many seconds per example on all data.
 
         Where fitting grows faster than the number of examples, as with kernels, it pays sooner.
         """

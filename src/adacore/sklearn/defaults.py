@@ -1,4 +1,4 @@
-"""What is done where nothing is said: by kind of estimator, from docs/records/sklearn-tables.json."""
+"""What ``"auto"`` means, by kind of estimator; the choices rest on docs/records/sklearn-tables.json."""
 
 from __future__ import annotations
 

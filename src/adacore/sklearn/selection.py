@@ -79,7 +79,7 @@ def choose(X: Any, y: Any, weights: NDArray[np.float64] | None, settings: Settin
         X: Rows as the estimator gets them: array, CSR or data frame, shape (n, d). Not looked at by ``"random"`` and
             ``"full"``.
         y: Class codes or real targets, shape (n,); anything of length n, or None, where the task is ``"none"``.
-        weights: Of the examples, >= 0, float64, shape (n,); None for ones. Those of weight 0 are not there.
+        weights: Of the examples, >= 0, float64, shape (n,); None for ones. Examples of weight 0 are never selected.
         settings: How.
 
     Returns:
@@ -161,7 +161,7 @@ def _given(settings: Settings) -> dict[str, Any]:
 
 
 def _size(strata: NDArray[np.int64], settings: Settings) -> int:
-    """A budget is an order; numbers for each class add up to one; a fraction leaves one of every class at least."""
+    """Return how many to select: the budget, the sum of numbers by class, or a fraction of n (at least one a class)."""
     n, classes = len(strata), int(strata.max()) + 1
     if isinstance(settings.quotas, Mapping):
         return resolve_budget(n, budget=int(sum(settings.quotas.values())))

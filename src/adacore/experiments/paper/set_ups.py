@@ -39,7 +39,7 @@ _OTHERS = ("demo",)
 # The smallest residual network stands for the large ones, which no laptop trains in minutes.
 _SHORTCUTS = {"resnet18": "resnet20", "resnet50": "resnet20"}
 _SECONDS = 900.0
-"""What a small version may take by its prediction, on 2 cores."""
+"""Predicted seconds that a small version may take on 2 cores."""
 _RATES = {"resnet20": (400.0, 1600.0), "mlp": (30_000.0, 100_000.0), "logistic": (30_000.0, 100_000.0)}
 """Images of CIFAR-10's size, or of MNIST's, that are trained on and probed in a second, on 2 cores."""
 

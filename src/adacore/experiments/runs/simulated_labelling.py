@@ -26,7 +26,8 @@ GROWTH = 1.5
 """Ratio of successive budgets of random's learning curve: between two of them accuracy is interpolated in log b, where
 curves of accuracy are nearly straight over half an octave."""
 REACH = 6
-"""Random's curve goes up to this many times the largest budget, or to all of the pool; above are lower limits."""
+"""Random's curve goes up to this many times the largest budget, or to all of the pool. A method that is better than all
+of the curve is only said to save at least so many labels."""
 
 
 def _setting(default: Any, text: str, **bounds: float) -> Any:
