@@ -34,8 +34,8 @@ def scaled_weights(weights: NDArray[np.float64], meaning: str) -> NDArray[np.flo
 
     Args:
         weights: gamma, summing to n, float64, shape (k,).
-        meaning: ``"sum_to_n"``, ``"mean_one"`` or ``"none"`` (every weight is 1, so that the estimator does not know for
-            how many examples each one stands).
+        meaning: ``"sum_to_n"``, ``"mean_one"`` or ``"none"`` (every weight is 1, so that the estimator does not know
+            for how many examples each one stands).
 
     Returns:
         float64, shape (k,).
