@@ -130,7 +130,7 @@ class Coreset:
         )
 
     def subset(self, dataset: Dataset[Any]) -> Subset[Any]:
-        """View the selected examples of the data set that the coreset was selected from.
+        """Return the selected examples as a data set of their own.
 
         Args:
             dataset: A map-style data set of ``population`` examples.

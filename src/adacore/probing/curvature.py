@@ -1,4 +1,4 @@
-"""Hessian diagonals in the space of the proxies: exact, by Hutchinson; pooled over blocks; averaged; divided by."""
+"""Hessian diagonals in the space of the proxies: computed, averaged over blocks and reselections, divided by."""
 
 from __future__ import annotations
 

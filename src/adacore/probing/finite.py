@@ -1,4 +1,4 @@
-"""What is nan or infinite is named: the example, and whether its input, the model or the loss is at fault."""
+"""Errors for nan and infinity: they name the example, and say whether its input, the model or the loss is at fault."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a selector is run on: each class, mini-batches, or the whole data."""
+"""Wrapping a selector so that it runs on what it is meant for: each class, mini-batches, or the whole data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Weighting: cluster sizes, what becomes of them, and equal weights."""
+"""Weights of a coreset: the sizes of its clusters, those sizes made more alike, or equal weights."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The ledger: where the time went, how many gradients it took, how much of the data was seen."""
+"""The ledger of a training: seconds spent on each part, gradients computed, and the share of the data that was seen."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Reselector: schedule, probe, averages, selector and current coreset, with one state; ``select`` does it once."""
+"""The Reselector selects a coreset whenever one is due in a training; ``select`` selects one for a model as it is."""
 
 from __future__ import annotations
 
