@@ -22,7 +22,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
         "sklearn",
         "tensorboard",
     ),
-    "huggingface": ("transformers", "datasets"),
+    "huggingface": ("accelerate", "transformers"),
     "lightning": ("lightning",),
     "ray": ("ray",),
     "skorch": ("skorch",),

@@ -111,3 +111,23 @@ def test_a_state_goes_on_with_the_epoch_that_was_begun():
         again.set_epoch(0)
     again.set_epoch(1)
     assert list(again)[:2] == expected
+
+
+def test_what_has_delivered_nothing_follows_a_state_that_is_loaded():
+    sampler, again = make(), make()
+    list(sampler)
+    state, expected = sampler.state_dict(), positions(sampler)
+    batches = iter(again)
+    again.load_state_dict(state)
+    assert positions(batches) == expected
+    assert again.epoch == 2
+
+
+def test_a_state_saved_after_the_last_batch_is_that_of_the_next_epoch():
+    reselector = make().reselector
+    sampler, again = (CoresetBatchSampler(reselector, batch_size=4, drop_last=False, batches="weighted") for _ in "ab")
+    plan = sampler.begin()
+    for number in range(len(plan)):
+        sampler.deliver(plan, number, 0.0)
+    again.load_state_dict(sampler.state_dict())
+    assert (again.epoch, again.position) == (1, 0)

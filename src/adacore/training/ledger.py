@@ -66,6 +66,21 @@ class Ledger:
         """Seconds of all parts together."""
         return sum(self.seconds.values())
 
+    def figures(self) -> dict[str, float]:
+        """Return what a logger takes, by name: seconds of each part, and how much was computed and seen, up to now.
+
+        Example:
+            >>> sorted(Ledger(4).figures())
+            ['fraction_seen', 'gradient_evaluations', 'probed_examples', 'probing_seconds', 'selecting_seconds',
+             'training_seconds']
+        """
+        return {
+            **{f"{part}_seconds": seconds for part, seconds in self.seconds.items()},
+            "gradient_evaluations": float(self.gradient_evaluations),
+            "probed_examples": float(self.probed_examples),
+            "fraction_seen": self.fraction_seen,
+        }
+
     @contextmanager
     def measure(self, part: Part) -> Iterator[None]:
         """Add the seconds spent within to a part, also when an error ends it.

@@ -248,18 +248,24 @@ class CoresetLoader(DataLoader[Any]):
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
         # Not a generator itself: the selection belongs to the call of iter(), before any worker reads ahead.
+        return self._deliver(*self._begin())
+
+    def _begin(self) -> tuple[EpochPlan, EpochPlan, Iterator[Any] | None]:
+        """Begin an epoch: the plan, this process's share of it, and its batches where workers fetch them."""
         processes = self.reselector.processes
         plan = self.batch_sampler.begin()
         share = plan.share(processes.rank, processes.size) if processes.size > 1 else plan
         if self._reader is None:
-            return self._deliver(plan, share, None)
+            return plan, share, None
         # Set before the workers start: they fetch the first batches as soon as the iterator exists.
         self._planned.plan = share
-        return self._deliver(plan, share, iter(self._reader))
+        return plan, share, iter(self._reader)
 
     def _deliver(self, plan: EpochPlan, share: EpochPlan, fetched: Iterator[Any] | None) -> Iterator[Any]:
         """Deliver a share of a plan, read here or fetched by workers, and keep account of the plan."""
         sampler, read, clock = self.batch_sampler, self.dataset.read, time.perf_counter
+        if sampler.redirected:  # between iter() and the first next()
+            plan, share, fetched = self._begin()
         last = clock()
         for number in range(plan.start, len(plan)):
             if fetched is not None and self.persistent_workers and self._planned.plan is not share:

@@ -22,6 +22,8 @@ class CoresetBatchSampler(Sampler[list[Key]]):
     An iteration that is exhausted, or whose last batch was delivered, ends its epoch. An iteration that is left after
     its first batch was a look: the next one begins the same epoch again. One that is left later ends its epoch too.
     Unless ``set_epoch`` says where to go on, the first that is left, or the second look in a row, is warned of once.
+    An iteration of which nothing was asked for yet follows ``set_epoch`` and ``load_state_dict``: trainers such as
+    Lightning call ``iter`` before they restore a checkpoint.
 
     Args:
         reselector: Selects, and accounts for what is delivered in its ledger.
@@ -33,6 +35,7 @@ class CoresetBatchSampler(Sampler[list[Key]]):
         epoch: The current epoch, from 0.
         plan: The plan, for all processes, of the iteration that began last, or None where its epoch has ended.
         position: Batches of the current epoch that were delivered.
+        redirected: Whether an epoch or a state was set since the last iteration began.
     """
 
     def __init__(self, reselector: Reselector, *, batch_size: int, drop_last: bool, batches: Batches) -> None:
@@ -44,7 +47,7 @@ class CoresetBatchSampler(Sampler[list[Key]]):
         self._looked_at: int | None = None  # the epoch that was begun again once
         self._exact = True  # whether `position` counts what reached the training loop, not what was fetched ahead
         self._loaded: int | None = None  # the epoch of a state that was loaded, until an iteration begins
-        self._warned = False
+        self._warned = self.redirected = False
 
     def __len__(self) -> int:
         # Who builds a loader over this sampler for each of several processes deals out the batches of all of them.
@@ -90,6 +93,7 @@ class CoresetBatchSampler(Sampler[list[Key]]):
         # that must not throw its position away.
         if epoch != self.epoch:
             self._go_to(epoch)
+            self.redirected = True
         elif self.plan is not None:
             self._begin_again(f"set_epoch({epoch}) begins that epoch again")
 
@@ -118,7 +122,7 @@ class CoresetBatchSampler(Sampler[list[Key]]):
             batches=self.batches,
             start=self._start,
         )
-        self.position, self._exact, self._loaded = self._start, exact, None
+        self.position, self._exact, self._loaded, self.redirected = self._start, exact, None, False
         return self.plan
 
     def _leave(self) -> None:
@@ -193,6 +197,8 @@ class CoresetBatchSampler(Sampler[list[Key]]):
         return self._hand_out(self.begin(exact=False))
 
     def _hand_out(self, plan: EpochPlan) -> Iterator[list[Key]]:
+        if self.redirected:
+            plan = self.begin(exact=False)
         processes = self.reselector.processes.size
         # All of one size, since Accelerate would fill up an incomplete batch with others' examples at full weight.
         shares = [plan.share(rank, processes, batch_size=self.batch_size) for rank in range(processes)]
@@ -206,14 +212,18 @@ class CoresetBatchSampler(Sampler[list[Key]]):
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything that lives across batches and epochs, as ``torch.load(weights_only=True)`` takes it."""
+        # A foreign loader fetches ahead: how many of its batches were trained on is not known here, so that a resumed
+        # run begins the epoch again rather than skip batches.
+        epoch, position = self.epoch, self.position if self._exact else self._start
+        if self._exact and self.plan is not None and position == len(self.plan):
+            # The last batch is delivered: whoever resumes asks for the next epoch, not for what is left of this one.
+            epoch, position = epoch + 1, 0
         return {
             "fingerprint": self._fingerprint(),
             "batch_size": self.batch_size,
             "processes": self.reselector.processes.size,
-            "epoch": self.epoch,
-            # A foreign loader fetches ahead: how many of its batches were trained on is not known here, so that a
-            # resumed run begins the epoch again rather than skip batches.
-            "position": self.position if self._exact else self._start,
+            "epoch": epoch,
+            "position": position,
             "reselector": self.reselector.state_dict(),
         }
 
@@ -254,4 +264,4 @@ class CoresetBatchSampler(Sampler[list[Key]]):
         self.reselector.load_state_dict(state["reselector"])
         self._go_to(int(state["epoch"]))
         self.position = self._start = int(state["position"])
-        self._loaded = self.epoch
+        self._loaded, self.redirected = self.epoch, True

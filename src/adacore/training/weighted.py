@@ -38,6 +38,12 @@ class WeightedDataset(Dataset[Any]):
         seed: Of the random streams.
         swallowed_by: Name of a model that would accept and ignore the weights as a keyword, to warn of it.
 
+    Attributes:
+        dataset: The data set that is read.
+        weight_key: Name of the weights.
+        seed: Of the random streams.
+        swallowed_by: As above; a trainer that takes the weights out of every batch itself sets it to None.
+
     Example:
         >>> data = torch.utils.data.TensorDataset(torch.eye(2), torch.tensor([0, 1]))
         >>> default_collate(WeightedDataset(data).__getitems__([Key((1, 0.5))]))
@@ -54,7 +60,7 @@ class WeightedDataset(Dataset[Any]):
         swallowed_by: str | None = None,
     ) -> None:
         self.dataset, self.weight_key, self.seed = dataset, weight_key, seed
-        self._collate, self._swallowed_by = collate_fn, swallowed_by
+        self._collate, self.swallowed_by = collate_fn, swallowed_by
         # A collate_fn of the user's expects a list of examples, which a data set that is indexed whole does not give.
         self._fetch = batch_fetcher(dataset) if collate_fn is None else None
         self._rank: int | None = None  # of the process that started this worker
@@ -158,12 +164,12 @@ class WeightedDataset(Dataset[Any]):
             yield
 
     def _attach(self, batch: Any, weights: Tensor) -> Any:
-        if self._swallowed_by is not None and isinstance(batch, Mapping):
+        if self.swallowed_by is not None and isinstance(batch, Mapping):
             self._warn_of_swallowing()
         return attach(batch, weights, self.weight_key)
 
     def _warn_of_swallowing(self) -> None:
-        name, self._swallowed_by = self._swallowed_by, None
+        name, self.swallowed_by = self.swallowed_by, None
         worker = get_worker_info()
         # Each worker has a copy of this data set and would warn by itself.
         if worker is None or worker.id == 0:
