@@ -125,3 +125,29 @@ def test_more_picks_than_one_product_takes(monkeypatch):
 def test_assign_needs_a_pick():
     with pytest.raises(ValueError, match="picks= names no row"):
         adacore.assign(np.ones((3, 2)), [])
+
+
+@pytest.mark.parametrize("d", [3, 16, 64, 4096])
+@pytest.mark.parametrize("initial", [None, [45, 3]])
+def test_rows_of_one_direction_are_covered_by_one_of_them(d, initial):
+    x = np.random.default_rng(3).normal(size=(40, d))
+    x = np.concatenate([x, 3 * x, x / 7])
+    coreset = adacore.k_center(x, budget=60, metric="cosine", initial=initial)
+    assert len(coreset.indices) == (40 if initial is None else 38)
+    assert len(np.unique(np.append(coreset.indices, initial or []) % 40)) == 40
+    assert coreset.radius == 0
+
+
+def test_rows_of_one_direction_alone_are_covered_by_the_first():
+    x = np.outer(np.arange(1.0, 400.0), np.random.default_rng(4).normal(size=24))
+    coreset = adacore.k_center(x, budget=5, metric="cosine")
+    assert (coreset.indices.tolist(), coreset.radius) == ([0], 0)
+
+
+@pytest.mark.parametrize("d", [3, 16, 64, 4096])
+def test_a_row_belongs_to_the_first_pick_of_its_direction(d):
+    x = np.random.default_rng(5).normal(size=(40, d))
+    x = np.concatenate([x, 3 * x, x / 7])
+    found = adacore.assign(x, np.arange(119, -1, -1), metric="cosine")
+    assert (119 - found.owner).tolist() == (80 + np.arange(120) % 40).tolist()
+    assert not found.distances.any()

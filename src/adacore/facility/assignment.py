@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -99,17 +100,19 @@ def assign_rows(
     from adacore.facility.products.sides import own_exponent, to_device
 
     device, exponent = workers.device or torch.device("cpu"), own_exponent(problem)
+    same = math.ldexp(problem.same, -exponent)
     with full_precision():
         exact = to_device(problem.rows, device)
         factors = to_device(np.ldexp(problem.unit, -exponent), device)
         clients, picked = to_device(problem.clients, device), to_device(chosen, device)
         # One shift for picks and rows: both must be moved alike for distances to stay.
         shift = choose_shift(exact, clients, factors[clients])
-        others = make_rows(exact, picked, factors[picked], shift)
+        others = make_rows(exact, picked, factors[picked], shift, same)
         parts = []
         for first in range(0, problem.clients.size, ROWS_AT_A_TIME):
             some = clients[first : first + ROWS_AT_A_TIME]
-            owner, distances = nearest(make_rows(exact, some, factors[some], shift), others, workers)
+            rows = make_rows(exact, some, factors[some], shift, same)
+            owner, distances = nearest(rows, others, workers)
             parts.append((owner.cpu().numpy(), distances.cpu().numpy()))
             # Between pieces of some 65,000 rows, which is where an interruption is noticed.
             workers.check()

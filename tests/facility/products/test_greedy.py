@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.oracles import naive_greedy
 
-from adacore.facility import facility_location
+from adacore.facility import engines, facility_location
 from adacore.facility.problem import check_problem
 from adacore.facility.products import ProductGreedy
 from adacore.facility.workers import Workers
@@ -178,3 +179,48 @@ def test_nobody_is_forgotten_when_all_are_bounded_anew(compiled, monkeypatch):
     clients = x[::9]
     greedy = select(x, 100, compiled=compiled, lists=False, clients=clients)
     assert greedy.selected.tolist() == naive_picks(x, 100, clients=clients)[0]
+
+
+def rows_of_few_directions(d, seed=8, directions=40):
+    """Each direction three times, at lengths that rounding does not forget."""
+    x = np.random.default_rng(seed).normal(size=(directions, d))
+    return np.concatenate([x, 3 * x, x / 7])
+
+
+@pytest.mark.parametrize("compiled", [True, False], ids=["compiled", "torch"])
+@pytest.mark.parametrize("lists", [True, False], ids=["lists", "no lists"])
+@pytest.mark.parametrize("initial", [(), (45, 3, 81)], ids=["from nothing", "from initial rows"])
+@pytest.mark.parametrize("d", [16, 64, 4096])
+def test_rows_of_one_direction_are_one_row_for_the_cosine_metric(compiled, lists, initial, d):
+    x = rows_of_few_directions(d)
+    picks, _, _, loads, _ = naive_greedy(x, 60, initial=initial, metric="cosine")
+    options = {"initial": initial} if initial else {}
+    greedy = select(x, 60, compiled=compiled, lists=lists, metric="cosine", **options)
+    assert greedy.selected.tolist() == picks.tolist()
+    assert greedy.count == 40 - len({row % 40 for row in initial})
+    assert greedy.total == 0
+    assert greedy.exhausted
+    assert greedy.served_weights().tolist() == loads.tolist()
+
+
+@pytest.mark.parametrize("compiled", [True, False], ids=["compiled", "torch"])
+def test_rows_of_one_direction_alone_need_one_pick(compiled):
+    x = np.outer(np.arange(1.0, 400.0), np.random.default_rng(9).normal(size=24))
+    greedy = select(x, 5, compiled=compiled, metric="cosine")
+    assert (greedy.selected.tolist(), greedy.total) == ([0], 0)
+
+
+@pytest.mark.parametrize("d", [16, 64])
+def test_rows_of_one_direction_are_one_row_within_each_label(d, monkeypatch):
+    monkeypatch.setattr(engines, "MOST_PAIRS", 0)
+    x, initial = rows_of_few_directions(d), [50, 11]
+    labels = np.tile(np.arange(40) % 2, 3)
+    coreset = facility_location(x, budget=80, labels=labels, initial=initial, metric="cosine")
+    expected = []
+    for label in (0, 1):
+        rows = np.flatnonzero(labels == label)
+        inside = [int(np.flatnonzero(rows == row)[0]) for row in initial if labels[row] == label]
+        expected += rows[naive_greedy(x[rows], 40, initial=inside, metric="cosine")[0]].tolist()
+    assert coreset.indices.tolist() == expected
+    assert len(coreset.indices) == 38
+    assert coreset.objective == 0

@@ -57,7 +57,7 @@ def test_squared_distances_lie_between_their_bounds(kind, n, d, single, seed):
 @cases
 def test_double_precision_is_the_same_to_the_last_bit_in_kernels_and_tensors(kind, n, d, single, seed):
     rows = rows_of(kind, n, d, single, seed)
-    exact = ExactRows(rows.exact.numpy(), rows.index.numpy(), rows.factors.numpy())
+    exact = ExactRows(rows.exact.numpy(), rows.index.numpy(), rows.factors.numpy(), rows.same)
     x, scratch = np.empty(d), np.empty(d)
     scaled_row(exact, n - 1, x)
     compiled = [distance_to(x, exact, i, scratch) for i in range(n)]
@@ -102,3 +102,19 @@ def test_the_nearest_is_the_first_of_the_nearest(kind, n, d, single, seed):
 def test_folding_sums_whole_numbers_exactly(width):
     numbers = np.random.default_rng(0).integers(0, 1000, (5, width)).astype(float)
     assert fold_(torch.from_numpy(numbers.copy())).tolist() == numbers.sum(axis=1).tolist()
+
+
+@settled
+@given(st.integers(2, 60), st.integers(2, 300), st.integers(0, 99))
+def test_bounds_are_below_distances_that_count_as_nothing(n, d, seed):
+    rng, same = np.random.default_rng(seed), 2.0**-50
+    direction = rng.normal(size=d) / np.sqrt(d)
+    exact = torch.from_numpy(direction + same * rng.normal(size=(n, d)) / np.sqrt(d))
+    index, factors = torch.arange(n), torch.ones(n, dtype=torch.float64)
+    # Shifted by what they have in common, nothing is left of them but what counts as 0: single precision sees it all.
+    rows = make_rows(exact, index, factors, exact.mean(dim=0), same)
+    distances = torch.stack([pair_distances(rows, index, rows, torch.tensor([j])) for j in range(n)], dim=1)
+    squares = rows.low[:, None] + rows.low - 2 * (rows.single @ rows.single.T)
+    assert ((squares <= 0) | (squares.double().sqrt() <= distances)).all()
+    sums = sum_bounds(rows, rows, torch.ones(n, dtype=torch.float64))
+    assert (sums <= distances.sum(dim=0)).all()

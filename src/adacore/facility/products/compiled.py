@@ -317,7 +317,7 @@ class CompiledEvaluator:
 
 
 def _exact(rows: Rows) -> ExactRows:
-    return ExactRows(rows.exact.numpy(), rows.index.numpy(), rows.factors.numpy())
+    return ExactRows(rows.exact.numpy(), rows.index.numpy(), rows.factors.numpy(), rows.same)
 
 
 def _room() -> tuple[torch.Tensor, Found, Found]:

@@ -27,7 +27,7 @@ ROWS_AT_A_TIME = 4096
 
 def take_rows(rows: Rows, at: Tensor) -> Rows:
     """Return some of the rows."""
-    return Rows(rows.exact, rows.index[at], rows.factors[at], rows.single[at], rows.low[at], rows.high[at])
+    return Rows(rows.exact, rows.index[at], rows.factors[at], rows.single[at], rows.low[at], rows.high[at], rows.same)
 
 
 def nearest_to_mean(rows: Rows) -> int:
@@ -43,7 +43,8 @@ def nearest_to_mean(rows: Rows) -> int:
         some = slice(first, first + step)
         block = (rows.exact[rows.index[some]].double() * rows.factors[some, None]).sub_(mean)
         distances[some] = torch.linalg.vector_norm(block, dim=1)
-    return int((distances <= distances.min() * (1 + TIE)).nonzero()[0, 0])
+    # Rows that are no distance apart are as far from the mean but for ``same``, by the triangle inequality.
+    return int((distances <= distances.min() * (1 + TIE) + rows.same).nonzero()[0, 0])
 
 
 def farthest_first(rows: Rows, initial: Rows | None, k: int, workers: Workers) -> NDArray[np.int64]:

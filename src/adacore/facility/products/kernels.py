@@ -29,11 +29,13 @@ class ExactRows(NamedTuple):
         exact: float32 or float64, shape (N, d).
         which: int64, shape (n,).
         factors: float64, shape (n,).
+        same: Distances up to this count as 0.
     """
 
     exact: NDArray[Any]
     which: NDArray[np.int64]
     factors: NDArray[np.float64]
+    same: float
 
 
 class Side(NamedTuple):
@@ -212,7 +214,9 @@ def distance_to(x: Array, rows: ExactRows, position: int, squares: Array) -> Any
         for k in range(width - half):
             squares[k] += squares[half + k]
         width = half
-    return np.sqrt(squares[0])
+    distance = np.sqrt(squares[0])
+    # One comparison for each pair, beside d differences; nothing is below ``same`` but what counts as 0.
+    return distance if distance > rows.same else 0.0
 
 
 @kernel

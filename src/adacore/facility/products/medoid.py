@@ -92,6 +92,7 @@ def sum_bounds(clients: Rows, candidates: Rows, weights: Tensor) -> Tensor:
         # By the triangle inequality the distance of copies is within u (|y| + max |y_i|) of that of the rows, for every
         # client.
         copies = candidates.high[some].double().sqrt() + far
-        bounds[some] = (torch.nan_to_num(bound) - 2 * UNIT_ROUNDOFF * copies).clamp(min=0)
+        # A distance that counts as 0 is at most ``same`` less than the norm of the difference.
+        bounds[some] = (torch.nan_to_num(bound) - 2 * UNIT_ROUNDOFF * copies - clients.same).clamp(min=0)
     # The mean times the mass is the sum; 1e-9 for everything in double precision.
     return bounds * mass * (1 - 1e-9)

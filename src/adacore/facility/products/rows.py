@@ -20,6 +20,10 @@ a_j); the root that is taken next may be off by a unit in the last place, 2 u, a
 rounded outwards, ``low_i + low_j - 2 fl(y_i . y_j)``, computed in single precision in any order, is at most the true
 squared distance of x_i and x_j, and the same with ``high`` is at least that. The error is carried by the norms:
 bounding costs nothing in the loop over pairs.
+
+**What counts as 0.** For the cosine metric, distances up to ``same`` count as 0, and lower bounds must not be above
+that. With same^2 taken off every low_i, ``low_i + low_j - 2 fl(y_i . y_j)`` is at most |x_i - x_j|^2 - 2 same^2, which
+is negative for such pairs. Upper bounds stay above what only became less.
 """
 
 from __future__ import annotations
@@ -57,6 +61,7 @@ class Rows:
         single: x_i - shift in float32, shape (n, d), C-contiguous; where nothing is shifted or scaled, ``exact``
         itself. low: |single_i|^2 less what rounding may add, float32, shape (n,); see the module's text.
         high: The same, more than what rounding may take away.
+        same: Distances up to this count as 0; see ``Problem.same``.
     """
 
     exact: Tensor
@@ -65,6 +70,7 @@ class Rows:
     single: Tensor
     low: Tensor
     high: Tensor
+    same: float = 0.0
 
     @property
     def n(self) -> int:
@@ -119,7 +125,7 @@ def choose_shift(exact: Tensor, index: Tensor, factors: Tensor) -> Tensor | None
     return shift if bool(after < before / 2) else None
 
 
-def make_rows(exact: Tensor, index: Tensor, factors: Tensor, shift: Tensor | None) -> Rows:
+def make_rows(exact: Tensor, index: Tensor, factors: Tensor, shift: Tensor | None, same: float = 0.0) -> Rows:
     """Make the single-precision copy, and the norms that carry its error.
 
     Args:
@@ -127,6 +133,7 @@ def make_rows(exact: Tensor, index: Tensor, factors: Tensor, shift: Tensor | Non
         index: Which rows, int64, shape (n,).
         factors: float64, shape (n,).
         shift: What to subtract, float64, shape (d,), or None.
+        same: Distances up to this count as 0.
 
     Returns:
         The rows.
@@ -152,12 +159,12 @@ def make_rows(exact: Tensor, index: Tensor, factors: Tensor, shift: Tensor | Non
     error = gamma(d + ROUNDINGS)
     # |y_i - y_j|^2 is at least this sum less the product; where the rows are near one another it may be negative, and
     # whoever takes a root clamps it at 0 first.
-    low = (squares * (1 - error) - d * UNDERFLOW).float()
+    low = (squares * (1 - error) - d * UNDERFLOW - same * same).float()
     high = (squares * (1 + error) + d * UNDERFLOW).float()
     # ``float()`` rounds to nearest, perhaps inwards; the neighbour is outwards for certain.
     low = torch.nextafter(low, torch.full_like(low, -torch.inf))
     high = torch.nextafter(high, torch.full_like(high, torch.inf))
-    return Rows(exact, index, factors, single, low, high)
+    return Rows(exact, index, factors, single, low, high, same)
 
 
 def fold_(squares: Tensor) -> Tensor:
@@ -199,7 +206,8 @@ def root_(squares: Tensor) -> Tensor:
 def pair_distances(a: Rows, i: Tensor, b: Rows, j: Tensor) -> Tensor:
     """Compute distances of pairs of rows in double precision, from differences, which do not cancel.
 
-    Equal to the last bit on every device, in batches of every size, and to what the compiled kernels compute.
+    What counts as 0 is 0. Equal to the last bit on every device, in batches of every size, and to what the compiled
+    kernels compute.
 
     Args:
         a: Rows.
@@ -221,4 +229,6 @@ def pair_distances(a: Rows, i: Tensor, b: Rows, j: Tensor) -> Tensor:
         block = a.exact[a.index[some]].double().mul_(a.factors[some, None])
         block -= b.exact[b.index[others]].double().mul_(b.factors[others, None])
         distances[first : first + step] = root_(fold_(block.square_()))
+    if a.same > 0:  # one comparison for each pair, beside d differences
+        distances[distances <= a.same] = 0.0
     return distances

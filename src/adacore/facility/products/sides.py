@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from dataclasses import dataclass
 
@@ -70,7 +71,7 @@ def split_sides(problem: Problem, device: torch.device) -> Sides:
     """
     own = own_exponent(problem)
     exact = to_device(problem.rows, device)
-    factors = np.ldexp(problem.unit, -own)
+    factors, equal_up_to = np.ldexp(problem.unit, -own), math.ldexp(problem.same, -own)
     clients = problem.clients
     inside = np.isin(problem.candidates, clients, assume_unique=True)
     # Every candidate must be a client, for one matrix to serve as both sides.
@@ -80,7 +81,7 @@ def split_sides(problem: Problem, device: torch.device) -> Sides:
     shift = choose_shift(exact, to_device(clients, device), to_device(factors[clients], device))
 
     def take(index: NDArray[np.int64]) -> Rows:
-        return make_rows(exact, to_device(index, device), to_device(factors[index], device), shift)
+        return make_rows(exact, to_device(index, device), to_device(factors[index], device), shift, equal_up_to)
 
     served = take(clients)
     return Sides(
