@@ -71,6 +71,15 @@ def test_the_interval_leaves_out_zero_exactly_where_a_method_is_better_or_worse(
             assert leaves_out_zero == (judgement.verdict in {"better", "worse"})
 
 
+def test_equal_differences_on_coarse_accuracies_need_more_seeds_than_they_have() -> None:
+    """Differences of one step in 20 test examples: the interval takes their spread as that of the rounding."""
+    control = by_seed(np.array([0.5, 0.55, 0.6]))
+    judgement = judge_all({"ours": {s: accuracy + 0.05 for s, accuracy in control.items()}}, control)["ours"]
+    assert judgement.verdict == "not distinguishable"
+    assert judgement.seeds_needed is not None
+    assert judgement.seeds_needed > 3
+
+
 def test_holm_by_hand() -> None:
     """p-values 0.001, 0.02, 0.03: of 0.04 the steps are 0.0133, 0.02 and 0.04; all are significant, in this order."""
     differences = {name: _differences_with(p, seeds=6) for name, p in (("a", 0.001), ("b", 0.019), ("c", 0.03))}

@@ -106,7 +106,7 @@ def judge_all(
         if values:
             # With too few seeds for a verdict the interval is shown at the uncorrected level: nothing rests on it.
             level = levels.get(name, 1 - ERROR)
-            judged[name] = _judge(mean_interval(values, level=level, least_spread=least), level, values)
+            judged[name] = _judge(mean_interval(values, level=level, least_spread=least), level, values, least)
     return judged
 
 
@@ -115,7 +115,7 @@ def _control_of(control: Mapping[int, float] | Mapping[str, Mapping[int, float]]
     return own if isinstance(own, Mapping) else control  # type: ignore[return-value]
 
 
-def _judge(difference: Interval, level: float, values: Sequence[float]) -> Judgement:
+def _judge(difference: Interval, level: float, values: Sequence[float], least: float) -> Judgement:
     if difference.count < LEAST_SEEDS:
         return Judgement("not distinguishable", difference, level)
     # By the interval and not by p: what is printed and what is claimed can't contradict each other.
@@ -127,7 +127,8 @@ def _judge(difference: Interval, level: float, values: Sequence[float]) -> Judge
     # nothing.
     if difference.low >= -MARGIN and difference.high <= MARGIN:
         return Judgement("equivalent", difference, level)
-    spread = float(np.std(values, ddof=1))
+    # The interval's floor here too: with a spread of 0, as few seeds as those that did not tell would seem enough.
+    spread = max(float(np.std(values, ddof=1)), least)
     return Judgement("not distinguishable", difference, level, seeds_needed(difference.mean, spread, level))
 
 
