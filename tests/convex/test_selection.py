@@ -209,6 +209,14 @@ def test_awkward_data_is_selected_from(method: Any) -> None:
         )
 
 
+@pytest.mark.parametrize("curvature", ["low_rank", "diagonal", "full"])
+def test_gradients_that_vanish_with_their_curvature_are_embedded_as_zeros(curvature: Any) -> None:
+    """A smoothed hinge without l2 where every margin is at least 1: its loss is flat, and nothing differs."""
+    problem = smoothed_hinge(np.array([[-2.0, 0.0], [-3.0, 1.0], [2.0, 1.0], [4.0, 0.0]]), [0, 0, 1, 1], l2=0.0)
+    x = preconditioned_gradients(problem, np.array([1.0, 0.0, 0.0]), curvature=curvature)
+    np.testing.assert_array_equal(x, 0.0)
+
+
 def test_more_than_five_thousand_parameters_stay_sparse() -> None:
     rng = np.random.default_rng(0)
     X = sparse.random_array((1000, 20_000), density=0.002, rng=rng, format="csr")

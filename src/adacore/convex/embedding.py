@@ -190,6 +190,10 @@ def _low_rank_inverse(problem: Problem, w: Array, weights: Array | None, generat
     # Outside of the intercepts no eigenvalue is below l2. The last term keeps 1 / rest finite where l2 = 0 and rounding
     # makes the difference of sums 0 or negative.
     rest = max(problem.l2, (trace - eigenvalues.sum()) / (D - rank), 1e-12 * trace / D)
+    # No curvature anywhere, as of a smoothed hinge whose margins are all >= 1, with l2 = 0: the gradients are zero as
+    # well, and any inverse will do.
+    if rest <= 0.0:
+        return _identity
     # H^-1 is about I / rest + V (1 / lambda - 1 / rest) V^T: right on the leading eigenvectors, the mean curvature
     # elsewhere. An estimate below ``rest`` is raised to it, since the low-rank part may only shrink steps further.
     shrink = 1.0 / np.maximum(eigenvalues, rest) - 1.0 / rest
