@@ -73,6 +73,12 @@ def test_nullable_and_empty_columns_and_many_categories() -> None:
     assert x.shape[1] < 40
 
 
+def test_dates_count_alike_with_and_without_a_time_zone() -> None:
+    days = _frame()[["day"]]
+    zoned = days.assign(day=days["day"].dt.tz_localize("UTC").dt.tz_convert("Asia/Tokyo"))
+    np.testing.assert_array_equal(as_numbers(zoned, None, None, "auto"), as_numbers(days, None, None, "auto"))
+
+
 def test_an_array_of_objects_is_a_table_too() -> None:
     frame = _frame()[["size", "kind"]]
     np.testing.assert_allclose(

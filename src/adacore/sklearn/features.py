@@ -147,10 +147,11 @@ def _kind_of_values(column: NDArray[Any]) -> str:
 def _seconds(columns: Any) -> NDArray[np.float64]:
     found = []
     for c in range(columns.shape[1]):
-        dates = np.asarray(columns.iloc[:, c].to_numpy())
-        # Whole seconds: nanoseconds since 1970 take more digits than float64 has.
-        seconds = dates.astype(f"{dates.dtype.kind}8[s]").astype(np.int64).astype(np.float64)
-        found.append(np.where(np.isnat(dates), np.nan, seconds))
+        column = columns.iloc[:, c]
+        # Whole seconds: nanoseconds since 1970 take more digits than float64 has. Of dates with a time zone pandas
+        # makes dates in UTC here, and objects where no type is asked for.
+        dates = np.asarray(column.to_numpy(dtype=f"{column.dtype.kind}8[s]"))
+        found.append(np.where(np.isnat(dates), np.nan, dates.astype(np.int64).astype(np.float64)))
     return np.column_stack(found)
 
 
