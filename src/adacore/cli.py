@@ -29,6 +29,8 @@ from adacore.errors import one_line, parser_error, unknown_name
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from adacore.coreset import Coreset
+
 # Set before any parser is made, which reads it when it is constructed.
 set_parsing_settings(add_print_completion_argument=True)
 
@@ -107,7 +109,12 @@ def _accepted(kind: Any) -> Any:
 def _add_select(parser: Parser) -> None:
     from adacore.labelling.choosing import SelectSettings
 
-    parser.add("features", str, "a table of numbers: .npy, .parquet, .csv, .tsv, or LIBSVM, plain or compressed")
+    parser.add(
+        "features",
+        str,
+        "a table of numbers: .npy, .parquet, .csv, .tsv, or LIBSVM, plain or compressed; with --engine ray "
+        "a pattern of .parquet or .npy files, in quotes",
+    )
     parser.add_settings(SelectSettings)
 
 
@@ -118,16 +125,17 @@ def _select(given: dict[str, Any]) -> int:
 
     features = given.pop("features")
     settings = SelectSettings(**given)
+    console = Console()
+    if settings.engine == "ray":
+        from adacore.integrations.ray_choosing import choose_rows_of_files
+
+        _say_chosen(console, choose_rows_of_files(features, settings), settings.out)
+        return 0
     if settings.report is not None:
         # Before the selection, which may take minutes: a missing extra must not be found out after it.
         _laboratory("check_picks_report")()
-    choice, console = choose_rows(features, settings), Console()
-    coreset = choice.coreset
-    near = (
-        "" if coreset.certificate is None else f"; a coreset of this size has at least {coreset.certificate:.1%} of L"
-    )
-    value = "" if coreset.objective is None else f", L = {coreset.objective:.6g}{near}"
-    _say(console, f"{len(coreset):,} of {coreset.population:,} examples{value}; written to {settings.out}")
+    choice = choose_rows(features, settings)
+    _say_chosen(console, choice.coreset, settings.out)
     if settings.sheet is not None:
         from adacore.labelling.coverage import write_sheet
 
@@ -138,6 +146,14 @@ def _select(given: dict[str, Any]) -> int:
         _laboratory("write_picks_report")(choice, Path(settings.report), Path(features).name, command)
         _say(console, f"Report, to open in a browser: {settings.report}")
     return 0
+
+
+def _say_chosen(console: Console, coreset: Coreset, out: str) -> None:
+    near = (
+        "" if coreset.certificate is None else f"; a coreset of this size has at least {coreset.certificate:.1%} of L"
+    )
+    value = "" if coreset.objective is None else f", L = {coreset.objective:.6g}{near}"
+    _say(console, f"{len(coreset):,} of {coreset.population:,} examples{value}; written to {out}")
 
 
 def _laboratory(function: str) -> Callable[..., Any]:

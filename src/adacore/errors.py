@@ -75,7 +75,7 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> ValueError:
     return ValueError(f"unknown {kind} {name!r}: {hint}Known: {', '.join(names)}")
 
 
-def unreadable(path: Path, reason: object) -> ValueError:
+def unreadable(path: Path | str, reason: object) -> ValueError:
     """Make the error for a file that is truncated, corrupt, or not what it should be.
 
     Args:

@@ -70,6 +70,13 @@ class SelectSettings:
     )
     report: str | None = _setting(None, "a .html file that shows the picks and what they stand for")
     sheet: str | None = _setting(None, "a .csv file to label in: position, item, weight, label")
+    engine: Literal["local", "ray"] = _setting(
+        "local", "this process, or Ray's: files larger than memory, on many cores or machines (docs/scale.md)"
+    )
+    work: str | None = _setting(
+        None, "with --engine ray, a folder that keeps what is done: killed, it goes on from there"
+    )
+    address: str | None = _setting(None, "with --engine ray, of a cluster, as ray.init takes it; this machine if none")
     out: str = _setting("coreset.npz", "where to, a .npz or .parquet file")
 
     def __post_init__(self) -> None:
@@ -86,10 +93,20 @@ class SelectSettings:
         # Refused and not ignored: somebody who asks for quotas believes that classes are kept apart.
         if self.quotas != "proportional" and self.labels is None:
             raise ValueError(f"--quotas {self.quotas} without classes: pass --labels, what to select within")
+        self._check_engine()
         if self.items is not None and self.report is None and self.sheet is None:
             raise ValueError(
                 "--items are shown in a report or a sheet: pass --report picks.html or --sheet to-label.csv"
             )
+
+    def _check_engine(self) -> None:
+        if self.engine == "ray":
+            others = ("tolerance", "refine", "exclude", "items", "report", "sheet")
+            given = next((name for name in others if getattr(self, name)), None)
+            if given is not None:
+                raise ValueError(f"--{given} is not supported with --engine ray: leave it out, or pass --engine local")
+        elif self.work is not None or self.address is not None:
+            raise ValueError(f"--{'work' if self.work else 'address'} is of Ray alone: pass --engine ray too")
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,11 +192,32 @@ def choose_rows(features: str | Path, settings: SelectSettings) -> Choice:
 
 def _quotas(text: str, labels: NDArray[Any] | None) -> Any:
     """Read ``proportional``, ``equal`` or ``cat=10,dog=5``, whose names are those of the classes as texts."""
-    if labels is None or text in {"proportional", "equal"}:
-        return text
+    named = parse_quotas(text)
+    if labels is None or isinstance(named, str):
+        return named
     # A command line hands over texts, and the classes may be numbers: they meet as texts.
     classes = {str(label): label for label in np.unique(labels).tolist()}
-    quotas: dict[Any, int] = {}
+    for name in named:
+        if name not in classes:
+            raise unknown_name("class in --quotas", name, classes)
+    return {classes[name]: number for name, number in named.items()}
+
+
+def parse_quotas(text: str) -> str | dict[str, int]:
+    """Read ``--quotas``.
+
+    Args:
+        text: ``proportional``, ``equal`` or ``cat=10,dog=5``.
+
+    Returns:
+        One of the words, or a number by the name of a class.
+
+    Raises:
+        ValueError: If it is neither.
+    """
+    if text in {"proportional", "equal"}:
+        return text
+    quotas: dict[str, int] = {}
     for part in text.split(","):
         # Split at the last equals sign: a class may have one in its name.
         name, equals, number = (piece.strip() for piece in part.rpartition("="))
@@ -187,9 +225,7 @@ def _quotas(text: str, labels: NDArray[Any] | None) -> Any:
             raise ValueError(
                 f"--quotas {text}: {part!r} is not class=number; pass proportional, equal, or cat=10,dog=5"
             )
-        if name not in classes:
-            raise unknown_name("class in --quotas", name, classes)
-        quotas[classes[name]] = int(number)
+        quotas[name] = int(number)
     return quotas
 
 

@@ -46,13 +46,26 @@ def read_parquet(path: Path, labels: str | None) -> tuple[NDArray[Any], NDArray[
     try:
         # A memory map, and a block at a time: reading the whole table first would hold the data twice.
         with pq.ParquetFile(path, memory_map=True) as file:
-            names, index = file.schema_arrow.names, _pandas_index(file.schema_arrow)
-            # An index that is asked for as labels is kept: people do index by class.
-            kept = [name for name in names if name == labels or name not in index]
+            kept = columns_kept(file.schema_arrow, labels)
             blocks = file.iter_batches(batch_size=BLOCK, columns=kept)
             return columns_of(blocks, file.metadata.num_rows, file.schema_arrow, kept, labels, path)
     except (OSError, pa.ArrowException) as error:
         raise unreadable(path, error) from error
+
+
+def columns_kept(schema: Any, labels: str | None) -> list[str]:
+    """Name the columns of a file that are read: all but those in which pandas keeps a frame's index.
+
+    Args:
+        schema: The file's, of pyarrow.
+        labels: The column that holds classes, which is read in any case; or None.
+
+    Returns:
+        Names, in the order of the file.
+    """
+    index = _pandas_index(schema)
+    # An index that is asked for as labels is kept: people do index by class.
+    return [name for name in schema.names if name == labels or name not in index]
 
 
 def _pandas_index(schema: Any) -> set[str]:
@@ -63,7 +76,14 @@ def _pandas_index(schema: Any) -> set[str]:
 
 
 def columns_of(
-    blocks: Iterable[Any], n: int, schema: Any, names: list[str], labels: str | None, path: Path
+    blocks: Iterable[Any],
+    n: int,
+    schema: Any,
+    names: list[str],
+    labels: str | None,
+    path: Path | str,
+    *,
+    first: int = 0,
 ) -> tuple[NDArray[Any], NDArray[Any] | None]:
     """Copy the columns of record batches into one array.
 
@@ -74,6 +94,7 @@ def columns_of(
         names: The columns, in the order wanted.
         labels: The column that holds classes, or None.
         path: The file, for errors.
+        first: Position of the first row in the file, for errors.
 
     Returns:
         Features, shape (n, d), and classes, shape (n,), or None where ``labels`` is none of the columns.
@@ -93,14 +114,16 @@ def columns_of(
     classes: list[NDArray[Any]] = []
     x, widths, done = np.empty((0, len(features)), np.float32), [], 0
     for block in blocks:
-        parts = [_numbers(block.column(name), name, done, path) for name in features]
+        parts = [_numbers(block.column(name), name, first + done, path) for name in features]
         # The width of list columns is in the data and not in the schema, so that the array can be allocated from the
         # first block on only.
         if done == 0:
             widths = [part.shape[1] for part in parts]
             x = np.empty((n, sum(widths)), np.result_type(*map(_kept_as, parts)))
         if [part.shape[1] for part in parts] != widths:
-            raise ValueError(f"{path}: lists in a column change their length from row {done} on: expected one length")
+            raise ValueError(
+                f"{path}: lists in a column change their length from row {first + done} on: expected one length"
+            )
         for part, end in zip(parts, np.cumsum(widths), strict=True):
             x[done : done + len(part), end - part.shape[1] : end] = part
         if labels in names:
@@ -113,7 +136,7 @@ def _kept_as(part: NDArray[Any]) -> type[np.floating[Any]]:
     return np.float32 if part.dtype.name in _EXACT_IN_FLOAT32 else np.float64
 
 
-def _check_numeric(kind: Any, name: str, path: Path) -> None:
+def _check_numeric(kind: Any, name: str, path: Path | str) -> None:
     """Refuse what numpy could turn into numbers, but that are no features: dates, codes in digits, encoded images."""
     import pyarrow as pa
 
@@ -151,7 +174,7 @@ def _is_list(kind: Any) -> bool:
     return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
 
 
-def _numbers(column: Any, name: str, row: int, path: Path) -> NDArray[Any]:
+def _numbers(column: Any, name: str, row: int, path: Path | str) -> NDArray[Any]:
     """Return a column as numbers, shape (rows, width): a list is as many features as it is long."""
     import pyarrow as pa
 
