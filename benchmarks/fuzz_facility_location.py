@@ -2,10 +2,12 @@
 
     python benchmarks/fuzz_facility_location.py --seconds 120
     python benchmarks/fuzz_facility_location.py --problems 100000 --engine tree
+    python benchmarks/fuzz_facility_location.py --seconds 120 --engine products
 
 The oracle holds all distances in float64 and looks at every candidate for every pick. A pick may differ from the
 oracle's only where the two are a tie up to the rounding of the oracle's own sums. Every problem follows from its number
-alone. ``--engine tree`` sends small problems, too, through the engine for large ones.
+alone. ``--engine`` sends problems of every size and dimension through one engine; ``products-torch`` is the one for
+many dimensions as it computes on a GPU, here on the CPU.
 """
 
 from __future__ import annotations
@@ -16,13 +18,53 @@ import time
 import types
 from pathlib import Path
 
+import numpy as np
+
 from adacore.facility import engines
+from adacore.facility.products import greedy as product_greedy
+from adacore.facility.products.evaluators import choose_evaluator
 
 # This project's tests, whatever package of that name some library has installed.
 sys.modules["tests"] = types.ModuleType("tests")
 sys.modules["tests"].__path__ = [str(Path(__file__).resolve().parent.parent / "tests")]
 
-from tests.facility.random_problems import check_problem, draw_problem  # noqa: E402
+from tests.facility.random_problems import RandomProblem, check_problem, draw_problem  # noqa: E402
+
+ENGINES = ("usual", "tree", "products", "products-torch")
+
+MANY_DIMENSIONS = (64, 384, 1500)
+"""Most random problems have few dimensions, where the bounds on rounding are tight; in many they are loose."""
+
+
+def force_engine(name: str) -> None:
+    """Send every problem through one engine."""
+    if name == "usual":
+        return
+    engines.MOST_PAIRS = 0
+    if name == "tree":
+        engines.LEAST_DIMENSIONS = sys.maxsize
+        return
+    engines.LEAST_DIMENSIONS = 0
+    if name == "products-torch":
+        product_greedy.choose_evaluator = lambda sides, workers, compiled: choose_evaluator(sides, workers, False)
+
+
+def widen(problem: RandomProblem, number: int) -> RandomProblem:
+    """Turn rows of every third problem into many dimensions, by a random matrix; clients by the same."""
+    if number % 3:
+        return problem
+    rng = np.random.default_rng(number)
+    d = int(rng.choice(MANY_DIMENSIONS))
+    turn = rng.normal(size=(problem.x.shape[1], d)) / d**0.5
+    options = dict(problem.options)
+    if "clients" in options:
+        options["clients"] = options["clients"] @ turn
+    # Multiplied row by row, so that equal rows stay equal to the last bit.
+    wide = np.stack([row @ turn for row in problem.x.astype(np.float64)])
+    if options.get("metric") == "cosine":
+        # Directions that occur twice, at other lengths.
+        wide[len(wide) // 2 :] = 3 * wide[: len(wide) - len(wide) // 2]
+    return RandomProblem(problem.kind, wide, options)
 
 
 def main() -> int:
@@ -30,16 +72,15 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=float("inf"), help="stop after so long")
     parser.add_argument("--problems", type=int, default=None, help="stop after so many")
     parser.add_argument("--first", type=int, default=0, help="number of the first problem")
-    parser.add_argument(
-        "--engine", choices=("usual", "tree"), default="usual", help="which engine takes small problems"
-    )
+    parser.add_argument("--engine", choices=ENGINES, default="usual", help="which engine takes all problems")
     arguments = parser.parse_args()
-    if arguments.engine == "tree":
-        engines.MOST_PAIRS = 0
+    force_engine(arguments.engine)
     start, number, wrong = time.monotonic(), arguments.first, 0
     most = arguments.problems if arguments.problems is not None else sys.maxsize
     while number - arguments.first < most and time.monotonic() - start < arguments.seconds:
         problem = draw_problem(number)
+        if arguments.engine.startswith("products"):
+            problem = widen(problem, number)
         try:
             complaint = check_problem(problem)
         except Exception as error:
