@@ -315,6 +315,8 @@ def test_imbalanced_learns_pipeline_drops_weights_and_is_told_so() -> None:
         (CoresetClassifier(weights="mean"), ValueError, "did you mean 'mean_one'"),
         (CoresetClassifier(quotas="equall"), ValueError, "did you mean 'equal'"),
         (CoresetClassifier(quotas={0: 3, 2: 4}), ValueError, "each of the classes"),
+        (CoresetClassifier(quotas={0: 2.5, 1: 4}), TypeError, r"quotas\[0\]=2.5 is not a whole number"),
+        (CoresetResampler(quotas={0: 3, 1: True}), TypeError, r"quotas\[1\]=True is not a whole number"),
         (CoresetClassifier(features="standard"), TypeError, "features='standard'"),
         (CoresetResampler(problem="rdge"), ValueError, "did you mean 'ridge'"),
     ],

@@ -12,6 +12,7 @@ import pytest
 from scipy.spatial.distance import cdist
 from sklearn.datasets import load_diabetes, make_classification, make_regression
 from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import KNeighborsRegressor
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
@@ -21,6 +22,7 @@ from adacore.sklearn import (
     CoresetClassifier,
     CoresetRegressor,
     CoresetResampler,
+    CoresetSearch,
     HeavyExampleWarning,
     SlowSelectionWarning,
     TargetKindWarning,
@@ -46,6 +48,21 @@ def test_classes_share_as_asked(method: str) -> None:
     assert counts(quotas="equal", budget=20) == [10, 10]
     assert counts(quotas={"no": 7, "yes": 12}) == [7, 12]
     assert counts(budget=20)[1] < 5
+
+
+@pytest.mark.parametrize("method", ["craig", "random"])
+def test_quotas_go_by_label_where_a_class_is_missing(method: str) -> None:
+    """Of classes 0, 1 and 2, 1 has no weight, or is missing in one of two folds: the others get their own numbers."""
+    X, y = np.random.default_rng(0).standard_normal((60, 2)), np.repeat([0, 1, 2, 0, 2, 1], 10)
+    quotas = {0: 2, 1: 3, 2: 4}
+    resampler = CoresetResampler(method=method, quotas=quotas).fit(X, y, sample_weight=(y != 1).astype(float))
+    np.testing.assert_array_equal(np.bincount(y[resampler.sample_indices_], minlength=3), [2, 0, 4])
+    half = np.arange(60) >= 30
+    y[:30][y[:30] == 1] = 2
+    folds = [(np.flatnonzero(~half), np.flatnonzero(half)), (np.flatnonzero(half), np.flatnonzero(~half))]
+    search = CoresetSearch(GridSearchCV(LogisticRegression(), {"C": [1.0]}, cv=folds), method=method, quotas=quotas)
+    search.fit(X, y)
+    assert [len(coreset) for coreset in search.fold_coresets_] == [6, 9]
 
 
 def test_a_regressions_target_is_one_more_column() -> None:

@@ -207,7 +207,8 @@ class CoresetClassifier(ClassifierMixin, _CoresetEstimator):  # type: ignore[mis
         fraction: Share of the examples to choose, in (0, 1]; at least one of each class is chosen.
         budget: How many to choose, instead of ``fraction``.
         quotas: How the classes share what is chosen: ``"proportional"`` to their sizes, ``"equal"``, or
-            {label: number}, which replaces ``fraction``.
+            {label: number}, which replaces ``fraction``. Where a class has no examples that count, as in a fold of a
+            search without it, its number is left out.
         weights: What the coreset's weights are to the estimator: ``"sum_to_n"`` (its loss is that of all data),
             ``"mean_one"`` (that of k examples, so that C and alpha regularise as they would on k), ``"none"``, or
             ``"auto"``, the best of them by kind of estimator: ``"sum_to_n"`` for SVC, ``"none"`` for SVR and for

@@ -70,6 +70,7 @@ def settings_of(owner: Any, task: str, *, classes: NDArray[Any] | None = None) -
 
     Raises:
         ValueError: If a name is unknown.
+        TypeError: If a quota is not a whole number.
     """
     method = METHOD if owner.method == "auto" else owner.method
     if method not in METHODS:
@@ -120,6 +121,12 @@ def _positions(quotas: Any, classes: NDArray[Any] | None) -> Any:
     absent = [label for label in named if label not in quotas]
     if unknown or absent:
         raise ValueError(f"quotas={quotas!r}: expected a number for each of the classes {named}")
+    for label, number in quotas.items():
+        # 2.5 would become 2, and True 1, without a word.
+        if isinstance(number, bool | np.bool_) or not isinstance(number, int | np.integer):
+            raise TypeError(
+                f"quotas[{label!r}]={number!r} is not a whole number: pass how many of that class to choose"
+            )
     return {named.index(label): int(number) for label, number in quotas.items()}
 
 

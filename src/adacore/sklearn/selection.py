@@ -97,6 +97,8 @@ def choose(X: Any, y: Any, weights: NDArray[np.float64] | None, settings: Settin
     # Rows of weight 0 are taken out first: they would be chosen, and then weigh nothing.
     rows = np.arange(n) if weights is None else np.flatnonzero(weights > 0)
     inside = np.ones(len(rows)) if weights is None else weights[rows]
+    if isinstance(settings.quotas, Mapping) and y is not None:
+        settings = replace(settings, quotas=_quotas_of_present(settings.quotas, y[rows]))
     strata = _strata(None if y is None else y[rows], len(rows), settings)
     size = _size(strata, settings)
     found = _select(X, y, rows, inside if weights is not None else None, strata, size, settings)
@@ -154,6 +156,11 @@ def _strata(y: Any, n: int, settings: Settings) -> NDArray[np.int64]:
         # More bins than picks would ask for more picks than there may be.
         return bins if settings.bins is None or settings.bins <= size else quantile_bins(y, size)
     return np.zeros(n, dtype=np.int64)
+
+
+def _quotas_of_present(quotas: Mapping[int, int], codes: NDArray[np.int64]) -> dict[int, int]:
+    """Number the quotas as ``_strata`` numbers the classes that are there; the others' have nothing to choose from."""
+    return {stratum: quotas[code] for stratum, code in enumerate(np.unique(codes).tolist())}
 
 
 def _given(settings: Settings) -> dict[str, Any]:
