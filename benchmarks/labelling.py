@@ -98,7 +98,8 @@ def tables() -> str:
 def _cell(row: dict[str, Any]) -> str:
     """Write a difference in points, bold where it is better than random, and the saving."""
     text = f"{100 * row['difference']:+.1f}"
-    return f"{f'**{text}**' if row['verdict'] == 'better' else text}, {row['saving']['factor']:.1f} x"
+    limit = "< " if row["saving"].get("below") else ""
+    return f"{f'**{text}**' if row['verdict'] == 'better' else text}, {limit}{row['saving']['factor']:.1f} x"
 
 
 def main() -> None:

@@ -60,6 +60,8 @@ def test_images_of_a_folder_are_shown(folder):
         ("--budget 5 --initial outside.txt", "60 rows"),
         ("--budget 5 --initial twice.txt", "twice"),
         ("--budget 5 --initial words.txt", "no position"),
+        ("--budget 5 --initial huge.txt", "no position"),
+        ("--budget 5 --initial short.csv", "no position"),
         ("--budget 61", "60"),
         ("--budget 59 --exclude two.txt", "58"),
         ("--budget 5 --items short.txt --report p.html", "3 items, the table 60 rows"),
@@ -74,6 +76,8 @@ def test_images_of_a_folder_are_shown(folder):
 def test_every_mistake_is_one_line(folder, capsys, words, message):
     for name, text in (("outside", "60"), ("twice", "1\n1"), ("words", "one"), ("two", "0\n1"), ("short", "a\nb\nc")):
         Path(f"{name}.txt").write_text(text)
+    Path("huge.txt").write_text("9" * 30)
+    Path("short.csv").write_text("item,position\na,1\nb\n")
     np.save("y.npy", np.array(["a", "b"])[np.arange(60) % 2])
     assert main(["select", "rows.npy", *words.split()]) == 2
     error = capsys.readouterr().err

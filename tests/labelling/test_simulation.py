@@ -1,3 +1,5 @@
+import time
+
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
@@ -113,3 +115,19 @@ def test_any_classifier_by_its_import_path():
     simulation = Simulation(["random"], [30], ["sklearn.naive_bayes:GaussianNB"])
     (outcome,) = simulation.run(TRIAL, simulation.parsed[0])
     assert 0 < outcome.accuracy <= 1
+
+
+def test_weights_go_to_estimators_that_take_them_and_no_other():
+    simulation = Simulation(
+        ["facility_location(weighted=true)"], [20], ["sklearn.neighbors:KNeighborsClassifier", "sklearn.svm:SVC"]
+    )
+    assert len(list(simulation.run(TRIAL, simulation.parsed[0]))) == 2
+
+
+def test_seconds_of_choosing_do_not_count_what_is_done_between_rounds():
+    simulation = Simulation(["margin"], [10, 12, 14])
+    seconds = []
+    for _, _, spent in simulation._rounds(TRIAL, simulation.parsed[0]):
+        seconds.append(spent)
+        time.sleep(4.0)
+    assert seconds[-1] - seconds[0] < 8.0

@@ -50,7 +50,7 @@ def read_items(source: str | Path, n: int) -> Items:
         raise FileNotFoundError(f"no file or folder {path}: pass --items as a folder of images, or a file of texts")
     elif path.suffix.lower() == ".txt":
         # utf-8-sig: editors on Windows put a byte-order mark first, which would become part of the first text.
-        items = Items(path.read_text(encoding="utf-8-sig").splitlines())
+        items = Items(_lines(path))
     elif path.suffix.lower() in {".parquet", ".csv"}:
         items = _of_column(path, column)
     else:
@@ -63,6 +63,12 @@ def read_items(source: str | Path, n: int) -> Items:
     return items
 
 
+def _lines(path: Path) -> list[str]:
+    """Split at line feeds alone: splitlines() also splits at characters that may stand within a text."""
+    lines = path.read_text(encoding="utf-8-sig").replace("\r\n", "\n").split("\n")
+    return lines[:-1] if lines and not lines[-1] else lines
+
+
 def _split(source: str) -> tuple[Path, str | None]:
     """Take ``file.parquet:column`` apart; a colon may also be part of a path."""
     head, colon, column = source.rpartition(":")
@@ -73,10 +79,9 @@ def _split(source: str) -> tuple[Path, str | None]:
 
 
 def _of_column(path: Path, column: str | None) -> Items:
-    import pyarrow as pa  # a tenth of a second, which no other kind of items needs
 
     table = _read_table(path)
-    texts = [name for name in table.column_names if pa.types.is_string(table.schema.field(name).type)]
+    texts = [name for name in table.column_names if _is_text(table.schema.field(name).type)]
     if column is None:
         # Guessing between two columns of texts would show the wrong one with no sign of it.
         if len(texts) != 1:
@@ -92,8 +97,20 @@ def _of_column(path: Path, column: str | None) -> Items:
         # Paths are taken as they stand, or from the folder of the table.
         base = Path() if Path(first).is_file() else path.parent
         if (base / first).is_file():
+            missing = next((row for row, value in enumerate(values) if not value), None)
+            if missing is not None:
+                raise ValueError(f"{path}: row {missing} of column {column!r} names no image: fill it in")
             return Items([base / str(value) for value in values], images=True)
     return Items(["" if value is None else value for value in values])
+
+
+def _is_text(kind: Any) -> bool:
+    """Whether a column holds texts; newer writers (polars, pandas 3) write large_string, or a dictionary of texts."""
+    import pyarrow as pa  # a tenth of a second, which no other kind of items needs
+
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
 def _read_table(path: Path) -> Any:

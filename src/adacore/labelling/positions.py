@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from pathlib import Path
 from typing import Any
 
@@ -78,12 +79,12 @@ def _csv_cells(path: Path) -> list[tuple[int, str]]:
         raise ValueError(f"{path} has the columns {', '.join(head)}: name one of them {' or '.join(COLUMNS)}")
     # A first cell that is no number is a name; a number is the first position already.
     body = rows if named is None and head[0].lstrip("+-").isdigit() else rows[1:]
-    return [(number, row[named or 0].strip()) for number, row in body]
+    return [(number, row[named or 0].strip() if len(row) > (named or 0) else "") for number, row in body]
 
 
 def _whole_numbers(path: Path, cells: list[tuple[int, str]]) -> NDArray[np.int64]:
     for number, cell in cells:
-        if not cell.lstrip("+-").isdigit():
+        if not re.fullmatch(r"[+-]?[0-9]{1,18}", cell):
             raise ValueError(f"{path}, line {number}: {cell!r} is no position, expected a whole number")
     return np.array([int(cell) for _, cell in cells], dtype=np.int64)
 

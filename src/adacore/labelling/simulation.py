@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -149,12 +150,16 @@ class Simulation:
         # The smallest budget is chosen without a model, for all such methods alike: what follows differs by the method
         # alone.
         labelled = parse_method(self.start).choose(_pool(trial), self.budgets[0], generator)
+        seconds = time.perf_counter() - start
         for budget in self.budgets:
             if budget > len(labelled):
+                start = time.perf_counter()
                 pool = Pool(trial.features, labelled, predict(trial, labelled))
                 picks = method.choose(pool, budget - len(labelled), generator)
                 labelled = np.concatenate([labelled, picks])
-            yield budget, labelled, time.perf_counter() - start
+                seconds += time.perf_counter() - start
+            # The clock stands still while the caller trains and tests on what is labelled: that is not choosing.
+            yield budget, labelled, seconds
 
 
 def _pool(trial: Trial) -> Pool:
@@ -258,7 +263,7 @@ def accuracy_of(name: str, trial: Trial, labelled: Positions, weights: NDArray[n
         return float((trial.test_targets == y[0]).mean())
     estimator = make_estimator(name)
     # scikit-learn's neighbours take no sample weights.
-    takes_weights = weights is not None and name != "nearest"
+    takes_weights = weights is not None and "sample_weight" in inspect.signature(estimator.fit).parameters
     fitted = estimator.fit(x, y, sample_weight=weights) if takes_weights else estimator.fit(x, y)
     return float((fitted.predict(trial.test_features) == trial.test_targets).mean())
 

@@ -34,3 +34,9 @@ def test_a_curve_of_one_point_and_unpaired_seeds_are_refused():
         label_saving({10: np.ones(3)}, np.ones(3), 10)
     with pytest.raises(ValueError, match="paired"):
         label_saving({10: np.ones(3), 20: np.ones(3)}, np.ones(4), 10)
+
+
+def test_a_method_below_the_whole_curve_is_an_upper_limit():
+    random = curve_of(lambda b: 0.1 * np.log(b) * np.ones(6), [10, 20])
+    assert label_saving(random, np.zeros(6), 10).below
+    assert not label_saving(random, random[10], 10).below

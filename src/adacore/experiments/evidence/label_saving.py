@@ -24,12 +24,14 @@ class Saving:
         low: Lower end of the 95 % interval.
         high: Upper end.
         capped: Whether the method is above all of the random curve, so that the factor is a lower limit.
+        below: Whether it is below all of the curve, so that the factor is an upper limit.
     """
 
     factor: float
     low: float
     high: float
     capped: bool
+    below: bool = False
 
 
 def label_saving(random: Curve, method: NDArray[np.float64], budget: int, *, seed: int = 0) -> Saving:
@@ -69,7 +71,10 @@ def label_saving(random: Curve, method: NDArray[np.float64], budget: int, *, see
     low, high = np.percentile(reached, [2.5, 97.5]) / budget
     # Of the seeds as they are and not of the draws: the bootstrap says how far off, not what.
     curve = table.mean(1)
-    return Saving(_inverse(budgets, curve, method.mean()) / budget, low, high, bool(method.mean() > curve.max()))
+    level = method.mean()
+    return Saving(
+        _inverse(budgets, curve, level) / budget, low, high, bool(level > curve.max()), bool(level < curve.min())
+    )
 
 
 def _inverse(budgets: NDArray[np.int64], curve: NDArray[np.float64], accuracy: float) -> float:

@@ -71,7 +71,7 @@ def saving_text(row: Record) -> str:
     saving = row.get("saving")
     if saving is None:
         return "-"
-    limit = "at least " if saving["capped"] else ""
+    limit = "at least " if saving["capped"] else "less than " if saving.get("below") else ""
     return f"{limit}{saving['factor']:.1f} x ({saving['low']:.1f} to {saving['high']:.1f})"
 
 
