@@ -248,6 +248,31 @@ def test_two_set_ups_side_by_side_are_told_apart(tmp_path: Path) -> None:
     assert {method.label for method in read_methods(tmp_path).methods} == {"adacore r5", "adacore r20"}
 
 
+def test_every_run_is_shown_or_named_as_left_out(tmp_path: Path) -> None:
+    """Two settings in one folder, one of them run twice, and a run beside them: one method and seed throughout."""
+    written = {
+        write_run(tmp_path / place / "craig" / "seed-0", "craig", 0, analysed=False, batch_size=size)
+        for place, size in (("A/x", 32), ("A/y", 16), ("A/z", 16), ("B", 32))
+    }
+    recorded = read_methods(tmp_path)
+    shown = {method.label: [run.folder for run in method.runs] for method in recorded.methods}
+    assert shown.keys() == {"craig A [batch_size=32]", "craig A [batch_size=16]", "craig B"}
+    (reason,) = recorded.left_out
+    left = tmp_path / "A/z/craig/seed-0"
+    assert str(left) in reason
+    assert {folder for folders in shown.values() for folder in folders} == written - {left}
+
+
+def test_a_copy_within_a_run_is_left_out(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", "craig", 0, analysed=False)
+    shutil.copytree(run, tmp_path / "copy")
+    shutil.move(tmp_path / "copy", run / "backup")
+    for folder in (run, tmp_path):
+        recorded = read_methods(folder)
+        assert [[run.folder for run in method.runs] for method in recorded.methods] == [[run]]
+        assert recorded.left_out == (f"{run / 'backup'} lies within the run {run}, as a copy does",)
+
+
 def test_a_method_has_one_colour_in_every_report() -> None:
     many = [("craig", "craig"), ("adacore(beta1=0)", "adacore"), ("adacore", "adacore"), ("margin", "margin")]
     styles = assign_styles(many)

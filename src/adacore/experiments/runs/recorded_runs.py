@@ -184,7 +184,7 @@ def read_methods(folder: Path) -> Recorded:
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"no folder {folder}: pass the folder of a run or of a comparison")
-    runs, left_out = list[Run](), list[str]()
+    runs, left_out, found = list[Run](), list[str](), set[Path]()
     # A run that diverged in its first epoch has no rows.
     # By what a run leaves and not by config.yaml, which comparisons have too.
     for where in sorted({path.parent for name in ("metrics.jsonl", "diverged.json") for path in folder.rglob(name)}):
@@ -192,6 +192,12 @@ def read_methods(folder: Path) -> Recorded:
         if not (where / "config.yaml").is_file():
             left_out.append(f"{where} has no config.yaml, so that nobody knows what was run")
             continue
+        # No run is written within another: it is a copy of one, as a backup, and would count twice.
+        outer = next((parent for parent in where.parents if parent in found), None)
+        if outer is not None:
+            left_out.append(f"{where} lies within the run {outer}, as a copy does")
+            continue
+        found.add(where)
         run = read_run(where)
         if run.is_evaluated or run.divergence is not None:
             runs.append(run)
@@ -204,9 +210,14 @@ def read_methods(folder: Path) -> Recorded:
         raise ValueError(
             f"{folder} holds no run with a finished epoch{reasons}: pass what `adacore train` or `compare` wrote"
         )
-    methods = [
-        Method(label, tuple(sorted(group, key=lambda run: run.seed))) for label, group in _grouped(runs, folder).items()
-    ]
+    methods = []
+    for label, group in _grouped(runs, folder).items():
+        by_seed: dict[int, Run] = {}
+        for run in group:
+            # Results are kept by seed: a second run of one seed has no place among them.
+            if by_seed.setdefault(run.seed, run) is not run:
+                left_out.append(f"{run.folder} repeats {by_seed[run.seed].folder}, with the same settings and seed")
+        methods.append(Method(label, tuple(by_seed[seed] for seed in sorted(by_seed))))
     return Recorded(tuple(sorted(methods, key=_order)), tuple(left_out))
 
 
@@ -222,12 +233,14 @@ def _grouped(runs: Sequence[Run], folder: Path) -> dict[str, list[Run]]:
     experiments: dict[str, dict[str, str]] = {}
     for method, experiment, place in parts:
         experiments.setdefault(method, {})[f"{experiment} {place}"] = experiment
+    places = [(method, place) for method, _, place in parts]
     labelled = {}
     for (method, experiment, place), group in parts.items():
         differing = differing_settings(experiments[method])[f"{experiment} {place}"]
         told = ", ".join(f"{name}={value}" for name, value in differing.items())
-        suffix = place or (f"[{told}]" if told else "")
-        labelled[f"{method} {suffix}".strip()] = group
+        # The folder is enough, unless runs with other settings lie in it too.
+        told = "" if place and places.count((method, place)) == 1 else told
+        labelled[" ".join(filter(None, (method, place, told and f"[{told}]")))] = group
     return labelled
 
 
