@@ -12,7 +12,7 @@ from scipy.spatial.distance import cdist
 from adacore.probing.snapshot import Snapshot
 from adacore.selectors import Badge, KCenter, KMeans, KMedoids, Redundancy, TypiClust
 from adacore.selectors.clustering import k_means
-from adacore.selectors.farthest_first import farthest_first, largest_distance, squared_distances
+from adacore.selectors.distances import squared_distances
 
 
 def rng(seed=0):
@@ -30,25 +30,18 @@ def cloud(problem):
 
 @given(points, st.integers(1, 9))
 @settings(deadline=None)
-def test_farthest_first_is_within_twice_the_best_radius(problem, k):
-    x = cloud(problem)
-    k = min(k, len(x))
-    picks, sizes, radius = farthest_first(x, k)
-    distances = cdist(x, x)
+def test_k_center_is_within_twice_the_best_radius(problem, k):
+    x = cloud(problem).astype(np.float32)
+    k, snapshot = min(k, len(x)), Snapshot(len(x), proxies=x)
+    coreset = KCenter().select(snapshot, k, generator=rng())
+    picks, radius = coreset.indices, coreset.statistics["radius"]
+    distances = cdist(x.astype(np.float64), x.astype(np.float64))
     best = min(distances[:, list(subset)].min(1).max() for subset in combinations(range(len(x)), k))
     assert radius <= 2 * best + 1e-12
     assert radius == pytest.approx(distances[:, picks].min(1).max())
-    assert radius == pytest.approx(largest_distance(x, picks))
-    assert sizes.tolist() == np.bincount(distances[:, picks].argmin(1), minlength=len(picks)).tolist()
+    assert radius == pytest.approx(KCenter().objective(snapshot, coreset))
+    assert coreset.weights.tolist() == np.bincount(distances[:, picks].argmin(1), minlength=len(picks)).tolist()
     assert len(picks) == min(k, len(np.unique(x, axis=0)))
-
-
-def test_each_pick_is_the_farthest_of_all():
-    x = rng().normal(size=(60, 3))
-    picks, _, _ = farthest_first(x, 10)
-    assert picks[0] == np.linalg.norm(x - x.mean(0), axis=1).argmin()
-    for t in range(1, 10):
-        assert picks[t] == cdist(x, x[picks[:t]]).min(1).argmax()
 
 
 def test_distances_in_chunks_are_distances():

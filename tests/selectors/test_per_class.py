@@ -12,6 +12,7 @@ from scipy.spatial.distance import cdist
 from adacore.budget import split_budget
 from adacore.coreset import Coreset
 from adacore.facility.strata import join
+from adacore.facility.workers import Workers
 from adacore.probing.snapshot import Snapshot
 from adacore.selectors import (
     CRAIG,
@@ -28,7 +29,6 @@ from adacore.selectors import (
     make_selector,
     partitioned,
 )
-from adacore.selectors.interruption import check_interrupted
 from adacore.selectors.synthetic import synthetic_snapshot
 
 
@@ -227,13 +227,14 @@ def test_the_other_classes_give_up_when_one_is_interrupted(name, monkeypatch):
     """Ctrl-C in one class: the loops of the others, however long, stop at their next round."""
     rounds = []
 
-    def counted():
+    def counted(workers, look=Workers.check):
         rounds.append(1)
         time.sleep(0.005)  # makes every loop long
-        check_interrupted()
+        look(workers)
 
-    for module in ("omp", "farthest_first", "clustering", "glister"):
-        monkeypatch.setattr(f"adacore.selectors.{module}.check_interrupted", counted)
+    monkeypatch.setattr(Workers, "check", counted)
+    for name_of_size in ("LEAST_BATCH", "MOST_BATCH"):  # so that farthest first has rounds to be interrupted in
+        monkeypatch.setattr(f"adacore.facility.products.farthest.{name_of_size}", 2)
     inner = make_selector(name)
 
     class Interrupted(type(inner)):

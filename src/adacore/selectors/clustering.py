@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from adacore.selectors.farthest_first import squared_distances
+from adacore.selectors.distances import squared_distances
 from adacore.selectors.interruption import check_interrupted
 
 _CELLS = 4_000_000

@@ -8,12 +8,10 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from adacore.budget import resolve_budget
 from adacore.coreset import Coreset
 from adacore.probing.snapshot import Proxy, Requirements, Snapshot, Targets
 from adacore.selectors.base import Per, Traits
 from adacore.selectors.facility_location import Points, check_points, points_of, points_required
-from adacore.selectors.farthest_first import farthest_first, largest_distance
 
 
 @dataclass(frozen=True)
@@ -35,7 +33,7 @@ class KCenter:
     """
 
     name: ClassVar[str] = "k_center"
-    traits: ClassVar[Traits] = Traits(statistics={"radius": "maximum"})
+    traits: ClassVar[Traits] = Traits(statistics={"radius": "maximum", "seconds": "sum"})
     per: ClassVar[Per] = "class"
 
     proxy: Proxy = "logits"
@@ -58,10 +56,13 @@ class KCenter:
 
     def select(self, snapshot: Snapshot, budget: int, *, generator: np.random.Generator) -> Coreset:
         """Cover the examples; see ``Selector.select``. ``radius`` in the statistics is the largest distance."""
-        budget = resolve_budget(snapshot.n, budget=budget)
-        picks, sizes, radius = farthest_first(self._coordinates(snapshot), budget)
-        return Coreset(picks, sizes.astype(np.float64), snapshot.n, statistics={"radius": radius})
+        # Loading the engine takes as long as the rest of the package; most selectors never do.
+        from adacore.facility import k_center
+
+        return k_center(self._coordinates(snapshot), budget=budget)
 
     def objective(self, snapshot: Snapshot, coreset: Coreset) -> float:
         """Largest distance of an example to the nearest chosen one."""
-        return largest_distance(self._coordinates(snapshot), coreset.indices)
+        from adacore.facility import assign  # as above
+
+        return float(assign(self._coordinates(snapshot), coreset.indices).distances.max())

@@ -12,7 +12,7 @@ from adacore.coreset import Coreset
 from adacore.probing.snapshot import Requirements, Snapshot
 from adacore.selectors.base import Per, Traits, needed
 from adacore.selectors.clustering import k_means, nearest_to_centers
-from adacore.selectors.farthest_first import squared_distances
+from adacore.selectors.distances import squared_distances
 from adacore.selectors.settings import check_whole
 from adacore.selectors.typiclust import unit_rows
 
