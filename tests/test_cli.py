@@ -63,12 +63,24 @@ def refused(capsys, *words):
         (["compare", "--methods", "adacore,rnadom"], "did you mean 'random'"),
         (["select", "/nowhere.npy", "--budget", "3"], "no file"),
         (["select"], "required"),
+        (["label", "digits", "--labels", "target"], "leave it out"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(capsys, tmp_path, monkeypatch, words, match):
     monkeypatch.chdir(tmp_path)
     assert match in refused(capsys, *words)
     assert not list(tmp_path.iterdir())
+
+
+def test_label_refuses_images_that_lie_in_files(capsys, tmp_path, monkeypatch):
+    import torch
+
+    from adacore.experiments import data
+    from adacore.experiments.data.bdd100k import ImageFiles
+
+    images = ImageFiles([tmp_path / "1.jpg"], torch.tensor([0]))
+    monkeypatch.setattr(data, "load", lambda name: data.Splits(name, images, images, (3, 8, 8), 1, ("clear",)))
+    assert "bdd100k is not held in memory" in refused(capsys, "label", "bdd100k", f"--out={tmp_path / 'out'}")
 
 
 def test_every_command_has_help(capsys):

@@ -178,7 +178,18 @@ def _labelled_rows(features: str, labels: str | None) -> tuple[Any, Any]:
     from adacore.labelling.tables import read_features
 
     if features in {"digits", *data.DATASETS} and not Path(features).exists():
+        # Refused and not ignored: whoever names other classes would get a record of the data set's own.
+        if labels is not None:
+            raise ValueError(
+                f"--labels {labels} is given, and the data set {features} has its own classes: leave it out"
+            )
         train = data.load(features).train
+        # Images in files are decoded one by one for training; raw pixels in their thousands are no table to choose by.
+        if not isinstance(train, data.ArrayDataset):
+            raise ValueError(
+                f"the data set {features} is not held in memory: pass a table of its features, as an .npy file, with "
+                "--labels"
+            )
         return np.asarray(train.inputs).reshape(len(train), -1), np.asarray(train.targets)
     if labels is None:
         raise ValueError("--labels is required: a simulation needs the true classes; pass a column or an .npy file")
