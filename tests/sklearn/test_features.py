@@ -96,7 +96,7 @@ def test_float32_stays_float32() -> None:
 
 
 def test_sparse_tables_stay_sparse_and_text_counts_as_they_are() -> None:
-    X = sparse.random_array((80, 500), density=0.02, rng=np.random.default_rng(0), format="csr")
+    X = sparse.csr_array(sparse.random(80, 500, density=0.02, random_state=0, format="csr"))
     found = as_numbers(X, None, None, "auto")
     assert sparse.issparse(found)
     assert (found != X).nnz == 0
