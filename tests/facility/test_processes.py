@@ -47,8 +47,8 @@ def start(code, **environment):
 def test_an_interrupt_ends_a_long_selection_cleanly(labels):
     process = start(f"""
         import numpy as np
-        from adacore.facility import facility_location
-        facility_location(np.random.default_rng(0).normal(size=(3000, 30)), budget=50)
+        from adacore.facility import facility_location, prepare_kernels
+        prepare_kernels()  # numba's compiler hears no signal, and may be a minute at work where nothing is cached
         x = np.random.default_rng(0).normal(size=(200_000, 30))
         print("ready", flush=True)
         facility_location(x, budget=2000, labels={labels})
