@@ -30,7 +30,7 @@ def press_ctrl_c():
 
 threading.Thread(target=press_ctrl_c, daemon=True).start()
 try:
-    iter(loader)
+    next(iter(loader))
     took = None
 except KeyboardInterrupt:
     took = time.monotonic() - pressed[0]
