@@ -24,7 +24,7 @@ from adacore.convex import (
     select,
     smoothed_hinge,
 )
-from adacore.convex import embedding as embedding_module
+from adacore.convex import preconditioning as preconditioning_module
 
 
 def _problem(seed: int = 0, n: int = 60, d: int = 3, l2: float = 0.01) -> Any:
@@ -87,7 +87,7 @@ def test_projected_distances_are_near_the_exact_ones(monkeypatch: pytest.MonkeyP
     problem = multinomial(X, np.arange(120) % 3, l2=0.1)
     w = 0.1 * rng.standard_normal(problem.parameters)
     exact = _distances(preconditioned_gradients(problem, w, curvature=curvature))
-    monkeypatch.setattr(embedding_module, "EXACT_ELEMENTS", 0)
+    monkeypatch.setattr(preconditioning_module, "EXACT_ELEMENTS", 0)
     x = preconditioned_gradients(problem, w, curvature=curvature)
     assert x.shape == (120, 256)
     off = ~np.eye(120, dtype=bool)

@@ -18,7 +18,7 @@ import yaml
 from adacore.coreset import Coreset
 from adacore.experiments.analysis import Examples
 from adacore.experiments.report import write_report
-from adacore.experiments.report.charts import COLOURS, assign_styles
+from adacore.experiments.report.svg import COLOURS, assign_styles
 from adacore.experiments.runs.recorded_runs import read_methods
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)

@@ -15,7 +15,7 @@ from adacore.experiments.analysis.variance import (
     sketch_gradients,
     stratified_batches,
 )
-from adacore.selectors.strata import Strata
+from adacore.selectors.ordered_strata import Strata
 
 
 def rng(seed=0):

@@ -118,7 +118,7 @@ def test_masses_equal_duplicated_points(problem, seed):
 @pytest.mark.parametrize("capacity", [None, 30_000], ids=["lists early", "lists late"])
 def test_larger_problems_of_many_kinds(make, capacity, monkeypatch):
     if capacity is not None:
-        monkeypatch.setattr("adacore.facility.listing.list_capacity", lambda clients, candidates: capacity)
+        monkeypatch.setattr("adacore.facility.list_writing.list_capacity", lambda clients, candidates: capacity)
     x = make(np.random.default_rng(3))
     assert_naive(x, len(x) // 8)
 
@@ -126,7 +126,7 @@ def test_larger_problems_of_many_kinds(make, capacity, monkeypatch):
 def test_without_lists_the_answer_is_the_same(monkeypatch):
     x = softmax_gradients(1200, 10, 4)
     with_lists = facility_location(x, budget=200)
-    monkeypatch.setattr("adacore.facility.listing.ListDecision.pay", lambda self, candidates, count, limit: False)
+    monkeypatch.setattr("adacore.facility.list_writing.ListDecision.pay", lambda self, candidates, count, limit: False)
     without = facility_location(x, budget=200)
     assert with_lists.indices.tolist() == without.indices.tolist()
     np.testing.assert_allclose(with_lists.gains, without.gains, rtol=1e-10)

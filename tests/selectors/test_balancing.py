@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adacore.selectors.balancing import balance, principal_coordinates
-from adacore.selectors.strata import WIDTH, Strata
+from adacore.selectors.ordered_strata import WIDTH, Strata
 
 
 def rng(seed=0):

@@ -7,8 +7,8 @@ import pytest
 
 from adacore.selectors import SELECTORS, PerBatch, Traits, Whole, make_selector, parse_selector
 from adacore.selectors.invariants import INVARIANTS, BrokenInvariantError, check_selector
+from adacore.selectors.ordered_strata import Strata
 from adacore.selectors.random import Random
-from adacore.selectors.strata import Strata
 from adacore.selectors.weighting import equally_weighted
 
 VARIANTS = [

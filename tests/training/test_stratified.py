@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, TensorDataset
 import adacore
 from adacore import CoresetLoader, Stratified
 from adacore.probing.snapshot import Snapshot
-from adacore.selectors.strata import Strata
+from adacore.selectors.ordered_strata import Strata
 from adacore.training.clusters import strata_of_clusters
 from adacore.training.plan import plan_epoch
 

@@ -10,7 +10,7 @@ import numpy as np
 from adacore.convex.losses import Array
 from adacore.convex.problems import Problem
 from adacore.convex.solvers import lbfgs, newton
-from adacore.convex.strata import quantile_bins, stratum_budgets
+from adacore.convex.table_strata import quantile_bins, stratum_budgets
 from adacore.coreset import Coreset
 from adacore.errors import require_extra
 

@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adacore.budget import resolve_budget
-from adacore.convex.embedding import CURVATURES, Curvature, features, preconditioned_gradients
 from adacore.convex.losses import Array
 from adacore.convex.pilot import pilot
+from adacore.convex.preconditioning import CURVATURES, Curvature, features, preconditioned_gradients
 from adacore.convex.problems import Problem
-from adacore.convex.strata import Quotas, draw, quantile_bins
+from adacore.convex.table_strata import Quotas, draw, quantile_bins
 from adacore.coreset import Coreset
 from adacore.errors import unknown_name
 

@@ -7,7 +7,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from adacore.facility import gains, medoid
+from adacore.facility import distance_gains, medoid
+from adacore.facility.distance_gains import GROUP, LEAST_WEIGHT
 from adacore.facility.minima import equal_minima, select_point, sum_minima
 from adacore.facility.problem import Problem
 from adacore.facility.tree import LEAF, build_tree
@@ -44,7 +45,7 @@ class Evaluation:
         # At most 2 u above the weight, which the 9 of (d / 2 + 9) u in ``bound_gains`` holds. A positive weight stays
         # positive, and 0 stays 0, for copies must not gain.
         rounded = np.nextafter(self.weights.astype(np.float32), np.float32(np.inf))
-        rounded = np.where(self.weights > 0, np.maximum(rounded, np.float32(gains.LEAST_WEIGHT)), np.float32(0))
+        rounded = np.where(self.weights > 0, np.maximum(rounded, np.float32(LEAST_WEIGHT)), np.float32(0))
         self._weights32 = rounded.reshape(-1, LEAF)
         self.distances = 0
         self.distances_each = float(self.clients)
@@ -81,7 +82,7 @@ class Evaluation:
         tree, state, weights = self.tree, self.state, self._weights32
         before = self.distances
         self.share(
-            lambda a, b: gains.bound_gains(tree, state, weights, positions, a, b, found, errors),
+            lambda a, b: distance_gains.bound_gains(tree, state, weights, positions, a, b, found, errors),
             positions.size,
             self.clients,
         )
@@ -100,7 +101,9 @@ class Evaluation:
         """
         values, rows, tree, state = np.empty(positions.size), self.rows, self.tree, self.state
         self.share(
-            lambda a, b: gains.exact_gains(rows, tree, state, positions, a, b, values), positions.size, self.clients
+            lambda a, b: distance_gains.exact_gains(rows, tree, state, positions, a, b, values),
+            positions.size,
+            self.clients,
         )
         return values
 
@@ -114,7 +117,9 @@ class Evaluation:
             L({j}) of each, float64, shape (c,).
         """
         values, rows, tree = np.empty(positions.size), self.rows, self.tree
-        self.share(lambda a, b: gains.exact_sums(rows, tree, positions, a, b, values), positions.size, self.clients)
+        self.share(
+            lambda a, b: distance_gains.exact_sums(rows, tree, positions, a, b, values), positions.size, self.clients
+        )
         return values
 
     def least_sums(self, positions: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -148,5 +153,5 @@ class Evaluation:
         # Four chunks a thread: candidates differ in cost, and who is done early takes another.
         chunk = min(WORK_AT_A_TIME // work_each, count // (4 * self.workers.threads))
         # Whole groups of four, for a short group costs as much as a full one.
-        chunk = max(gains.GROUP, chunk // gains.GROUP * gains.GROUP)
+        chunk = max(GROUP, chunk // GROUP * GROUP)
         self.distances += self.workers.share(work, count, chunk)

@@ -7,11 +7,11 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from adacore.facility import lists
+from adacore.facility import list_gains
 from adacore.facility.evaluation import Evaluation
 from adacore.facility.heap import CandidateQueue
-from adacore.facility.listing import ListDecision, write_lists
-from adacore.facility.lists import TIE
+from adacore.facility.list_gains import TIE
+from adacore.facility.list_writing import ListDecision, write_lists
 from adacore.facility.problem import Problem
 from adacore.facility.workers import Workers
 
@@ -74,7 +74,7 @@ class TreeGreedy:
         self.candidates = np.sort(self.evaluation.tree.positions_of(problem.candidates))
         self.queue = CandidateQueue(self.rows)
         self.decision = ListDecision(self.evaluation)
-        self.lists: lists.Lists | None = None
+        self.lists: list_gains.Lists | None = None
         self.picks: NDArray[np.int64] = np.empty(0, np.int64)
         self.gains: NDArray[np.float64] = np.empty(0)
         self.total = np.inf
@@ -292,25 +292,25 @@ class TreeGreedy:
         if self.lists is not None:
             self.queue.fill(others, self._list_gains(self.lists, others))
 
-    def _list_gains(self, written: lists.Lists, positions: NDArray[np.int64]) -> NDArray[np.float64]:
+    def _list_gains(self, written: list_gains.Lists, positions: NDArray[np.int64]) -> NDArray[np.float64]:
         gains, minima, weights = np.empty(positions.size), self.evaluation.minima, self.evaluation.weights
         self.workers.share(
             # Threads drop entries of different candidates' lists, which never overlap: nothing to lock.
-            lambda a, b: lists.list_gains(positions, a, b, written, minima, weights, gains),
+            lambda a, b: list_gains.list_gains(positions, a, b, written, minima, weights, gains),
             positions.size,
             LIST_GAINS_AT_A_TIME,
         )
         return gains
 
-    def _extend_from_lists(self, written: lists.Lists, limit: int, floor: float, target: float) -> bool:
+    def _extend_from_lists(self, written: list_gains.Lists, limit: int, floor: float, target: float) -> bool:
         """Select from the lists; returns whether there may be more."""
         picks, gains = np.empty(limit - self.count, np.int64), np.empty(limit - self.count)
         queue, evaluation = self.queue, self.evaluation
         # Compiled and on one thread: a pick from lists takes microseconds, less than sharing it would.
-        count, queue.size, self.total, done = lists.pick_from_lists(
+        count, queue.size, self.total, done = list_gains.pick_from_lists(
             queue.bounds, queue.positions, self.rows, queue.size, written, evaluation.minima, evaluation.owner,
             evaluation.weights, picks, gains, self.total,
-            lists.Goal(self._numbered(), floor, target, self._margin),
+            list_gains.Goal(self._numbered(), floor, target, self._margin),
         )  # fmt: skip
         self.picks = np.concatenate([self.picks, picks[:count]])
         self.gains = np.concatenate([self.gains, gains[:count]])

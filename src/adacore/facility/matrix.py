@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from adacore.facility import lists
+from adacore.facility import list_gains
 from adacore.facility.compiled import Array, kernel
 from adacore.facility.distances import DOWN, UP
 from adacore.facility.heap import CandidateQueue
-from adacore.facility.lists import TIE
+from adacore.facility.list_gains import TIE
 from adacore.facility.minima import sum_minima
 from adacore.facility.problem import Problem
 from adacore.facility.tree import UNDERFLOWING
@@ -53,7 +53,7 @@ class MatrixGreedy:
         self.total = np.inf
         self.exhausted = False
         self._queue = CandidateQueue(self._able)
-        self._lists: lists.Lists | None = None
+        self._lists: list_gains.Lists | None = None
         for number in range(problem.initial.size):
             self._lower(number, number)
         # Without them the first pick is the medoid, found from row sums of the matrix.
@@ -87,12 +87,12 @@ class MatrixGreedy:
             self._write_lists()
         if self._lists is not None and self.count < limit and self.total > target and not self.exhausted:
             picks, gains = np.empty(limit - self.count, np.int64), np.empty(limit - self.count)
-            count, self._queue.size, _, done = lists.pick_from_lists(
+            count, self._queue.size, _, done = list_gains.pick_from_lists(
                 self._queue.bounds, self._queue.positions, self._able, self._queue.size, self._lists, self.minima,
                 self.owner, self._weights, picks, gains, self.total,
                 # An infinite margin: L is summed anew after every pick. All these sums together add at most candidates
                 # times clients terms, as many as the matrix has.
-                lists.Goal(self.problem.initial.size + self.count, floor, target, np.inf),
+                list_gains.Goal(self.problem.initial.size + self.count, floor, target, np.inf),
             )  # fmt: skip
             self.picks = np.concatenate([self.picks, picks[:count]])
             self.gains = np.concatenate([self.gains, gains[:count]])
@@ -131,12 +131,12 @@ class MatrixGreedy:
         near[self.picks] = False
         lengths = near.sum(axis=1)
         candidate, client = np.nonzero(near)
-        self._lists = lists.Lists(
+        self._lists = list_gains.Lists(
             np.cumsum(lengths) - lengths, lengths, client.astype(np.int32), self._matrix[candidate, client]
         )
         everyone = np.arange(self._able.size)
         gains = np.empty(everyone.size)
-        lists.list_gains(everyone, 0, everyone.size, self._lists, self.minima, self._weights, gains)
+        list_gains.list_gains(everyone, 0, everyone.size, self._lists, self.minima, self._weights, gains)
         self._queue.fill(everyone, gains)
 
     def select_rows(self, rows: NDArray[np.int64]) -> None:
@@ -163,7 +163,7 @@ class MatrixGreedy:
         if self._lists is None:
             return np.empty(0)
         positions, gains = self._queue.entries()
-        lists.list_gains(positions, 0, positions.size, self._lists, self.minima, self._weights, gains)
+        list_gains.list_gains(positions, 0, positions.size, self._lists, self.minima, self._weights, gains)
         return gains
 
 

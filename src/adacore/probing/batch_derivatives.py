@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from adacore.probing.curvature import exact_diagonal, hutchinson_diagonal
-from adacore.probing.derivatives import CrossEntropyAt, LocalLoss
 from adacore.probing.finite import at_least_float32, check_finite
 from adacore.probing.head import Head
+from adacore.probing.loss_derivatives import CrossEntropyAt, LocalLoss
 from adacore.probing.losses import Criterion
 from adacore.probing.positions import Positions
 from adacore.probing.proxies import Space, space_of

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from adacore.probing.derivatives import LocalLoss
+from adacore.probing.loss_derivatives import LocalLoss
 from adacore.probing.proxies import Space
 from adacore.probing.snapshot import Scope, Snapshot
 

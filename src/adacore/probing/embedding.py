@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from adacore.errors import unknown_name
-from adacore.probing.batches import Forward, call, first_tensor, length_of, run
+from adacore.probing.batch_layout import Forward, call, first_tensor, length_of, run
 from adacore.probing.head import find_head
 from adacore.probing.preserving import preserving_state
 from adacore.probing.probe import Probe

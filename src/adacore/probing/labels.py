@@ -14,7 +14,7 @@ from torch.nn import functional
 from torch.utils.data import ConcatDataset, Dataset, Subset, TensorDataset
 
 from adacore.facility.strata import partition
-from adacore.probing.batches import TARGET_KEYS, length_of
+from adacore.probing.batch_layout import TARGET_KEYS, length_of
 from adacore.probing.losses import LossFunction
 from adacore.probing.preserving import preserving_random_streams
 from adacore.probing.reading import in_order, read

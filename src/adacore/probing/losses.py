@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from adacore.probing.derivatives import (
+from adacore.probing.loss_derivatives import (
     BinaryCrossEntropyAt,
     CrossEntropyAt,
     DifferentiatedAt,

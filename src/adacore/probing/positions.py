@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from adacore.probing.derivatives import LocalLoss
 from adacore.probing.finite import at_least_float32
+from adacore.probing.loss_derivatives import LocalLoss
 from adacore.probing.losses import Criterion, CrossEntropy
 from adacore.probing.reading import Batch
 

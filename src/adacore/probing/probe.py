@@ -12,10 +12,10 @@ from numpy.typing import ArrayLike, NDArray
 from torch import nn
 from torch.utils.data import Dataset
 
-from adacore.probing.batches import Forward, length_of
+from adacore.probing.batch_layout import Forward, length_of
 from adacore.probing.labels import check_labels
 from adacore.probing.losses import LossFunction, per_example
-from adacore.probing.measuring import Measurement
+from adacore.probing.pass_over_data import Measurement
 from adacore.probing.preserving import preserving_state
 from adacore.probing.processes import Processes
 from adacore.probing.reading import check_reading_settings

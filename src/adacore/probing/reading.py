@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset
 
 from adacore.errors import unknown_name
-from adacore.probing.batches import INTEGERS, first_tensor, move, split
+from adacore.probing.batch_layout import INTEGERS, first_tensor, move, split
 
 Collate = Callable[[list[Any]], Any]
 BatchFetcher = Callable[[Tensor], Any]

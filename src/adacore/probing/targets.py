@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from adacore.probing.batches import INTEGERS
+from adacore.probing.batch_layout import INTEGERS
 from adacore.probing.losses import BinaryCrossEntropy, Criterion, CrossEntropy, Differentiated, SquaredError
 
 

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from adacore.selectors.base import HasObjective, HasStrata, Per, Selector, Traits
 from adacore.selectors.naming import describe, label
+from adacore.selectors.ordered_strata import Strata
 from adacore.selectors.partition import partitioned
 from adacore.selectors.per_batch import PerBatch
 from adacore.selectors.per_class import PerClass, Whole
 from adacore.selectors.registry import SELECTORS, installed_selectors, known_selectors, make_selector, parse_selector
-from adacore.selectors.strata import Strata
 
 if TYPE_CHECKING:
     from adacore.selectors.adacore import AdaCore

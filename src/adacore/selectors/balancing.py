@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adacore.facility.compiled import Array, kernel
-from adacore.selectors.strata import WIDTH
+from adacore.selectors.ordered_strata import WIDTH
 
 DIMENSIONS = 16
 """Principal coordinates that are balanced.

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from adacore.coreset import Coreset
 from adacore.facility.strata import Combine
 from adacore.probing.snapshot import Requirements, Snapshot
-from adacore.selectors.strata import Strata
+from adacore.selectors.ordered_strata import Strata
 
 Per = Literal["class", "batch", "data"]
 

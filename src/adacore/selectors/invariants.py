@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from adacore.coreset import Coreset
 from adacore.probing.snapshot import Requirements, Snapshot
 from adacore.selectors.base import HasObjective, HasStrata, Per, Selector, Traits
+from adacore.selectors.ordered_strata import Strata
 from adacore.selectors.partition import partitioned
 from adacore.selectors.random import Random
-from adacore.selectors.strata import Strata
 from adacore.selectors.synthetic import synthetic_snapshot
 
 _RANDOM_SUBSETS = 20

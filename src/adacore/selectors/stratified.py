@@ -15,9 +15,9 @@ from adacore.facility.threads import thread_count
 from adacore.facility.workers import open_workers
 from adacore.probing.snapshot import CurvatureKind, Proxy, Requirements, Scope, Snapshot, Targets
 from adacore.selectors.base import Per, Traits
+from adacore.selectors.ordered_strata import Strata
 from adacore.selectors.preconditioned import Preconditioned
 from adacore.selectors.settings import check_choice, check_flag, check_whole
-from adacore.selectors.strata import Strata
 from adacore.selectors.weighting import equally_weighted
 
 Order = Literal["tree", "classes", "facility"]

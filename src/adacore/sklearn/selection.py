@@ -14,10 +14,10 @@ from scipy import sparse
 
 import adacore
 from adacore.budget import resolve_budget
-from adacore.convex.embedding import coordinates
+from adacore.convex.preconditioning import coordinates
 from adacore.convex.problems import Problem, logistic, multinomial, ridge, smoothed_hinge
 from adacore.convex.selection import medoids, select
-from adacore.convex.strata import Quotas, draw, quantile_bins
+from adacore.convex.table_strata import Quotas, draw, quantile_bins
 from adacore.coreset import Coreset
 from adacore.errors import unknown_name
 from adacore.sklearn.features import as_numbers

@@ -19,7 +19,7 @@ from torch.utils.data import (
 
 from adacore.budget import resolve_budget
 from adacore.errors import unknown_name
-from adacore.probing.batches import length_of
+from adacore.probing.batch_layout import length_of
 from adacore.selectors import HasStrata, Selector
 from adacore.training.plan import BATCHES, Batches
 from adacore.training.weighted import WeightedDataset

@@ -8,7 +8,7 @@ from adacore.coreset import Coreset
 from adacore.probing.snapshot import Snapshot
 from adacore.selectors import PerClass, Selector, Whole
 from adacore.selectors.medoids import Medoids
-from adacore.selectors.strata import Strata
+from adacore.selectors.ordered_strata import Strata
 
 
 def medoids_of(selector: Selector) -> Medoids | None:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from adacore.coreset import Coreset
-from adacore.probing.batches import length_of
+from adacore.probing.batch_layout import length_of
 from adacore.probing.probe import Probe
 from adacore.probing.reading import reading_settings
 from adacore.selectors import Selector

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from adacore.coreset import Coreset
-from adacore.selectors.strata import Strata
+from adacore.selectors.ordered_strata import Strata
 
 Batches = Literal["weighted", "proportional", "stratified"]
 BATCHES: tuple[Batches, ...] = get_args(Batches)

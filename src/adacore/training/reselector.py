@@ -13,14 +13,14 @@ from torch.utils.data import Dataset
 
 from adacore.budget import resolve_budget, split_budget
 from adacore.coreset import Coreset
-from adacore.probing.batches import length_of
+from adacore.probing.batch_layout import length_of
 from adacore.probing.curvature import RunningAverages
 from adacore.probing.labels import check_labels, labels_of
 from adacore.probing.probe import Probe
 from adacore.probing.processes import Processes
 from adacore.probing.snapshot import Snapshot
 from adacore.selectors import Full, HasStrata, PerClass, Random, Selector, partitioned
-from adacore.selectors.strata import Strata
+from adacore.selectors.ordered_strata import Strata
 from adacore.training.advisor import Advisor
 from adacore.training.arguments import budget_of, check_seed, check_selector, probed
 from adacore.training.clusters import medoids_of, strata_of_clusters

@@ -19,7 +19,7 @@ from adacore.coreset import Coreset
 from adacore.errors import unknown_name
 from adacore.facility import assign
 from adacore.probing.preserving import preserving_state
-from adacore.selectors.strata import Strata
+from adacore.selectors.ordered_strata import Strata
 
 _SUMS = 64
 """Sums of coordinates that are tested for bias: the more, the larger the largest is by chance alone."""

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from adacore.experiments.data.arrays import Splits
-from adacore.probing.batches import length_of
+from adacore.probing.batch_layout import length_of
 from adacore.probing.labels import labels_of
 from adacore.probing.reading import read
 

@@ -11,7 +11,7 @@ from torch.utils.data import Dataset, Subset
 
 from adacore.budget import split_budget
 from adacore.experiments.data import DATASETS, ArrayDataset, Splits, find_root
-from adacore.probing.batches import length_of
+from adacore.probing.batch_layout import length_of
 from adacore.probing.labels import labels_of
 
 TRAIN = {"mnist": 6000}

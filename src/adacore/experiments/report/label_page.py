@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from adacore.experiments.report.charts import Axes, Line, Style, assign_styles, line_chart
+from adacore.experiments.report.svg import Axes, Line, Style, assign_styles, line_chart
 
 if TYPE_CHECKING:
     from rich.table import Table

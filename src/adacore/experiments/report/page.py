@@ -9,9 +9,9 @@ from typing import Any
 
 from adacore.experiments.evidence import sentences
 from adacore.experiments.evidence.summaries import MethodSummary, summarise
-from adacore.experiments.report.charts import Style, assign_styles, short_number
-from adacore.experiments.report.figures import analysis_figures, progress_figures, time_figure
+from adacore.experiments.report.charts import analysis_figures, progress_figures, time_figure
 from adacore.experiments.report.gallery import Gallery, load_images, make_gallery
+from adacore.experiments.report.svg import Style, assign_styles, short_number
 from adacore.experiments.runs.recorded_runs import Method, Recorded, Run, experiments_of
 from adacore.training.advisor import Costs, advise
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from adacore.experiments.report.charts import Axes, Line, Style, line_chart
+from adacore.experiments.report.svg import Axes, Line, Style, line_chart
 from adacore.labelling.coverage import Coverage
 from adacore.labelling.items import Items
 

@@ -11,7 +11,7 @@ from torch.nn import functional
 from torch.utils.data import Dataset
 
 from adacore.experiments.data import ArrayDataset, Splits
-from adacore.probing.batches import call, length_of
+from adacore.probing.batch_layout import call, length_of
 from adacore.probing.preserving import preserving_state
 from adacore.probing.reading import batch_fetcher, in_order, read
 

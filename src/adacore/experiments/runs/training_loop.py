@@ -30,7 +30,7 @@ from adacore.experiments.runs.optimizers import (
 )
 from adacore.experiments.runs.run_folder import Divergence, RunFolder
 from adacore.experiments.runs.settings import TrainConfig, check_held_out, to_mapping
-from adacore.probing.batches import call, move, split
+from adacore.probing.batch_layout import call, move, split
 from adacore.probing.labels import labels_of
 from adacore.probing.preserving import preserving_state
 from adacore.selectors.preparation import prepare_selector

@@ -9,11 +9,11 @@ import torch
 from numpy.typing import NDArray
 
 from adacore.facility.heap import CandidateQueue
-from adacore.facility.lists import Goal
-from adacore.facility.products import kernels, lists
+from adacore.facility.list_gains import Goal
+from adacore.facility.products import kernels, list_gains
 from adacore.facility.products.evaluators import Served
 from adacore.facility.products.kernels import ExactRows, Found, Reach, Side
-from adacore.facility.products.lists import Lists, Queue, State, client_kind
+from adacore.facility.products.list_gains import Lists, Queue, State, client_kind
 from adacore.facility.products.medoid import sum_bounds
 from adacore.facility.products.memory import BLOCK, free_bytes, list_capacity
 from adacore.facility.products.nearest import nearest
@@ -286,7 +286,7 @@ class CompiledEvaluator:
         assert self._lists is not None
         bounds, written = np.empty(positions.size), self._lists.written
         self._workers.share(
-            lambda a, b: lists.bounds_from_lists(positions, a, b, written, self._minima, self._weights, bounds),
+            lambda a, b: list_gains.bounds_from_lists(positions, a, b, written, self._minima, self._weights, bounds),
             positions.size,
             LISTS_AT_A_TIME,
         )
@@ -306,12 +306,12 @@ class CompiledEvaluator:
         state = State(self._minima, self._owner, self._weights)
         count = 0
         while True:
-            count, queue.size, self._lists.used, total, why = lists.pick_from_lists(
+            count, queue.size, self._lists.used, total, why = list_gains.pick_from_lists(
                 arrays, queue.size, self._lists.written, self._lists.used, self._exact_i, self._exact_j, state,
                 picks, gains, count, total, goal,
             )  # fmt: skip
-            if why != lists.NO_ROOM:
-                return count, total, why == lists.FINISHED
+            if why != list_gains.NO_ROOM:
+                return count, total, why == list_gains.FINISHED
             # Outside the kernel, which can't grow an array that Python holds; it goes on where it stopped.
             self._lists.grow()
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adacore.facility.heap import CandidateQueue
-from adacore.facility.lists import Goal
+from adacore.facility.list_gains import Goal
 from adacore.facility.products.sides import Sides
 from adacore.facility.workers import Workers
 

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from adacore.facility.lists import TIE
+from adacore.facility.list_gains import TIE
 from adacore.facility.products.nearest import nearest
 from adacore.facility.products.rows import NUMBERS_AT_A_TIME, UNIT_ROUNDOFF, Rows, pair_distances
 from adacore.facility.workers import Workers

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from adacore.facility.heap import CandidateQueue
-from adacore.facility.lists import TIE, Goal
+from adacore.facility.list_gains import TIE, Goal
 from adacore.facility.problem import Problem
 from adacore.facility.products.evaluators import Evaluator, Served, choose_evaluator
 from adacore.facility.products.settings import full_precision

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from adacore.facility.heap import CandidateQueue
-from adacore.facility.lists import Goal
+from adacore.facility.list_gains import Goal
 from adacore.facility.products.evaluators import Served
 from adacore.facility.products.fused import TERMS, Side, fused_works, gains_by_torch, gains_of_block
-from adacore.facility.products.lists import ROUNDING, STEPS, step_for
+from adacore.facility.products.list_gains import ROUNDING, STEPS, step_for
 from adacore.facility.products.medoid import sum_bounds
 from adacore.facility.products.memory import LONG_ENTRY_BYTES, free_bytes
 from adacore.facility.products.nearest import nearest

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adacore.facility.compiled import Array, kernel
+from adacore.facility.distance_gains import GROUP, center_distances, mark_leaves, sum_lanes
 from adacore.facility.distances import distance_to, point
-from adacore.facility.gains import GROUP, center_distances, mark_leaves, sum_lanes
 from adacore.facility.heap import pop, push
 from adacore.facility.minima import Minima, slack_of, sum_minima, write_limits
 from adacore.facility.simd import add_squares, lanes_below, lowest_lane, write_squares

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from adacore.facility import gains, lists
+from adacore.facility import list_gains
+from adacore.facility.distance_gains import GROUP
 from adacore.facility.evaluation import Evaluation
 from adacore.facility.minima import count_served
 from adacore.facility.planning import list_capacity
@@ -69,7 +70,7 @@ class ListDecision:
         return each * (limit - count)
 
 
-def write_lists(evaluation: Evaluation, candidates: NDArray[np.int64]) -> lists.Lists | None:
+def write_lists(evaluation: Evaluation, candidates: NDArray[np.int64]) -> list_gains.Lists | None:
     """Write every candidate's list of the clients that it would serve.
 
     Args:
@@ -85,7 +86,7 @@ def write_lists(evaluation: Evaluation, candidates: NDArray[np.int64]) -> lists.
     # Threads do unequal parts of the work, so each may fill more than its share, up to eight times; what is never
     # written to takes up no memory.
     share = list_capacity(evaluation.clients, candidates.size) * min(parts, 8) // parts
-    written = lists.Lists(
+    written = list_gains.Lists(
         np.zeros(tree.n, np.int64),
         np.zeros(tree.n, np.int64),
         # Not zeros: pages that are never touched are never taken from the system.
@@ -93,7 +94,7 @@ def write_lists(evaluation: Evaluation, candidates: NDArray[np.int64]) -> lists.
         np.empty(parts * share),
     )
     # A multiple of what is evaluated together; small, so that threads end at nearly the same time.
-    chunk = max(gains.GROUP, min(256, candidates.size // (8 * parts) // gains.GROUP * gains.GROUP))
+    chunk = max(GROUP, min(256, candidates.size // (8 * parts) // GROUP * GROUP))
     ends = [part * share for part in range(parts)]
     free = list(range(parts))
 
@@ -103,7 +104,7 @@ def write_lists(evaluation: Evaluation, candidates: NDArray[np.int64]) -> lists.
         evaluated = 0
         # -1 from a kernel means that the region is full; what follows would be thrown away.
         if ends[part] >= 0:
-            ends[part], evaluated = lists.list_served(
+            ends[part], evaluated = list_gains.list_served(
                 rows, tree, state, candidates, first, last, ends[part], (part + 1) * share, written
             )
         free.append(part)

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
+from adacore.probing.batch_measurements import BatchMeasurer
 from adacore.probing.curvature import pool
 from adacore.probing.labels import classes_of, joined
-from adacore.probing.measuring_batches import BatchMeasurer
 from adacore.probing.processes import Processes
 from adacore.probing.reading import FIRST, batch_fetcher, in_order, read, same
 from adacore.probing.snapshot import LastLayer, Requirements, Snapshot

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from adacore.facility.compiled import Array, kernel
 from adacore.facility.heap import pop, push
-from adacore.facility.lists import TIE, Goal
+from adacore.facility.list_gains import TIE, Goal
 from adacore.facility.products.kernels import ExactRows, distance_to, scaled_row
 
 ROUNDING = 1e-12

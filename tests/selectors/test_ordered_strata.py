@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adacore.selectors.strata import Strata
+from adacore.selectors.ordered_strata import Strata
 
 
 def rng(seed=0):

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 from adacore.probing.all_layers import AllLayers, LayerCall
 from adacore.probing.batch_derivatives import check_derivatives, derivatives, derivatives_of_positions, space_at
-from adacore.probing.batches import as_rows, call
-from adacore.probing.derivatives import DifferentiatedAt, LocalLoss
+from adacore.probing.batch_layout import as_rows, call
 from adacore.probing.finite import at_least_float32, check_finite, check_logits
 from adacore.probing.head import Head, Watched, find_head, watching
+from adacore.probing.loss_derivatives import DifferentiatedAt, LocalLoss
 from adacore.probing.losses import (
     Criterion,
     Differentiated,

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.utils.data import IterableDataset, TensorDataset
 
-from adacore.probing.batches import as_rows, attach, call, length_of, move, split
+from adacore.probing.batch_layout import as_rows, attach, call, length_of, move, split
 
 X, Y, W = torch.ones(2, 3), torch.tensor([0, 1]), torch.tensor([0.5, 1.5])
 
