@@ -119,8 +119,8 @@ def check_problem(problem: RandomProblem) -> str | None:
     served = options.get("clients", x)
     weights = np.asarray(options.get("weights", np.ones(len(served))), dtype=float)
     distances = distances_between(served, x, options.get("metric", "euclidean"))
-    # What rounding of a client's distance may be; unit rows are rounded themselves.
-    noise = 2.0**-48 / (distances.max() or 1.0) if options.get("metric") == "cosine" else 4e-16
+    # What a distance may be off beside its own rounding, in units of the largest: unit rows are rounded themselves.
+    noise = 2.0**-48 / (distances.max() or 1.0) if options.get("metric") == "cosine" else 0.0
     # In units of the largest, so that sums of products don't overflow.
     unit, heaviest = distances.max(), weights.max()
     distances, weights = distances / (unit or 1.0), weights / heaviest
@@ -169,7 +169,7 @@ def _check_stratum(
     """Follow a selection with the oracle: a pick may differ from its own only where the two tie up to its rounding."""
     minima = distances[:, initial].min(axis=1) if initial.size else None
     # What the differences m - d lose to rounding, relative to the distances themselves.
-    noise = rounding * float(weights @ distances.max(axis=1, initial=0))
+    noise = max(rounding, 4e-16) * float(weights @ distances.max(axis=1, initial=0))
     for t in range(k):
         if minima is None:
             sums = weights @ distances[:, able]
@@ -179,7 +179,9 @@ def _check_stratum(
             gains = weights @ np.maximum(0, minima[:, None] - distances[:, able])
             gains[np.isin(able, picks[:t])] = 0
             if gains.max(initial=0) <= 0:
-                return None if len(picks) == t or rounding > 4e-16 else f"pick {t} gains nothing"
+                # Naive greedy that adds up squares in another order may see a last bit here, and pick it.
+                seen = all(_may_serve(distances[:, pick], minima, weights, rounding) for pick in picks[t:])
+                return None if seen else f"pick {t} gains nothing"
             allowed = able[gains >= gains.max() * (1 - TIE)]
             near = able[gains >= gains.max() * (1 - TIE - ROUNDING) - noise]
             if t == len(picks):
@@ -189,6 +191,13 @@ def _check_stratum(
         mine = distances[:, picks[t]]
         minima = mine if minima is None else np.minimum(minima, mine)
     return None if len(picks) == k else f"{len(picks)} picks instead of {k}"
+
+
+def _may_serve(
+    distances: NDArray[np.float64], minima: NDArray[np.float64], weights: NDArray[np.float64], rounding: float
+) -> bool:
+    """Whether a client is as near to a row as to what is selected, or nearer, up to the rounding of both distances."""
+    return bool(((distances <= minima * (1 + ROUNDING) + rounding) & (minima > 0) & (weights > 0)).any())
 
 
 def _loss_and_bound(

@@ -5,6 +5,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.facility.random_problems import check_problem, draw_problem
 
 import adacore.facility.threads
 from adacore.facility import facility_location
@@ -253,3 +254,9 @@ def test_inside_a_pool_one_thread_is_used():
     expected = facility_location(x, budget=60).indices.tolist()
     for coreset in adacore.facility.threads.run_in_threads(lambda _: facility_location(x, budget=60), range(3)):
         assert coreset.indices.tolist() == expected
+
+
+@pytest.mark.parametrize("number", [3016, 5667])
+def test_the_last_bit_of_a_distance_may_be_gained_or_not(every_engine, number):
+    """Clients 10^17 times as far away as the rows are apart: an order of summing squares decides who is nearer."""
+    assert check_problem(draw_problem(number)) is None
