@@ -101,12 +101,16 @@ def parse_method(text: str) -> Method:
         _check_settings(text, settings, ())
         return Method(text, _random, nested=True)
     if name in {"facility_location", "k_center"}:
-        _check_settings(text, settings, ("metric", "weighted"))
+        _check_settings(text, settings, ("metric", "weighted", *(("refine",) if name == "facility_location" else ())))
+        refine = bool(settings.get("refine", False))
         metric, weighted = str(settings.get("metric", "euclidean")), bool(settings.get("weighted", False))
         if metric not in {"euclidean", "cosine"}:
             raise unknown_name("metric", metric, ("euclidean", "cosine"))
-        chosen_by = _facility_location if name == "facility_location" else _k_center
-        return Method(text, partial(chosen_by, metric=metric), nested=True, weighted=weighted, metric=metric)
+        choose = partial(_facility_location, metric=metric, refine=refine)
+        if name == "k_center":
+            choose = partial(_k_center, metric=metric)
+        # Swaps improve one selection as a whole: its first b picks are not the answer for a budget of b.
+        return Method(text, choose, nested=not refine, weighted=weighted, metric=metric)
     if name not in SELECTORS:
         raise unknown_name("method", name, {"random", "facility_location", "k_center", *SELECTORS})
     # Made now and not at the first round: a wrong setting is to be told before anything is computed.
@@ -138,11 +142,13 @@ def _random(pool: Pool, budget: int, generator: np.random.Generator) -> Position
     return generator.permutation(pool.unlabelled)[:budget]
 
 
-def _facility_location(pool: Pool, budget: int, generator: np.random.Generator, *, metric: Any) -> Positions:
+def _facility_location(
+    pool: Pool, budget: int, generator: np.random.Generator, *, metric: Any, refine: bool
+) -> Positions:
     from adacore.facility import facility_location  # compiles kernels, which most methods do without
 
     initial = pool.labelled if len(pool.labelled) else None
-    return facility_location(pool.features, budget=budget, initial=initial, metric=metric).indices
+    return facility_location(pool.features, budget=budget, initial=initial, metric=metric, refine=refine).indices
 
 
 def _k_center(pool: Pool, budget: int, generator: np.random.Generator, *, metric: Any) -> Positions:

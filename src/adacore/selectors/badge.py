@@ -70,8 +70,10 @@ class Badge:
         return equally_weighted(picks, snapshot.n, {"short": budget - len(picks)})
 
 
-def _distances(snapshot: Snapshot) -> tuple[Callable[[int], NDArray[np.float64]], NDArray[np.float64]]:
-    """Return what gives the squared distances of all gradients to one of them, and their squared lengths."""
+def _distances(
+    snapshot: Snapshot,
+) -> tuple[Callable[[NDArray[np.int64]], NDArray[np.float64]], NDArray[np.float64]]:
+    """Return what gives the squared distances of all gradients to some of them, and their squared lengths."""
     # In float64: the distance of two long gradients that nearly agree is a small difference of large products.
     errors = np.asarray(needed(snapshot.proxies, "proxies"), np.float64)
     features = np.asarray(needed(snapshot.features, "features"), np.float64)
@@ -80,11 +82,12 @@ def _distances(snapshot: Snapshot) -> tuple[Callable[[int], NDArray[np.float64]]
     # |a h^T|_F^2 = |a|^2 |h|^2 and <a h^T, b k^T>_F = (a . b) (h . k).
     squares = np.einsum("ij,ij->i", errors, errors) * np.einsum("ij,ij->i", features, features)
 
-    def to(row: int) -> NDArray[np.float64]:
-        products = (errors @ errors[row]) * (features @ features[row])
-        distances = squares + squares[row] - 2 * products
+    def to(rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        products = (errors[rows] @ errors.T) * (features[rows] @ features.T)
+        lengths = squares[rows, None] + squares
+        distances = lengths - 2 * products
         # Differences of large numbers: what is below their rounding is a duplicate, at distance 0.
-        distances[distances < 1e-12 * (squares + squares[row])] = 0.0
+        distances[distances < 1e-12 * lengths] = 0.0
         return np.asarray(distances)
 
     return to, squares

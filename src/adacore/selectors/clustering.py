@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from adacore.selectors.distances import squared_distances
+from adacore.selectors.distances import distances_among
 from adacore.selectors.interruption import check_interrupted
 
 _CELLS = 4_000_000
@@ -22,7 +22,7 @@ _CELLS = 4_000_000
 def seeds_by_distance(
     n: int,
     k: int,
-    distances: Callable[[int], NDArray[np.float64]],
+    distances: Callable[[NDArray[np.int64]], NDArray[np.float64]],
     generator: np.random.Generator,
     *,
     first: int | None = None,
@@ -35,7 +35,8 @@ def seeds_by_distance(
     Args:
         n: How many points there are.
         k: How many to draw at most, in [1, n].
-        distances: Returns the squared distances of all points to one of them, float64, shape (n,).
+        distances: Returns the squared distances of all points to some of them, given their positions, float64, shape
+            (positions, n); exactly 0 between duplicates.
         generator: The only source of randomness.
         first: The first point; None to draw it uniformly.
         trials: How many points to draw at each step, of which the one is kept that lowers the sum most.
@@ -45,23 +46,25 @@ def seeds_by_distance(
 
     Example:
         >>> x = np.array([[0.0], [0.0], [9.0]])
-        >>> picks = seeds_by_distance(3, 3, lambda i: squared_distances(x, x[i]), np.random.default_rng(0))
+        >>> picks = seeds_by_distance(3, 3, lambda rows: (x[rows] - x.T) ** 2, np.random.default_rng(0))
         >>> sorted(x[picks, 0])
         [np.float64(0.0), np.float64(9.0)]
     """
     picks = [int(generator.integers(n)) if first is None else first]
     # Only the distance to the nearest pick is kept, n numbers: each further pick can only lower it.
-    nearest = distances(picks[0])
+    nearest = distances(np.array(picks))[0]
     while len(picks) < k and nearest.max() > 0:
         check_interrupted()
         shares = np.cumsum(nearest / nearest.max())  # divided first, so that the sum does not overflow
         # side="right": a point at distance 0 has an interval of length 0, which is then never hit.
         drawn = np.searchsorted(shares, generator.random(trials) * shares[-1], side="right")
-        options = [np.minimum(nearest, distances(int(i))) for i in np.minimum(drawn, n - 1)]
+        drawn = np.minimum(drawn, n - 1)
+        # All that were drawn at once: one product of matrices reads the points once for all of them.
+        options = np.minimum(nearest, distances(drawn))
         # Greedy k-means++: of the points drawn, the one that leaves the smallest sum.
-        best = int(np.argmin([option.sum() for option in options]))
-        picks.append(int(min(drawn[best], n - 1)))
-        nearest = options[best]
+        best = int(np.argmin(options.sum(1)))
+        picks.append(int(drawn[best]))
+        nearest = options[best].copy()  # without the others, which would stay in memory
     return np.array(picks, dtype=np.int64)
 
 
@@ -121,7 +124,7 @@ def k_means(
     """
     # Trying several points at each step costs that much more time and spares Lloyd most of its bad local optima.
     trials = 2 + int(math.log(k))
-    seeds = seeds_by_distance(len(points), k, lambda i: squared_distances(points, points[i]), generator, trials=trials)
+    seeds = seeds_by_distance(len(points), k, distances_among(points), generator, trials=trials)
     centers = points[seeds]
     clusters = np.full(len(points), -1)
     for _ in range(iterations):
@@ -136,10 +139,11 @@ def k_means(
             # Its distance counts as 0 now, so that another empty centre goes to another point.
             counts[clusters[far]] -= 1
             clusters[far], nearest[far], counts[empty] = empty, 0.0, 1
-        # add.at adds up one after another, in the order of the points: sums do not depend on the number of threads.
-        sums = np.zeros_like(centers)
-        np.add.at(sums, clusters, points)
-        centers = sums / np.maximum(counts, 1)[:, None]
+        # reduceat adds up one after another, in the order of the points: sums do not depend on the number of threads.
+        # No cluster is empty here, so that each begins where the ones before it end.
+        order = np.argsort(clusters, kind="stable")
+        starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
+        centers = np.add.reduceat(points[order], starts, axis=0) / counts[:, None]
     filled, clusters = np.unique(clusters, return_inverse=True)
     return clusters.astype(np.int64), centers[filled]
 

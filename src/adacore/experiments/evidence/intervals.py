@@ -113,3 +113,39 @@ def paired_interval(ours: Mapping[int, float], theirs: Mapping[int, float], *, l
         True
     """
     return mean_interval(paired_differences(ours, theirs), level=level)
+
+
+def mean_over_sets(sets: Sequence[Sequence[float]], *, level: float = 0.95) -> Interval:
+    r"""Average differences within each data set, and then over data sets, each counting the same.
+
+    The mean of means :math:`\frac 1 m \sum_d \bar x_d` has the variance :math:`\sum_d v_d / m^2`,
+    :math:`v_d = s_d^2 / n_d`, and about :math:`(\sum_d v_d)^2 / \sum_d v_d^2 / (n_d - 1)` degrees of freedom (Welch,
+    1947). The data sets are taken as they are: the interval says how well their mean is known, and nothing of others.
+
+    Args:
+        sets: For each data set one difference a seed, at least two.
+        level: As in ``mean_interval``.
+
+    Returns:
+        The interval of the mean over data sets; ``count`` is the number of differences.
+
+    Raises:
+        ValueError: If there is no set, or one with fewer than two differences.
+
+    Example:
+        >>> interval = mean_over_sets([[0.0, 2.0], [3.0, 5.0]])
+        >>> interval.mean, round(interval.low, 2)
+        (2.5, -0.54)
+    """
+    if not sets or any(len(values) < 2 for values in sets):
+        raise ValueError(f"sets of {[len(values) for values in sets]} differences: each needs at least two")
+    from scipy.stats import t  # here, since importing it takes longer than most commands
+
+    means = [float(np.mean(values)) for values in sets]
+    variances = np.array([float(np.var(values, ddof=1)) / len(values) for values in sets])
+    mean, error = float(np.mean(means)), math.sqrt(float(variances.sum())) / len(sets)
+    if error == 0:  # all differences of a set are equal, in every set: no spread is seen
+        return Interval(mean, mean, mean, sum(map(len, sets)))
+    degrees = variances.sum() ** 2 / sum(v**2 / (len(values) - 1) for v, values in zip(variances, sets, strict=True))
+    half = float(t.ppf((1 + level) / 2, degrees)) * error
+    return Interval(mean, mean - half, mean + half, sum(map(len, sets)))

@@ -30,6 +30,10 @@ REACH = 6
 of the curve is only said to save at least so many labels."""
 
 
+_ADDED = {"seeds", "first_seed", "methods", "labels"}
+"""Settings that may change from one simulation to the next in the same folder: outcomes are added to those there."""
+
+
 def _setting(default: Any, text: str, **bounds: float) -> Any:
     return field(default=default, metadata={"help": text, "bounds": bounds})
 
@@ -50,15 +54,18 @@ class LabelSettings:
     labels: str | None = _setting(None, "the known classes: a column's name, target (LIBSVM), or an .npy file")
     methods: tuple[str, ...] = _setting(
         (RANDOM, "facility_location", "k_means"),
-        "methods, separated by commas: random, facility_location, facility_location(metric=cosine, weighted=true), "
-        "k_center, k_means, typiclust; in rounds, by a model of the labels so far: margin, entropy, badge, "
-        "adacore(targets=predicted)",
+        "methods, separated by commas: random, facility_location, facility_location(metric=cosine, weighted=true, "
+        "refine=true), k_center, k_means, typiclust; in rounds, by a model of the labels so far: margin, entropy, "
+        "badge, adacore(targets=predicted)",
     )
     budgets: tuple[str, ...] = _setting(("20", "50", "100"), "numbers of labels, separated by commas")
     estimators: tuple[str, ...] = _setting(
         ("logistic", "nearest"), "what learns from the labels: logistic, nearest, or package.module:Class"
     )
     seeds: int = _setting(10, "divisions of the rows into pool and test; all methods share them", least=1)
+    first_seed: int = _setting(
+        0, "number of the first seed: a method that was chosen on some seeds is to be judged on others", least=0
+    )
     start: str = _setting("facility_location", "method of the first round for methods that need a model")
     test: float = _setting(1 / 3, "share of the rows to test on, in (0, 1)", above=0, below=1)
     pool: int | None = _setting(
@@ -72,6 +79,11 @@ class LabelSettings:
                 raise ValueError(f"budgets: {budget!r} is not a number of labels: pass whole numbers, as in 20,50,100")
         # Made once to be checked: methods and estimators are looked up here, before any data are read.
         self.simulation()
+
+    @property
+    def seed_numbers(self) -> range:
+        """The seeds by number."""
+        return range(self.first_seed, self.first_seed + self.seeds)
 
     @property
     def numbers(self) -> tuple[int, ...]:
@@ -137,7 +149,7 @@ def simulate_labelling(
     runs: list[tuple[Method, Simulation]] = [(parse_method(RANDOM), settings.random_curve(len(first.targets)))]
     runs += [(method, settings.simulation()) for method in settings.simulation().parsed if method.name != RANDOM]
     # Seed by seed: a simulation that is stopped early has whole pairs.
-    left = [(seed, *run) for seed in range(settings.seeds) for run in runs if (run[0].name, seed) not in done]
+    left = [(seed, *run) for seed in settings.seed_numbers for run in runs if (run[0].name, seed) not in done]
     for position, (seed, method, simulation) in enumerate(left):
         if progress is not None:
             progress(position, len(left), f"{method.name}, seed {seed}")
@@ -163,11 +175,14 @@ def summarise(outcomes: Iterable[Outcome], settings: LabelSettings) -> dict[str,
     Returns:
         Plain values: ``settings``; ``random``, its curve by estimator; ``rows``, one for each method, budget and
         estimator, with mean accuracy, the difference to random with its interval (Holm's correction over the methods),
-        the verdict, the label saving and the seconds of choosing.
+        the verdict, the label saving and the seconds of choosing. ``accuracies`` are those of the seeds by number, from
+        which further comparisons can be made.
     """
     table: dict[tuple[str, int, str], dict[int, Outcome]] = {}
     for outcome in outcomes:
-        table.setdefault((outcome.method, outcome.budget, outcome.estimator), {})[outcome.seed] = outcome
+        # A folder may hold more seeds than were asked for: the numbers are of those that the settings name.
+        if outcome.seed in settings.seed_numbers:
+            table.setdefault((outcome.method, outcome.budget, outcome.estimator), {})[outcome.seed] = outcome
     # Of the file's outcomes only what was asked for: a folder may hold more methods.
     names = [name for name in settings.methods if name != RANDOM]
     record: dict[str, Any] = {"settings": {**asdict(settings)}, "random": {}, "rows": []}
@@ -178,7 +193,11 @@ def summarise(outcomes: Iterable[Outcome], settings: LabelSettings) -> dict[str,
             if method == RANDOM and kind == estimator
         }
         record["random"][estimator] = {
-            str(budget): {"mean": float(np.mean(list(curve[budget].values()))), "seeds": len(curve[budget])}
+            str(budget): {
+                "mean": float(np.mean(list(curve[budget].values()))),
+                "seeds": len(curve[budget]),
+                "accuracies": _by_text(curve[budget]),
+            }
             for budget in sorted(curve)
         }
         for budget in settings.numbers:
@@ -205,6 +224,7 @@ def _row(
         "estimator": estimator,
         "seeds": len(accuracies),
         "accuracy": float(np.mean(list(accuracies.values()))),
+        "accuracies": _by_text(accuracies),
         "classes": float(np.mean([outcome.classes for outcome in cell.values()])),
         # The median: the first call of a process compiles, and would dominate a mean.
         "choosing_seconds": float(np.median([outcome.choosing_seconds for outcome in cell.values()])),
@@ -232,10 +252,15 @@ def _accuracies(cell: Mapping[int, Outcome]) -> dict[int, float]:
     return {seed: outcome.accuracy for seed, outcome in cell.items()}
 
 
+def _by_text(accuracies: Mapping[int, float]) -> dict[str, float]:
+    """Write seeds as texts, ascending: what is returned equals what is read from JSON, whose keys are texts."""
+    return {str(seed): round(accuracies[seed], 6) for seed in sorted(accuracies)}
+
+
 def _claim(out: Path, settings: LabelSettings, x: NDArray[Any], y: NDArray[Any]) -> None:
     """Make sure that the folder's outcomes are of these data and settings; seeds and methods may be added."""
     identity = {
-        **{key: value for key, value in asdict(settings).items() if key not in {"seeds", "methods", "labels"}},
+        **{key: value for key, value in asdict(settings).items() if key not in _ADDED},
         "shape": list(x.shape),
         # A sum notices other data; it needs no second copy, and rounding cannot change it on one machine.
         "sum": float(np.asarray(x, np.float64).sum()),
