@@ -124,3 +124,116 @@ def test_the_example_of_the_page_runs(folder):
     exec(compile(code, str(PAGE), "exec"), names)
     assert not set(names["first"]) & set(names["second"])
     assert names["weights"].sum() == 200
+
+
+def make_images(folder, count=60):
+    image = pytest.importorskip("PIL.Image")
+    Path(folder).mkdir()
+    for i in range(count):
+        image.new("RGB", (90, 60), (i, 0, 0)).save(f"{folder}/{i:03}.png")
+
+
+@pytest.fixture
+def files(folder):
+    """Files that hold mistakes, each of another kind."""
+    Path("empty").mkdir()
+    make_images("broken")
+    Path("broken/030.png").write_text("no image")
+    Path("latin.txt").write_bytes("caf\xe9\n".encode("latin-1") * 60)
+    Path("latin.csv").write_bytes(b"text\n" + "caf\xe9\n".encode("latin-1") * 60)
+    Path("head.csv").write_bytes("t\xe9xt\n".encode("latin-1") + b"a\n" * 60)
+    Path("ragged.csv").write_text("a,b\n1,2\n3\n")
+    Path("positions.csv").write_bytes("position,item\n1,caf\xe9\n".encode("latin-1"))
+    Path("texts.csv").write_text("text,other\n" + "a,b\n" * 60)
+    Path("done.csv").write_text("position,item,weight,label\n3,a,1,cat\n4,b,1,\n")
+    Path("short.csv").write_text("text\n" + "a\n" * 59)
+    np.save("y59.npy", np.arange(59))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--items empty --report p.html", "holds no images"),
+        ("--items broken --report p.html", "row 30"),
+        ("--items latin.txt --report p.html", "line 1: byte 0xe9 is not UTF-8"),
+        ("--items latin.csv --report p.html", "is not UTF-8"),
+        ("--items head.csv --report p.html", "is not UTF-8"),
+        ("--items ragged.csv --report p.html", "is no table"),
+        ("--items short.csv --report p.html", "59 items, the table 60 rows"),
+        ("--items texts.csv:txt --report p.html", "did you mean 'text'"),
+        ("--items texts.csv --report p.html", "name one"),
+        ("--initial positions.csv", "is not UTF-8"),
+        ("--initial empty", "is a folder"),
+        ("--labels y59.npy", "(59,)"),
+        ("--out rows.npy/c.npz", "cannot write rows.npy/c.npz"),
+        ("--report rows.npy/p.html", "cannot write rows.npy/p.html"),
+        ("--sheet rows.npy/p.csv", "cannot write rows.npy/p.csv"),
+        ("--sheet done.csv", "holds 1 labels"),
+    ],
+)
+def test_mistakes_in_files_are_one_line_before_anything_is_selected(files, capsys, monkeypatch, words, message):
+    def too_late(*arguments, **settings):
+        raise AssertionError("work has begun")
+
+    monkeypatch.setattr("adacore.facility.facility_location", too_late)
+    assert main(["select", "rows.npy", "--budget", "5", *words.split()]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert len(error.splitlines()) == 1
+    assert not Path("coreset.npz").exists()
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ("caf\xe9,b\n1,2\n3,4\n", "is not UTF-8"),
+        ("a,b\n1,caf\xe9\n3,x\n", "is not UTF-8"),
+    ],
+)
+def test_a_table_of_another_encoding_is_told_from_a_damaged_one(folder, capsys, table, message):
+    Path("t.csv").write_bytes(table.encode("latin-1"))
+    assert main(["select", "t.csv", "--labels", "b", "--budget", "1"]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_an_image_that_is_cut_short_costs_its_picture_and_not_the_page(folder, capsys):
+    make_images("images")
+    for path in Path("images").iterdir():
+        path.write_bytes(path.read_bytes()[:-30])
+    assert main(["select", "rows.npy", "--budget", "3", "--items", "images", "--report", "picks.html"]) == 0
+    assert "cannot be read" in Path("picks.html").read_text()
+    assert "cannot read the image" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--budgets 20,41", "exceeds the pool of 40"),
+        ("--methods random,facility_location(metric=cosine)", "all zeros"),
+        ("--methods random,k_mean", "did you mean 'k_means'"),
+        ("--estimators nearst", "unknown estimator"),
+        ("--out rows.npy", "rows.npy"),
+        ("--labels y59.npy", "(59,)"),
+    ],
+)
+def test_mistakes_of_a_simulation_are_one_line_before_anything_is_simulated(files, capsys, monkeypatch, words, message):
+    rows = ROWS.copy()
+    rows[7] = 0
+    np.save("zero.npy", rows)
+    np.save("y.npy", np.arange(60) % 3)
+    monkeypatch.setattr("adacore.labelling.simulation.Simulation.run", lambda *_: pytest.fail("work has begun"))
+    words = words if "--labels" in words else f"{words} --labels y.npy"
+    assert main(["label", "zero.npy", *words.split()]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert len(error.splitlines()) == 1
+
+
+def test_nan_in_a_simulation_is_one_line(folder, capsys):
+    rows = ROWS.copy()
+    rows[9, 1] = np.nan
+    np.save("nan.npy", rows)
+    np.save("y.npy", np.arange(60) % 3)
+    assert main(["label", "nan.npy", "--labels", "y.npy", "--budgets", "5"]) == 2
+    assert "row 9" in capsys.readouterr().err

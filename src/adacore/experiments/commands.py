@@ -119,6 +119,7 @@ def check_picks_report() -> None:
 def write_picks_report(choice: Any, path: Path, title: str, command: str) -> None:
     """Write the page of picks of ``adacore select``."""
     from adacore.experiments.report.picks import render_picks
+    from adacore.labelling.durable_files import replace_file
 
     page = render_picks(
         choice.features,
@@ -129,8 +130,7 @@ def write_picks_report(choice: Any, path: Path, title: str, command: str) -> Non
         certificate=choice.coreset.certificate,
         command=command,
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(page, encoding="utf-8")
+    replace_file(path, page)
 
 
 def add_label(parser: Any) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adacore.facility.partitioned import PartPicks, Served, Task, choose_in_part, merge, serve_part
+from adacore.labelling.durable_files import replace_file
 from adacore.labelling.parts import Columns, Part, read_part
 
 
@@ -70,7 +70,7 @@ def claim(folder: Path, settings: Mapping[str, Any], files: Sequence[str]) -> No
                 f"{folder} belongs to another selection, which differs in {', '.join(differs or ['files'])}: pass "
                 "another work folder, or remove this one"
             )
-    replace_file(record, json.dumps(mine, indent=1).encode())
+    replace_file(record, json.dumps(mine, indent=1))
 
 
 def choose(file: Path, part: Part, task: Task, columns: Columns, excluded: NDArray[np.int64], stream: int) -> None:
@@ -196,19 +196,3 @@ def _save(file: Path, **arrays: Any) -> None:
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)
     replace_file(file, buffer.getvalue())
-
-
-def replace_file(file: Path, content: bytes) -> None:
-    """Write a file at once or not at all, since a part counts as done if its file exists.
-
-    Args:
-        file: The file.
-        content: Its content.
-    """
-    # Two processes may do the same part, where one was taken for dead: each has a draft of its own.
-    draft = file.with_name(f".{file.name}.{os.getpid()}")
-    with draft.open("wb") as opened:
-        opened.write(content)
-        opened.flush()
-        os.fsync(opened.fileno())
-    draft.replace(file)

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adacore.errors import unknown_name
-from adacore.labelling.coverage import Coverage, coverage_of
+from adacore.labelling.coverage import Coverage, coverage_of, labels_in
+from adacore.labelling.durable_files import prepare_file
 from adacore.labelling.items import Items, read_items
 from adacore.labelling.positions import read_positions
 from adacore.labelling.tables import read_features
@@ -161,6 +162,7 @@ def choose_rows(features: str | Path, settings: SelectSettings) -> Choice:
     n = table.x.shape[0]
     # All files are read before anything is computed: a wrong one is noticed at once and not after minutes.
     items = Items() if settings.items is None else read_items(settings.items, n)
+    _prepare_files(settings)
     initial = None if settings.initial is None else read_positions(settings.initial, n)
     candidates = None
     if settings.exclude is not None:
@@ -183,11 +185,22 @@ def choose_rows(features: str | Path, settings: SelectSettings) -> Choice:
         refine=settings.refine,
         seed=settings.seed,
     )
-    out = Path(settings.out)
     # The coreset is saved before any page or sheet is made: a fault in those must not cost the selection.
-    out.parent.mkdir(parents=True, exist_ok=True)
-    coreset.save(out)
+    coreset.save(settings.out)
     return Choice(coreset, table.x, table.labels, initial, items, settings)
+
+
+def _prepare_files(settings: SelectSettings) -> None:
+    """Make sure, before a selection that may take minutes, that what comes of it can be written."""
+    for name in (settings.out, settings.report, settings.sheet):
+        if name is not None:
+            prepare_file(Path(name))
+    # Typed again, or out of a shell's history, the command of the first round would write over its labels.
+    if settings.sheet is not None and (held := labels_in(Path(settings.sheet))):
+        raise ValueError(
+            f"--sheet {settings.sheet} exists and holds {held} labels: pass another name, or move it; to go on from "
+            f"its rows, pass --initial {settings.sheet} too"
+        )
 
 
 def _quotas(text: str, labels: NDArray[Any] | None) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -11,7 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adacore.coreset import Coreset
+from adacore.labelling.durable_files import replace_file
 from adacore.labelling.items import Items
+from adacore.labelling.texts import read_text
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,12 +128,33 @@ def write_sheet(path: Path, coverage: Coverage, items: Items | None = None) -> N
         coverage: Of the selection.
         items: What stands behind each row.
     """
-    # newline="": the csv module writes line ends itself, and a second translation would leave empty lines on Windows.
-    with path.open("w", encoding="utf-8", newline="") as file:
-        lines = csv.writer(file)
-        lines.writerow(["position", "item", "weight", "label"])
-        for place in range(coverage.initial, len(coverage.picks)):
-            row = int(coverage.picks[place])
-            # New picks alone: those selected before have their labels already.
-            item = "" if items is None or items.values is None else str(items.values[row])
-            lines.writerow([row, item, f"{coverage.served[place]:g}", ""])
+    # newline="": the csv module writes line ends itself.
+    text = io.StringIO(newline="")
+    lines = csv.writer(text)
+    lines.writerow(["position", "item", "weight", "label"])
+    for place in range(coverage.initial, len(coverage.picks)):
+        row = int(coverage.picks[place])
+        # New picks alone: those selected before have their labels already.
+        item = "" if items is None or items.values is None else str(items.values[row])
+        lines.writerow([row, item, f"{coverage.served[place]:g}", ""])
+    # Whole or not at all: the sheet of an earlier round may stand there, with labels in it.
+    replace_file(path, text.getvalue())
+
+
+def labels_in(path: Path) -> int:
+    """Count the labels that a person has written into a table to label in.
+
+    Args:
+        path: What ``write_sheet`` wrote, or anything else.
+
+    Returns:
+        Lines whose column ``label`` is filled; 0 where there is no such file or column.
+    """
+    if not path.is_file():
+        return 0
+    lines = csv.reader(io.StringIO(read_text(path)))
+    names = next(lines, [])
+    if "label" not in names:
+        return 0
+    column = names.index("label")
+    return sum(1 for line in lines if len(line) > column and line[column].strip())

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from adacore.errors import unknown_name, unreadable
+from adacore.labelling.texts import check_table_is_utf8, not_utf8, read_text
 
 IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 """Endings of files that count as images."""
@@ -45,11 +46,12 @@ def read_items(source: str | Path, n: int) -> Items:
     path, column = _split(str(source))
     if path.is_dir():
         found = sorted(file for file in path.iterdir() if file.suffix.lower() in IMAGES)
+        if not found:
+            raise ValueError(f"{path} holds no images: expected files that end in {', '.join(IMAGES)}")
         items = Items(found, images=True)
     elif not path.is_file():
         raise FileNotFoundError(f"no file or folder {path}: pass --items as a folder of images, or a file of texts")
     elif path.suffix.lower() == ".txt":
-        # utf-8-sig: editors on Windows put a byte-order mark first, which would become part of the first text.
         items = Items(_lines(path))
     elif path.suffix.lower() in {".parquet", ".csv"}:
         items = _of_column(path, column)
@@ -60,12 +62,35 @@ def read_items(source: str | Path, n: int) -> Items:
     # shown with the wrong row.
     if held != n:
         raise ValueError(f"{path} holds {held:,} items, the table {n:,} rows: they must be as many, in the same order")
+    if items.images:
+        _check_images(items)
     return items
+
+
+def _check_images(items: Items) -> None:
+    """Make sure that every image begins as one, before anything is computed that shows it.
+
+    Only the beginning of each file is read, some 0.1 ms: decoding 30,000 photographs would take minutes. An image that
+    is cut short later on is found when it is shown, and then stands on the page by its name.
+    """
+    try:
+        from PIL import Image  # of the extra "experiments"; without it nothing is shown either
+    except ModuleNotFoundError:
+        return
+    for row, path in enumerate(items.values or ()):
+        try:
+            with Image.open(path):
+                pass
+        # Pillow's readers raise almost anything: SyntaxError for a PNG, struct.error, an error of its own for sizes
+        # that look like an attack.
+        except Exception as error:
+            words = " ".join(str(error).split())
+            raise ValueError(f"row {row}: cannot read the image {path}: {words[:200]}; mend or replace it") from error
 
 
 def _lines(path: Path) -> list[str]:
     """Split at line feeds alone: splitlines() also splits at characters that may stand within a text."""
-    lines = path.read_text(encoding="utf-8-sig").replace("\r\n", "\n").split("\n")
+    lines = read_text(path).split("\n")
     return lines[:-1] if lines and not lines[-1] else lines
 
 
@@ -79,7 +104,6 @@ def _split(source: str) -> tuple[Path, str | None]:
 
 
 def _of_column(path: Path, column: str | None) -> Items:
-
     table = _read_table(path)
     texts = [name for name in table.column_names if _is_text(table.schema.field(name).type)]
     if column is None:
@@ -120,10 +144,17 @@ def _read_table(path: Path) -> Any:
         if path.suffix.lower() == ".csv":
             from pyarrow import csv
 
-            return csv.read_csv(path)
+            table = csv.read_csv(path)
+            check_table_is_utf8(path, table.schema)
+            return table
         # Late: a table in .csv does not need it.
         import pyarrow.parquet as pq
 
         return pq.read_table(path)
+    except UnicodeDecodeError as error:
+        raise not_utf8(path, ", line of names,") from error
+    except pa.ArrowInvalid as error:
+        # The text is there but is no table: lines of different lengths, or none at all.
+        raise ValueError(f"{path} is no table: {' '.join(str(error).split())[:200]}") from error
     except (OSError, pa.ArrowException) as error:
         raise unreadable(path, error) from error

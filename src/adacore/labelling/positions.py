@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import re
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from adacore.coreset import Coreset
 from adacore.errors import unreadable
+from adacore.labelling.texts import read_text
 
 COLUMNS = ("position", "index", "row")
 """Names of the column of positions in a .csv file; ``position`` is that of the table to label in."""
@@ -33,6 +35,8 @@ def read_positions(path: str | Path, n: int) -> NDArray[np.int64]:
         ValueError: If the file holds something else, a position twice, or one outside of ``[0, n)``.
     """
     path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder: pass a file of positions, as .txt, .csv or .npy, or a coreset")
     if not path.is_file():
         raise FileNotFoundError(f"no file {path}: pass positions as .txt, .csv or .npy, or a coreset")
     kind = path.suffix.lower()
@@ -63,13 +67,12 @@ def _read_npy(path: Path, n: int) -> NDArray[Any]:
 
 
 def _lines(path: Path) -> list[tuple[int, str]]:
-    lines = path.read_text(encoding="utf-8-sig").splitlines()
+    lines = read_text(path).splitlines()
     return [(i, line.strip()) for i, line in enumerate(lines, 1) if line.strip() and not line.lstrip().startswith("#")]
 
 
 def _csv_cells(path: Path) -> list[tuple[int, str]]:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        rows = [(number, row) for number, row in enumerate(csv.reader(file), 1) if row]
+    rows = [(number, row) for number, row in enumerate(csv.reader(io.StringIO(read_text(path))), 1) if row]
     if not rows:
         return []
     head = [cell.strip().lower() for cell in rows[0][1]]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from adacore.labelling.durable_files import replace_file
 
 # torch takes seconds to load, and choosing by features alone does without it.
 if TYPE_CHECKING:
@@ -236,15 +237,7 @@ class Rounds:
 
     def save(self, path: str | Path) -> None:
         """Write the state to a JSON file, which is replaced at once or not at all."""
-        path = Path(path)
-        # Beside the file, so that the rename stays within one file system and is atomic; with the process's number, so
-        # that two writers do not share a draft.
-        draft = path.with_name(f".{path.name}.{os.getpid()}")
-        with draft.open("w", encoding="utf-8") as file:
-            json.dump(self.state_dict(), file)
-            file.flush()
-            os.fsync(file.fileno())  # a rename may reach the disk before the content does
-        draft.replace(path)
+        replace_file(Path(path), json.dumps(self.state_dict()))
 
     @classmethod
     def load(cls, path: str | Path) -> Rounds:

@@ -15,12 +15,12 @@ import yaml
 
 from adacore.experiments.report import write_report
 from adacore.experiments.runs.comparison import compare
-from adacore.experiments.runs.durable_files import replace_by, replace_file
 from adacore.experiments.runs.folder_lock import locked
 from adacore.experiments.runs.recorded_runs import read_methods
 from adacore.experiments.runs.resumable_run import resume, train
 from adacore.experiments.runs.run_folder import RunFolder
 from adacore.experiments.runs.settings import CompareConfig, TrainConfig
+from adacore.labelling.durable_files import replace_by, replace_file
 
 QUICK: dict[str, Any] = {"model": "logistic", "method": "random", "epochs": 3, "tensorboard": False}
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import tempfile
 import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+
+from adacore.labelling.durable_files import replace_by
 
 Arrays = tuple[NDArray[np.uint8], NDArray[np.int64]]
 
@@ -65,11 +66,5 @@ def _key(sources: Sequence[Path]) -> str:
 def _write(path: Path, images: NDArray[np.uint8], labels: NDArray[np.int64]) -> None:
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        # A name of its own: several processes may decode at once, and the last rename wins with the same content.
-        handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".partial")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                np.savez(file, images=images, labels=labels)
-            Path(temporary).replace(path)
-        finally:
-            Path(temporary).unlink(missing_ok=True)
+        # Several processes may decode at once: the last rename wins, with the same content.
+        replace_by(path, lambda temporary: np.savez(temporary, images=images, labels=labels))

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from adacore.experiments.evidence.summaries import summarise, to_json
-from adacore.experiments.runs.durable_files import replace_file
 from adacore.experiments.runs.experiment import MOVABLE
 from adacore.experiments.runs.recorded_runs import Method, Run, experiments_of, read_methods
+from adacore.labelling.durable_files import replace_file
 
 POINTS = 50
 """Epochs of a curve that are kept at most."""

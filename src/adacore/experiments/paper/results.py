@@ -11,7 +11,7 @@ from adacore.experiments.paper.cards import accuracy_reproduced, card, convex_ca
 from adacore.experiments.paper.claims import count_outcomes, judge_claims
 from adacore.experiments.paper.differences import has_set_up
 from adacore.experiments.paper.records import is_small, read_records
-from adacore.experiments.runs.durable_files import replace_file
+from adacore.labelling.durable_files import replace_file
 
 Record = Mapping[str, Any]
 Entry = Mapping[str, Any]

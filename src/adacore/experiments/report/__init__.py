@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from adacore.experiments.report.page import render
-from adacore.experiments.runs.durable_files import replace_file
 from adacore.experiments.runs.recorded_runs import read_methods
+from adacore.labelling.durable_files import replace_file
 
 __all__ = ["write_report"]
 

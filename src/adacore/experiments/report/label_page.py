@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from adacore.experiments.report.svg import Axes, Line, Style, assign_styles, line_chart
+from adacore.labelling.durable_files import replace_file
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -110,8 +111,7 @@ def write_label_report(record: Record, path: Path, title: str) -> Path:
         difference=difference_text,
         saving=saving_text,
     )
-    path.write_text(html, encoding="utf-8")
-    return path
+    return replace_file(path, html)
 
 
 def rows_of(record: Record, estimator: str) -> list[Record]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import importlib.util
 import io
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -93,12 +94,22 @@ def card_of(items: Items, row: int, *, label: Any = None, distance: float | None
     if items.values is not None:
         value = items.values[row]
         if items.images:
-            text, image = Path(value).name, thumbnail(Path(value))
+            text, image = _image(Path(value))
         else:
             # On one line: line breaks and tabs would tear a card apart.
             text = " ".join(str(value).split())
             text = text if len(text) <= TEXT else text[: TEXT - 1] + "…"
     return Card(row, text, image, None if label is None else str(label), distance)
+
+
+def _image(path: Path) -> tuple[str, str | None]:
+    """Return the name and the thumbnail; of an image that is cut short the name alone."""
+    try:
+        return path.name, thumbnail(path)
+    except ValueError as error:
+        # The selection is made and saved by now: one broken image must not cost the page.
+        warnings.warn(str(error), stacklevel=2)
+        return f"{path.name} (cannot be read)", None
 
 
 def thumbnail(path: Path) -> str:
@@ -118,8 +129,11 @@ def thumbnail(path: Path) -> str:
     try:
         with Image.open(path) as opened:
             image = opened.convert("RGB")
-    except OSError as error:
-        raise ValueError(f"cannot read the image {path}: {error}; exclude the row, or leave out --items") from error
+    # Pillow's readers raise almost anything: SyntaxError for a PNG, struct.error, an error of its own for sizes that
+    # look like an attack.
+    except Exception as error:
+        words = " ".join(str(error).split())[:200]
+        raise ValueError(f"cannot read the image {path}: {words}; the page shows its name instead") from error
     # In place, and never enlarged.
     image.thumbnail((THUMBNAIL, THUMBNAIL))
     buffer = io.BytesIO()

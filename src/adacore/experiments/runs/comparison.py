@@ -16,7 +16,6 @@ from adacore.experiments.evidence.outcomes import Outcome
 from adacore.experiments.evidence.summaries import MethodSummary, summarise, to_json
 from adacore.experiments.runs.arms import parse_arm
 from adacore.experiments.runs.comparison_table import print_comparison
-from adacore.experiments.runs.durable_files import replace_file
 from adacore.experiments.runs.experiment import MOVABLE, experiment_of
 from adacore.experiments.runs.folder_lock import locked
 from adacore.experiments.runs.progress import Live, LiveRun, Silent, Watcher, describe, print_plain
@@ -24,6 +23,7 @@ from adacore.experiments.runs.recorded_runs import read_run
 from adacore.experiments.runs.run_folder import RunFolder, read_yaml, versions, write_yaml
 from adacore.experiments.runs.settings import CompareConfig, TrainConfig, to_mapping
 from adacore.experiments.runs.worker_processes import LoadedData, run_side_by_side, train_one
+from adacore.labelling.durable_files import replace_file
 from adacore.selectors.preparation import prepare_selector
 
 _FREE = {*MOVABLE, "methods", "seeds", "first_seed"}

@@ -16,10 +16,10 @@ import torch
 import yaml
 
 from adacore.coreset import Coreset
-from adacore.experiments.runs.durable_files import append_line, replace_by, replace_file, save_state
 from adacore.experiments.runs.folder_lock import locked
 from adacore.experiments.runs.metrics_rows import Row, parse_rows
 from adacore.experiments.runs.settings import TrainConfig, from_mapping, to_mapping
+from adacore.labelling.durable_files import append_line, replace_by, replace_file, save_state
 
 _PACKAGES = ("adacore", "torch", "numpy", "numba", "scikit-learn")
 

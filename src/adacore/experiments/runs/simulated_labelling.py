@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from adacore.experiments.evidence.label_saving import label_saving
 from adacore.experiments.evidence.verdicts import judge_all
-from adacore.experiments.runs.durable_files import append_line, replace_file
+from adacore.labelling.durable_files import append_line, prepare_file, replace_file
 from adacore.labelling.methods import Method, parse_method
 from adacore.labelling.simulation import Outcome, Simulation, split_trial
 from adacore.selectors.settings import check_fields
@@ -139,13 +139,18 @@ def simulate_labelling(
     y = np.unique(np.asarray(y), return_inverse=True)[1].astype(np.int64)
     if len(y) != len(x):
         raise ValueError(f"{len(y)} labels for {len(x)} rows: they must be as many")
-    out.mkdir(parents=True, exist_ok=True)
+    _check_rows(x, settings)
+    prepare_file(out / "record.json")
     _claim(out, settings, x, y)
     file = out / "outcomes.jsonl"
     outcomes = _read(file)
     done = {(outcome.method, outcome.seed) for outcome in outcomes}
     # Any seed tells the pool's size, on which random's budgets depend.
     first = split_trial(x, y, seed=0, test=settings.test, pool=settings.pool)
+    if max(settings.numbers) > len(first.targets):
+        raise ValueError(
+            f"budgets: {max(settings.numbers)} exceeds the pool of {len(first.targets)} rows to choose from: lower it"
+        )
     runs: list[tuple[Method, Simulation]] = [(parse_method(RANDOM), settings.random_curve(len(first.targets)))]
     runs += [(method, settings.simulation()) for method in settings.simulation().parsed if method.name != RANDOM]
     # Seed by seed: a simulation that is stopped early has whole pairs.
@@ -250,6 +255,18 @@ def _row(
 
 def _accuracies(cell: Mapping[int, Outcome]) -> dict[int, float]:
     return {seed: outcome.accuracy for seed, outcome in cell.items()}
+
+
+def _check_rows(x: NDArray[Any], settings: LabelSettings) -> None:
+    """Refuse rows that a later method would refuse, before those ahead of it have run for minutes."""
+    if x.ndim != 2:
+        raise ValueError(f"features have shape {x.shape}: expected (rows, features), one row for each example")
+    bad = np.flatnonzero(~np.isfinite(x).all(1))
+    if len(bad):
+        raise ValueError(f"features: row {bad[0]} holds nan or an infinite value: mend or drop such rows")
+    empty = np.flatnonzero(~x.any(1))
+    if len(empty) and any(method.metric == "cosine" for method in settings.simulation().parsed):
+        raise ValueError(f"features: row {empty[0]} is all zeros, which has no direction: drop it, or use euclidean")
 
 
 def _by_text(accuracies: Mapping[int, float]) -> dict[str, float]:

@@ -17,7 +17,6 @@ from adacore.experiments.analysis import MEASURED, describe_examples, measure_ru
 from adacore.experiments.data import Splits
 from adacore.experiments.runs.arms import parse_arm
 from adacore.experiments.runs.devices import choose_device, place, synchronize
-from adacore.experiments.runs.durable_files import replace_by
 from adacore.experiments.runs.evaluation import check_fit, evaluate, nonfinite_example
 from adacore.experiments.runs.metrics_rows import Row
 from adacore.experiments.runs.models import make_model
@@ -30,6 +29,7 @@ from adacore.experiments.runs.optimizers import (
 )
 from adacore.experiments.runs.run_folder import Divergence, RunFolder
 from adacore.experiments.runs.settings import TrainConfig, check_held_out, to_mapping
+from adacore.labelling.durable_files import replace_by
 from adacore.probing.batch_layout import call, move, split
 from adacore.probing.labels import labels_of
 from adacore.probing.preserving import preserving_state

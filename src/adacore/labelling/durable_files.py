@@ -49,9 +49,10 @@ def replace_by(path: Path, save: Callable[[Path], object]) -> Path:
     Raises:
         OSError: If it cannot be written.
     """
-    # In the same folder: a rename across file systems is a copy, and not atomic. A fixed name, so that what a kill
-    # leaves behind is found by ``rewind`` and overwritten by the next write.
-    temporary = path.with_name(f".partial-{path.name}")
+    # In the same folder: a rename across file systems is a copy, and not atomic. A known beginning, so that what a kill
+    # leaves behind is found; the process's number, so that two writers of one file (workers of which one was taken for
+    # dead) do not share a draft.
+    temporary = path.with_name(f".partial-{os.getpid()}-{path.name}")
     try:
         save(temporary)
         # Content before name: a rename may reach the disk first, and a power cut then leave an empty file.
@@ -68,6 +69,35 @@ def replace_by(path: Path, save: Callable[[Path], object]) -> Path:
     # A rename is an entry of the folder, and is on disk only once the folder is.
     _sync_folder(path.parent)
     return path
+
+
+def prepare_file(path: Path) -> None:
+    """Make sure that a file can be written, before the work whose result it is to hold; its folders are made.
+
+    Args:
+        path: The file; one that exists is left as it is.
+
+    Raises:
+        OSError: If it cannot be written, since a file stands where a folder should be, say; the message names the file.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     prepare_file(Path(folder) / "new" / "note.txt")
+        ...     sorted(path.name for path in Path(folder).rglob("*"))
+        ['new']
+    """
+    if path.is_dir():
+        raise IsADirectoryError(f"cannot write {path}: it is a folder; pass the name of a file")
+    draft = path.with_name(f".partial-{os.getpid()}-{path.name}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Tried and not asked for: of network folders and access lists the rights of a folder do not tell.
+        draft.touch()
+        draft.unlink()
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise OSError(error.errno, f"cannot write {path}: {reason}; pass a file in another folder") from error
 
 
 def _replace(path: Path, write: Callable[[BinaryIO], object]) -> Path:

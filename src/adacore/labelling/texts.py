@@ -1,0 +1,54 @@
+"""Reading text files, which are UTF-8 with or without a byte-order mark; others are told from damaged ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+
+def read_text(path: Path) -> str:
+    r"""Read a text file, its line ends as ``\n``.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Its text, without a byte-order mark: editors on Windows put one first, which would become part of the first
+        word.
+
+    Raises:
+        ValueError: If it is not UTF-8; the message names the line.
+    """
+    content = path.read_bytes()
+    try:
+        return content.decode("utf-8-sig").replace("\r\n", "\n")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise not_utf8(path, f", line {line}: byte 0x{content[error.start]:02x}") from error
+
+
+def not_utf8(path: Path, place: str = "") -> ValueError:
+    """Make the error for a text file of another encoding.
+
+    Args:
+        path: The file.
+        place: Where in it, as it follows the path; empty if that is not known.
+    """
+    return ValueError(f"{path}{place} is not UTF-8: save the file as UTF-8, as iconv -f latin1 -t utf8 does")
+
+
+def check_table_is_utf8(path: Path, schema: Any) -> None:
+    """Refuse a table that pyarrow has read from text of another encoding, of which it makes columns of bytes.
+
+    Args:
+        path: The file.
+        schema: Of the table, of pyarrow.
+
+    Raises:
+        ValueError: If a column holds bytes. (Of a line of names in another encoding pyarrow raises UnicodeDecodeError.)
+    """
+    import pyarrow as pa  # a tenth of a second, which readers of other files need not wait for
+
+    binary = [field.name for field in schema if pa.types.is_binary(field.type)]
+    if binary:
+        raise not_utf8(path, f", column {binary[0]!r},")
