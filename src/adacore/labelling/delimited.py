@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from adacore.errors import unreadable
 from adacore.labelling.parquet import columns_of, rows_in_blocks
-from adacore.labelling.texts import check_table_is_utf8, not_utf8
+from adacore.labelling.texts import check_table_is_utf8
 
 _DELIMITERS = ",;\t"
 
@@ -60,8 +60,6 @@ def read_delimited(path: Path, labels: str | None) -> tuple[NDArray[Any], NDArra
         raise ValueError(f"{path} is no table: {' '.join(str(error).split())[:200]}") from error
     except (OSError, pa.ArrowException) as error:
         raise unreadable(path, error) from error
-    except UnicodeDecodeError as error:
-        raise not_utf8(path, ", line of names,") from error
     check_table_is_utf8(path, table.schema)
     if table.num_rows == 0:
         raise ValueError(f"{path} holds no rows: only a line of names")

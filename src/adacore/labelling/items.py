@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from adacore.errors import unknown_name, unreadable
-from adacore.labelling.texts import check_table_is_utf8, not_utf8, read_text
+from adacore.labelling.texts import check_table_is_utf8, read_text
 
 IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 """Endings of files that count as images."""
@@ -151,8 +151,6 @@ def _read_table(path: Path) -> Any:
         import pyarrow.parquet as pq
 
         return pq.read_table(path)
-    except UnicodeDecodeError as error:
-        raise not_utf8(path, ", line of names,") from error
     except pa.ArrowInvalid as error:
         # The text is there but is no table: lines of different lengths, or none at all.
         raise ValueError(f"{path} is no table: {' '.join(str(error).split())[:200]}") from error

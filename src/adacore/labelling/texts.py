@@ -45,10 +45,15 @@ def check_table_is_utf8(path: Path, schema: Any) -> None:
         schema: Of the table, of pyarrow.
 
     Raises:
-        ValueError: If a column holds bytes. (Of a line of names in another encoding pyarrow raises UnicodeDecodeError.)
+        ValueError: If a column, or the line of names, is of another encoding.
     """
     import pyarrow as pa  # a tenth of a second, which readers of other files need not wait for
 
-    binary = [field.name for field in schema if pa.types.is_binary(field.type)]
-    if binary:
-        raise not_utf8(path, f", column {binary[0]!r},")
+    try:
+        # pyarrow decodes names when they are asked for, and not before.
+        names = schema.names
+    except UnicodeDecodeError as error:
+        raise not_utf8(path, ", line of names,") from error
+    for name, kind in zip(names, schema.types, strict=True):
+        if pa.types.is_binary(kind):
+            raise not_utf8(path, f", column {name!r},")
