@@ -47,7 +47,7 @@ def load(name: str, *, data_root: str | Path | None = None, validation: float = 
 
     Args:
         name: digits, mnist, cifar10, cifar100, cifar10-imbalanced, cifar100-imbalanced, ijcnn1, bdd100k, or
-            ``package.module:function`` of your own, which returns (train, test).
+            ``package.module:function`` of your own, which returns (train, test), given ``data_root`` if it takes that.
         data_root: The folder that holds the data sets; None for ADACORE_DATA.
         validation: Share in (0, 1), or number, of training examples to hold out; 0 for none.
         seed: Of the draw of the validation set.
@@ -66,7 +66,7 @@ def load(name: str, *, data_root: str | Path | None = None, validation: float = 
     """
     check_name(name)
     if ":" in name:
-        splits = load_custom(name)
+        splits = load_custom(name, data_root)
     elif name == "digits":
         splits = load_digits()
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -53,12 +54,13 @@ def import_factory(path: str, kind: str) -> Callable[..., Any]:
     return target  # type: ignore[no-any-return]
 
 
-def load_custom(path: str) -> Splits:
+def load_custom(path: str, data_root: str | Path | None = None) -> Splits:
     """Load a user's data set.
 
     Args:
-        path: ``package.module:function``; called without arguments, it returns map-style data sets (train, test) of
-            (inputs, class) or of dicts, or ``Splits``.
+        path: ``package.module:function``; it returns map-style data sets (train, test) of (inputs, class) or of dicts,
+            or ``Splits``.
+        data_root: Folder of the data sets, which a function with a parameter of that name is given.
 
     Returns:
         Shape and number of classes are taken from the examples.
@@ -67,7 +69,9 @@ def load_custom(path: str) -> Splits:
         TypeError: If something else comes out.
         ValueError: If the targets are not classes, or are numbered with large gaps.
     """
-    made = import_factory(path, "data set")()
+    factory = import_factory(path, "data set")
+    # Only to a function that asks for it: most load what they know of themselves.
+    made = factory(data_root=data_root) if _takes_data_root(factory) else factory()
     # Whoever returns splits has said shape and classes: they are checked and not guessed.
     if isinstance(made, Splits):
         _check_classes(_labels(made.train, made.test, path), made.classes, path)
@@ -98,6 +102,13 @@ MANY_CLASSES = 1000
 
 SPARSE = 10
 """How many times as many outputs as classes that occur are taken for a mistake, such as an identifier for a class."""
+
+
+def _takes_data_root(factory: Callable[..., Any]) -> bool:
+    try:
+        return "data_root" in inspect.signature(factory).parameters
+    except ValueError:  # compiled code may have no signature
+        return False
 
 
 def _labels(train: Dataset[Any], test: Dataset[Any], path: str) -> NDArray[np.int64]:

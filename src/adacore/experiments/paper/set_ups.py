@@ -14,7 +14,7 @@ from typing import Any, Literal
 import yaml
 
 from adacore.errors import unknown_name
-from adacore.experiments.paper.small import TEST, train_size
+from adacore.experiments.paper.small import shrink_settings
 from adacore.experiments.runs.settings import CompareConfig, from_mapping, method_texts
 
 Scale = Literal["paper", "small"]
@@ -36,12 +36,6 @@ ALIASES = {
 """Figures and tables that show the same runs as another."""
 
 _OTHERS = ("demo",)
-# The smallest residual network stands for the large ones, which no laptop trains in minutes.
-_SHORTCUTS = {"resnet18": "resnet20", "resnet50": "resnet20"}
-_SECONDS = 900.0
-"""Predicted seconds that a small version may take on 2 cores."""
-_RATES = {"resnet20": (400.0, 1600.0), "mlp": (30_000.0, 100_000.0), "logistic": (30_000.0, 100_000.0)}
-"""Images of CIFAR-10's size, or of MNIST's, that are trained on and probed in a second, on 2 cores."""
 
 
 @functools.cache
@@ -126,7 +120,7 @@ def configure(
 
     Args:
         parts: Settings by name.
-        scale: ``"small"`` for a version that ends within 20 minutes on 2 cores.
+        scale: ``"small"`` for the smaller scale of ``adacore.experiments.paper.small``.
         overrides: Settings that win over both; ``methods`` keeps these of every part, and others join the first.
 
     Returns:
@@ -140,7 +134,7 @@ def configure(
     given = dict(overrides or {})
     chosen = _restrict({name: dict(part) for name, part in parts.items()}, given.pop("methods", None))
     if scale == "small":
-        chosen = shrink_all(chosen)
+        chosen = {name: shrink_settings(settings) for name, settings in chosen.items()}
     for settings in chosen.values():
         # A budget given by hand replaces the set-up's fraction: settings refuse both at once.
         if "budget" in given and "fraction" not in given:
@@ -161,69 +155,6 @@ def _restrict(parts: dict[str, dict[str, Any]], methods: str | Sequence[str] | N
             strangers if number == 0 else []
         )
     return {name: part for name, part in parts.items() if part["methods"]}
-
-
-def shrink_all(parts: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Shrink the parts of a figure or table alike: fewer examples, seeds and epochs, a small model.
-
-    Args:
-        parts: Settings by name.
-
-    Returns:
-        Settings whose predicted time, all parts together, is at most 15 minutes.
-    """
-    # The largest share that fits: all parts are shrunk alike, so that they can still be compared.
-    for share in (1.0, 0.75, 0.5, 0.4, 0.3, 0.25, 0.2, 0.15, 0.1, 0.08, 0.06, 0.04, 0.03):
-        shrunk = {name: _shrink(part, share) for name, part in parts.items()}
-        if sum(predicted_seconds(part) for part in shrunk.values()) <= _SECONDS:
-            return shrunk
-    return shrunk
-
-
-def _shrink(part: Mapping[str, Any], share: float) -> dict[str, Any]:
-    """Shrink one set-up; epochs between reselections shrink with the epochs, so that there are as many coresets."""
-    small = dict(part)
-    small["data"] = f"adacore.experiments.paper.small:{str(part['data']).replace('-', '_')}"
-    small["model"] = _SHORTCUTS.get(part["model"], part["model"])
-    # Two seeds: one more shows how far seeds differ, and nothing is to be proved.
-    small["seeds"] = min(2, int(part.get("seeds", 1)))
-    # At least a tenth: of 1,000 examples a hundredth would be one for each of ten classes.
-    small["fraction"] = max(0.1, float(part["fraction"]))
-    small["epochs"] = max(4, round(share * int(part["epochs"])))
-    for name in ("every", "eval_every", "analyse_every"):
-        if part.get(name):  # 0 is never
-            small[name] = max(1, round(share * int(part[name])))
-    if small["model"] == "resnet20":
-        # An eighth: with fewer examples the full batch would leave a handful of steps an epoch.
-        small["batch_size"] = max(16, int(part["batch_size"]) // 8)
-        small |= {"precision": "bf16-mixed", "channels_last": True, "damped_momentum": False}
-    return small
-
-
-def predicted_seconds(small: Mapping[str, Any]) -> float:
-    """Predict how long a small version takes on 2 cores.
-
-    Args:
-        small: Its settings.
-
-    Returns:
-        Seconds of all its runs together.
-    """
-    data = str(small["data"]).partition(":")[2].replace("_", "-")
-    n, epochs = train_size(data), int(small["epochs"])
-    training, probing = _RATES[small["model"]]
-    if small.get("optimizer") == "adahessian":
-        # AdaHessian differentiates twice: a forward pass, a backward pass, and one more through both.
-        training /= 3
-    total = 0.0
-    for method in small["methods"]:
-        size = n if method == "full" else float(small["fraction"]) * n
-        # Random and full look at no example before they choose.
-        probes = 0 if method in {"full", "random"} else epochs / int(small["every"])
-        measured = epochs / int(small["analyse_every"]) if small.get("analyse_every") else 0.0
-        evaluations = epochs / int(small.get("eval_every", 1)) * TEST
-        total += epochs * size / training + (n * (probes + measured) + evaluations) / probing + 2
-    return total * int(small["seeds"])
 
 
 def group(configs: Mapping[str, CompareConfig]) -> dict[str, list[str]]:

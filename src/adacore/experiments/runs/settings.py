@@ -32,14 +32,14 @@ class RunSettings:
     data: str = _setting(
         "digits",
         "digits, mnist, cifar10, cifar100, cifar10-imbalanced, cifar100-imbalanced, ijcnn1, bdd100k, or "
-        "package.module:function that returns (train, test)",
+        "package.module:function that returns (train, test), given data_root if it takes that",
     )
     data_root: str | None = _setting(None, "folder that holds the data sets (default: ADACORE_DATA)")
     validation: float = _setting(
         0.0, "share in (0, 1), or number, of training examples to hold out for validation", least=0
     )
     model: str = _setting(
-        "mlp", "logistic, mlp, resnet18, resnet20, resnet50, or package.module:function that returns a module"
+        "mlp", "logistic, mlp, resnet8, resnet18, resnet20, resnet50, or package.module:function that returns a module"
     )
     fraction: float | None = _setting(
         None, "share of the training set to select, in (0, 1] (default: 0.1)", above=0, most=1
