@@ -20,10 +20,12 @@ class Arm:
     Attributes:
         selector: The selection method.
         settings: Settings of training that replace those of the comparison.
+        kept: Whether a random subset is kept for R epochs, the comparison's R, as the paper's is.
     """
 
     selector: Selector
     settings: dict[str, Any]
+    kept: bool = False
 
     def every(self, every: Any, epochs: int) -> Any:
         """Decide R for this arm.
@@ -39,7 +41,7 @@ class Arm:
             return self.settings["every"]
         if self.selector.traits.ignores_budget:
             return epochs
-        return 1 if self.selector.name == "random" else every
+        return 1 if self.selector.name == "random" and not self.kept else every
 
 
 def parse_arm(text: str) -> Arm:
@@ -47,7 +49,7 @@ def parse_arm(text: str) -> Arm:
 
     Args:
         text: As ``adacore.selectors.parse_selector`` takes it; among the settings may be ``batches``, ``every`` and
-            ``learning_rate``.
+            ``learning_rate``. ``every=R`` is the comparison's own R, whatever it is.
 
     Returns:
         The arm.
@@ -60,10 +62,14 @@ def parse_arm(text: str) -> Arm:
         >>> arm = parse_arm("adacore(weighting=uniform, learning_rate=0.2)")
         >>> arm.selector.weighting, arm.settings
         ('uniform', {'learning_rate': 0.2})
-        >>> parse_arm("random").every(20, 200), parse_arm("craig").every(20, 200)
-        (1, 20)
+        >>> [parse_arm(text).every(20, 200) for text in ("random", "random(every=R)", "random(every=5)", "craig")]
+        [1, 20, 5, 20]
     """
     name, settings = parse_name(text)
     # What is of training is taken out first: the selector would refuse it as unknown.
     own = {key: settings.pop(key) for key in OF_AN_ARM if key in settings}
-    return Arm(make_selector(name, **settings), own)
+    # As a letter: a set-up that is run with another R, as at a smaller scale, keeps its arms' names.
+    kept = own.get("every") == "R"
+    if kept:
+        del own["every"]
+    return Arm(make_selector(name, **settings), own, kept)
