@@ -90,3 +90,19 @@ def test_the_command_exits_with_one_if_something_failed(few, monkeypatch, capsys
 
 def test_entry_points_are_looked_for_under_the_documented_group():
     assert registry.GROUP == "adacore.selectors"
+
+
+def test_a_missing_package_is_named_with_what_installs_it(monkeypatch):
+    def without(name):
+        def version(package):
+            if package == name:
+                raise doctor.PackageNotFoundError
+            return "1"
+
+        return version
+
+    for package, command in (("scipy", "pip install 'adacore[experiments]'"), ("numba", "pip install adacore")):
+        monkeypatch.setattr(doctor, "version", without(package))
+        with pytest.raises(RuntimeError) as error:
+            doctor._packages()
+        assert str(error.value) == f"not installed: {package}: {command}"

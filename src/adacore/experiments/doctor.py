@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 _FORK_SECONDS = 30.0
 """A forked worker does its work in milliseconds; one that hangs on an inherited lock never does."""
 
-_PACKAGES = ("torch", "numba", "numpy", "scipy", "scikit-learn", "lightning-fabric")
+_CORE = ("torch", "numba", "numpy")
+
+_LABORATORY = ("scipy", "scikit-learn", "lightning-fabric")
+"""What the extra ``experiments`` installs, as far as the doctor and what it checks need it."""
 
 
 @dataclass(frozen=True)
@@ -104,13 +107,15 @@ def _python() -> str:
 
 def _packages() -> str:
     found, missing = [], []
-    for name in _PACKAGES:
+    for name in (*_CORE, *_LABORATORY):
         try:
             found.append(f"{name} {version(name)}")
         except PackageNotFoundError:
             missing.append(name)
     if missing:
-        raise RuntimeError(f"not installed: {', '.join(missing)}: pip install adacore again")
+        # With its extra: the core alone would not bring what the laboratory lacks.
+        wanted = "adacore" if {*missing} <= {*_CORE} else "'adacore[experiments]'"
+        raise RuntimeError(f"not installed: {', '.join(missing)}: pip install {wanted}")
     return ", ".join(found)
 
 

@@ -22,6 +22,9 @@ NAMES = {
 }
 """Methods whose names are not just a word with a capital."""
 
+KEPT = "random(every=R)"
+"""Random as the paper has it: a subset is kept for R epochs, and the next ones are others."""
+
 
 def display_name(label: str) -> str:
     """Write a method's name as people do.
@@ -30,6 +33,8 @@ def display_name(label: str) -> str:
         >>> display_name("adacore(weighting=uniform)"), display_name("least_confidence")
         ('AdaCore (weighting=uniform)', 'Least confidence')
     """
+    if label == KEPT:
+        return "Random (kept for R epochs)"
     base = base_name(label)
     rest = label[len(base) :].strip()
     name = NAMES.get(base, base.replace("_", " ").capitalize())
@@ -251,6 +256,18 @@ def points(value: Interval | None) -> str:
     # A true minus sign, as wide as the plus, so that columns of intervals line up.
     low, high = (round(100 * end, 1) + 0.0 for end in (value.low, value.high))  # + 0.0: no "−0.0"
     return f"{low:+.1f} to {high:+.1f}".replace("-", "−")
+
+
+def times(ratio: float) -> str:
+    """Write a ratio of costs so that its number is at least 1.
+
+    Example:
+        >>> times(2.6), times(0.4), times(1.0)
+        ('2.6 times as many', '2.5 times fewer', 'as many')
+    """
+    if 0.95 <= ratio < 1.05:
+        return "as many"
+    return f"{ratio:.2g} times as many" if ratio > 1 else f"{1 / ratio:.2g} times fewer"
 
 
 def share(value: float) -> str:

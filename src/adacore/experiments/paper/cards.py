@@ -13,13 +13,15 @@ from adacore.experiments.evidence.sentences import (
     points,
     seconds,
     share,
+    times,
     verdict_words,
     with_interval,
 )
-from adacore.experiments.evidence.summaries import CONTROL, base_name
+from adacore.experiments.evidence.summaries import CONTROL, base_name, find_control
 from adacore.experiments.evidence.verdicts import Judgement
 from adacore.experiments.paper.claims import Finding, accuracies, judge_claims, reproduced
-from adacore.experiments.paper.differences import differences, flags
+from adacore.experiments.paper.convex import convex_headline, judge_convex
+from adacore.experiments.paper.differences import differences, flags, smaller_scale
 from adacore.experiments.paper.pictures import has_curves
 from adacore.experiments.paper.records import is_small
 
@@ -55,17 +57,14 @@ def card(entry: Entry, record: Record) -> str:
         Markdown.
     """
     lines = [f"## {entry['item']}", "", f"{entry['about']}.", ""]
-    # Before any number: whoever reads one of a small version must know what it is.
+    # Before any number: whoever reads one of a smaller scale must know what it is.
     if is_small(record):
-        lines += ["**A small version**, to look at how it runs: its numbers say nothing about the paper's.", ""]
+        lines += [f"**Smaller scale**: {smaller_scale(record)}. Verdicts are about this scale.", ""]
     lines += [f"- **Paper**: {told}" for told in (paper_words(entry),) if told]
     lines += [f"- **Against Random**: {line}" for line in against_random(record)]
-    findings = judge_claims(entry.get("claims", ()), record)
-    lines += [f"- **Claims on accuracy**: {_claims([f for f in findings if f.is_accuracy])}"]
-    lines += [
-        f"- **Other claims**: {_claims(others)}" for others in ([f for f in findings if not f.is_accuracy],) if others
-    ]
-    if told := accuracy_reproduced(entry, record):
+    lines += _findings(judge_claims(entry.get("claims", ()), record))
+    lines += held_out(record)
+    if (told := accuracy_reproduced(entry, record)) and not is_small(record):
         why = f" {entry['why']}" if "why" in entry else ""
         lines += [f"- **Accuracy reproduced** (within 2 points): {told}.{why}"]
     if differs := differences(record):
@@ -80,20 +79,23 @@ def card(entry: Entry, record: Record) -> str:
 
 
 def convex_card(entry: Entry, record: Record) -> str:
-    """Write the card of a convex experiment, whose record tells in words what was measured.
+    """Write the card of a convex experiment.
 
     Args:
         entry: What the paper says.
-        record: With ``measured``, ``verdict`` and ``command``.
+        record: What was measured; see ``adacore.experiments.paper.convex``.
 
     Returns:
         Markdown.
     """
     lines = [f"## {entry['item']}", "", f"{entry['about']}.", "", f"- **Paper**: {paper_words(entry)}"]
-    lines += [f"- **Measured**: {record['measured']}", f"- **Claims**: {record['verdict']}"]
+    verdict, gap, cost = convex_headline(record)
+    lines += [f"- **Against Random**: AdaCore ends lower: {verdict}. {gap}. {cost}, selecting included."]
+    lines += _findings(judge_convex(entry.get("claims", ()), record))
     if "notes" in entry:
         lines += [f"- **Notes**: {entry['notes'].strip()}"]
-    return "\n".join([*lines, "", f"    {record.get('command', '')}"])
+    lines += ["", f"![{entry['about']}](convex-figure{record['config']['figure']}.png)"]
+    return "\n".join([*lines, "", f"    {record['command']}"])
 
 
 def paper_words(entry: Entry) -> str:
@@ -119,6 +121,11 @@ def judgement_of(method: Mapping[str, Any]) -> Judgement | None:
     return Judgement(value["verdict"], interval, float(value["level"]), value["seeds_needed"])
 
 
+def _control(record: Record) -> str:
+    """Name what the record's methods are compared with, as people write it."""
+    return display_name(find_control(method["method"] for method in record["methods"]) or CONTROL)
+
+
 def against_random(record: Record) -> list[str]:
     """Say of every selecting method how it stands to Random, and what it costs beside it.
 
@@ -132,8 +139,9 @@ def against_random(record: Record) -> list[str]:
     for method in record["methods"]:
         judgement = judgement_of(method)
         if judgement is not None:
+            words = judgement_words(judgement, _control(record))
             cost = relative_cost(method, record)
-            told.append(f"{display_name(method['method'])} {judgement_words(judgement)}{f'; {cost}' if cost else ''}.")
+            told.append(f"{display_name(method['method'])} {words}{f'; it takes {cost}' if cost else ''}.")
     return told
 
 
@@ -145,26 +153,26 @@ def relative_cost(method: Mapping[str, Any], record: Record) -> str:
         record: What was measured.
 
     Returns:
-        Such as "it takes 2.0 times Random's seconds and 6.0 times its gradients"; empty without Random.
+        Such as "2 times as many seconds and 6 times as many gradients"; empty without Random.
     """
     # By its base name: a tuned control is a control too.
     random = next((other for other in record["methods"] if base_name(other["method"]) == CONTROL), None)
     # A ratio to nothing: older records lack costs, and tests have runs of no length.
     if random is None or not random["seconds"]["total"] or not random["gradient_evaluations"]:
         return ""
-    by_seconds = method["seconds"]["total"] / random["seconds"]["total"]
-    by_gradients = method["gradient_evaluations"] / random["gradient_evaluations"]
-    return f"it takes {by_seconds:.1f} times Random's seconds and {by_gradients:.1f} times its gradients"
+    by_seconds = times(method["seconds"]["total"] / random["seconds"]["total"])
+    by_gradients = times(method["gradient_evaluations"] / random["gradient_evaluations"])
+    return f"{by_seconds} seconds and {by_gradients} gradients"
 
 
-def headline(record: Record) -> tuple[str, str]:
+def headline(record: Record) -> tuple[str, str, str]:
     """Say of the record's AdaCore, or else of its first method, how it stands to Random and at what cost.
 
     Args:
         record: What was measured.
 
     Returns:
-        Verdict with its interval, and cost; a dash each where there is none.
+        Verdict, difference with its interval, and cost; a dash each where there is none.
     """
     judged = [method for method in record["methods"] if judgement_of(method) is not None]
     # A page about another method than AdaCore still has a headline: its first method's.
@@ -173,13 +181,38 @@ def headline(record: Record) -> tuple[str, str]:
     )
     judgement = None if ours is None else judgement_of(ours)
     if ours is None or judgement is None:
-        return "–", "–"
+        return "–", "–", "–"
     gap = f"{100 * judgement.difference.mean:+.1f} points".replace("-", "−")
     span = points(judgement.difference)
-    interval = f", {span}" if span != "–" else ""
-    cost = relative_cost(ours, record).removeprefix("it takes ")
     name = "" if ours["method"] == "adacore" else f"{display_name(ours['method'])}: "
-    return f"{name}{verdict_words(judgement)}: {gap}{interval}", cost or "–"
+    # Named where it is not drawn anew for every epoch: such a control is weaker.
+    control = _control(record)
+    than = "" if control == display_name(CONTROL) else f", against {control}"
+    interval = f" ({span})" if span != "–" else ""
+    return f"{name}{verdict_words(judgement)}{than}", f"{gap}{interval}", relative_cost(ours, record) or "–"
+
+
+def held_out(record: Record) -> list[str]:
+    """Say which methods hold out a part of the training set, and so select from less than the others."""
+    shares: dict[float, list[str]] = {}
+    for method in record["methods"]:
+        held = {**record["settings"], **method["settings"]}.get("validation", 0)
+        shares.setdefault(held, []).append(display_name(method["method"]))
+    if len(shares) < 2:
+        return []
+    return [
+        f"- **Less data**: {', '.join(names)} holds out {share(held)} of the training set to select by, and trains on "
+        "the rest alone."
+        for held, names in shares.items()
+        if held
+    ]
+
+
+def _findings(findings: Sequence[Finding]) -> list[str]:
+    """Write claims on accuracy apart from others, which say nothing about whether a method is any good."""
+    kinds = {"Claims on accuracy": True, "Other claims": False}
+    sorted_out = {name: [f for f in findings if f.is_accuracy == accuracy] for name, accuracy in kinds.items()}
+    return [f"- **{name}**: {_claims(found)}" for name, found in sorted_out.items() if found]
 
 
 def _claims(findings: Sequence[Finding]) -> str:
@@ -199,7 +232,7 @@ def accuracy_reproduced(entry: Entry, record: Record) -> str:
     """
     # A few examples and epochs reproduce nothing, and miss nothing.
     if is_small(record):
-        return ""
+        return "smaller scale: not comparable" if entry.get("paper") else ""
     told = []
     for method in record["methods"]:
         numbers = entry.get("paper", {}).get(method["method"])

@@ -6,14 +6,64 @@ from collections.abc import Mapping
 from typing import Any
 
 from adacore.experiments.evidence.sentences import display_name
+from adacore.experiments.paper.records import is_small
 from adacore.experiments.paper.set_ups import configure, group, parts_of
+from adacore.experiments.paper.small import PIXELS, TEST, TRAIN
 from adacore.experiments.runs.experiment import MOVABLE
-from adacore.experiments.runs.settings import to_mapping
+from adacore.experiments.runs.settings import CompareConfig, to_mapping
 
 Record = Mapping[str, Any]
 
 _UNTOLD = {"eval_every", "analyse_every", "methods", "first_seed", *MOVABLE}
 """Settings that change no result, or that are told otherwise."""
+
+
+def _shipped(record: Record) -> dict[str, CompareConfig]:
+    """The set-up that a record is of, at its scale."""
+    return configure(parts_of(record["name"]), scale="small" if is_small(record) else "paper")
+
+
+def smaller_scale(record: Record) -> str:
+    """Say how much smaller a record's scale is than the paper's.
+
+    Args:
+        record: Of a smaller scale.
+
+    Returns:
+        Such as "5,000 training and 5,000 test images of 16 × 16 pixels; resnet8 in place of resnet20; ...".
+    """
+    # By the first method that the record has: the parts of a set-up are shrunk alike.
+    methods = {method["method"]: method for method in record["methods"]}
+    paper, method = next(
+        (config, methods[name])
+        for config in configure(parts_of(record["name"])).values()
+        for name in config.methods
+        if name in methods
+    )
+    actual = {**record["settings"], **method["settings"]}
+    pixels = "" if paper.data == "mnist" else f" of {PIXELS} × {PIXELS} pixels"
+    told = [f"{TRAIN:,} training and {TEST:,} test images{pixels}"]
+    for name, words in _SCALED.items():
+        before = getattr(paper, name)
+        if actual[name] != before:
+            told.append(words.format(_plain(actual[name]), _plain(before)))
+    return "; ".join(told)
+
+
+_SCALED = {
+    "model": "{} in place of {}",
+    "fraction": "{} of them selected, in place of {} of all",
+    "epochs": "{} epochs in place of {}, the learning rate's schedule scaled alike",
+    "every": "R = {} in place of {}",
+    "batch_size": "batches of {} in place of {}",
+    "damped_momentum": "momentum as PyTorch defines it, not damped",
+    "precision": "arithmetic of {} in place of {} bits",
+}
+"""Settings that make a scale smaller, with how their values there and in the paper are told."""
+
+
+def _plain(value: Any) -> str:
+    return f"{100 * value:g} %" if isinstance(value, float) else str(value).replace("resnet", "ResNet-")
 
 
 def differences(record: Record) -> list[str]:
@@ -27,7 +77,7 @@ def differences(record: Record) -> list[str]:
     """
     # A dictionary as an ordered set: the parts of a set-up repeat most settings.
     found: dict[str, None] = {}
-    for config in configure(parts_of(record["name"])).values():
+    for config in _shipped(record).values():
         expected = to_mapping(config)
         for method in record["methods"]:
             if method["method"] not in config.methods:
@@ -38,7 +88,7 @@ def differences(record: Record) -> list[str]:
                 if actual[name] != expected[name]:
                     found[f"{name} {actual[name]} instead of {expected[name]}"] = None
     run = {method["method"] for method in record["methods"]}
-    planned = [m for config in configure(parts_of(record["name"])).values() for m in config.methods]
+    planned = [m for config in _shipped(record).values() for m in config.methods]
     missing = [display_name(method) for method in planned if method not in run]
     return [*found, *([f"without {', '.join(missing)}"] if missing else [])]
 
@@ -53,16 +103,16 @@ def flags(record: Record) -> str:
         Such as " --model resnet20 --seeds 3"; empty if it is the set-up itself.
     """
     # Ordered and without repeats, for the same reason.
-    found: dict[str, None] = {}
-    for config in configure(parts_of(record["name"])).values():
+    found: dict[str, None] = {"--scale small": None} if is_small(record) else {}
+    for config in _shipped(record).values():
         expected = to_mapping(config)
         for method in (m for m in record["methods"] if m["method"] in config.methods):
             actual = {**record["settings"], **method["settings"], "seeds": len(method["accuracies"])}
             for name in sorted(expected.keys() & actual.keys()):
-                if actual[name] != expected[name] and name not in {"methods", "first_seed"}:
+                if actual[name] != expected[name] and name not in {"methods", "first_seed", *MOVABLE}:
                     found[_flag(name, actual[name])] = None
     run = [method["method"] for method in record["methods"]]
-    planned = {method for config in configure(parts_of(record["name"])).values() for method in config.methods}
+    planned = {method for config in _shipped(record).values() for method in config.methods}
     if set(run) != planned:
         found[f'--methods "{", ".join(run)}"'] = None
     return "".join(f" {flag}" for flag in found)

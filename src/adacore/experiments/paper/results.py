@@ -9,7 +9,8 @@ from typing import Any
 from adacore.experiments.evidence.verdicts import ERROR, LEAST_SEEDS
 from adacore.experiments.paper.cards import accuracy_reproduced, card, convex_card, headline
 from adacore.experiments.paper.claims import count_outcomes, judge_claims
-from adacore.experiments.paper.differences import has_set_up
+from adacore.experiments.paper.convex import convex_headline, is_convex, judge_convex
+from adacore.experiments.paper.differences import differences, has_set_up
 from adacore.experiments.paper.records import is_small, read_records
 from adacore.labelling.durable_files import replace_file
 
@@ -27,9 +28,11 @@ and each record by the command on its card.
 
 How to read it:
 
-- **Random** trains on random subsets of the same size. It is the control: a method that is not better than Random does
-  not pay. It draws a fresh subset in every epoch; in the older records, only at every reselection (the card on
-  stratified mini-batches says what difference that makes).
+- **Random** trains on random subsets of the same size, a fresh one in every epoch. It is the control: a method that is
+  not better than Random does not pay. The paper's Random is kept for R epochs: that is another arm, "Random (kept for R
+  epochs)", and a weaker one. In three older records it is the only one.
+- **Smaller scale**: 2 cores can't train the paper's networks on all of its data. What that means is said on each card.
+  A verdict there is about that scale, and its accuracies are not the paper's to compare with.
 - A method is **better** or **worse** than Random if the interval of their differences in accuracy, taken seed by seed,
   leaves out zero. It is **equivalent** if the interval lies within one point, and otherwise **not distinguishable**;
   then the page says how many seeds would tell. Fewer than {LEAST_SEEDS} seeds tell nothing. Intervals are corrected for
@@ -43,14 +46,11 @@ How to read it:
 
 """
 
-_COLUMNS = (
-    "Figure or table",
-    "AdaCore (or the method named) against Random",
-    "Cost",
-    "Claims on accuracy",
-    "Other claims",
-    "Accuracy reproduced",
-)
+_AGAINST = ("Figure or table", "Scale", "Better than Random?", "By how much", "Cost beside Random")
+"""Columns of the table that answers whether a method pays."""
+
+_CLAIMS = ("Figure or table", "Claims on accuracy", "Other claims", "Accuracy reproduced")
+"""Columns of the table of what the paper claims."""
 
 
 def write_results(records: Path, out: Path) -> Path:
@@ -83,9 +83,12 @@ def results(entries: Sequence[Entry], records: Mapping[str, Record]) -> str:
     run = [entry for entry in entries if entry["record"] in records]
     # What the paper says and what this library adds are two tables: the second has nothing to be compared with.
     papers, others = ([e for e in run if bool(e.get("own")) == own] for own in (False, True))
-    parts = [_HEAD + _table(papers, records)]
+    # Once for each record: several figures are drawn from the same runs.
+    once = list({entry["record"]: entry for entry in reversed(papers)}.values())[::-1]
+    parts = [_HEAD + _table(_AGAINST, [_against_random(entry, records) for entry in once])]
     if others:
-        parts.append(f"Not in the paper:\n\n{_table(others, records)}")
+        parts.append(f"Not in the paper:\n\n{_table(_AGAINST, [_against_random(entry, records) for entry in others])}")
+    parts.append(f"## What the paper claims\n\n{_table(_CLAIMS, [_claims(entry, records) for entry in papers])}")
     # Named as well: a page that shows only what was run hides what was not.
     missing = [entry for entry in entries if entry["record"] not in records]
     parts += [text for text in (_without_data(missing), _not_run(missing)) if text]
@@ -93,32 +96,41 @@ def results(entries: Sequence[Entry], records: Mapping[str, Record]) -> str:
     return "\n\n".join(part.strip("\n") for part in parts) + "\n"
 
 
-def _is_comparison(record: Record) -> bool:
-    """Tell comparisons from convex experiments, whose records tell ``measured`` and ``verdict`` themselves."""
-    return isinstance(record.get("methods"), list)
-
-
 def _card(entry: Entry, record: Record) -> str:
-    return card(entry, record) if _is_comparison(record) else convex_card(entry, record)
+    return convex_card(entry, record) if is_convex(record) else card(entry, record)
 
 
-def _table(entries: Sequence[Entry], records: Mapping[str, Record]) -> str:
-    rows = [f"| {' | '.join(_COLUMNS)} |", f"|{' --- |' * len(_COLUMNS)}"]
-    rows += [f"| {' | '.join(_cells(entry, records[entry['record']]))} |" for entry in entries]
-    return "\n".join(rows)
+def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [f"| {' | '.join(columns)} |", f"|{' --- |' * len(columns)}"]
+    return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)])
 
 
-def _cells(entry: Entry, record: Record) -> list[str]:
-    name = f"{entry['item']} (small version)" if _is_comparison(record) and is_small(record) else str(entry["item"])
-    if not _is_comparison(record):
-        return [name, "see its card", "–", str(record.get("verdict", "recorded, not judged")), "–", "–"]
-    findings = judge_claims(entry.get("claims", ()), record)
+def _against_random(entry: Entry, records: Mapping[str, Record]) -> list[str]:
+    record = records[entry["record"]]
+    told = convex_headline(record) if is_convex(record) else headline(record)
+    return [str(entry["item"]), _scale(record), *told]
+
+
+def _scale(record: Record) -> str:
+    if is_convex(record):
+        return f"the paper's, {record['config']['seeds']} seeds"
+    seeds = max(len(method["accuracies"]) for method in record["methods"])
+    counted = f"{seeds} seed{'s' * (seeds > 1)}"
+    if is_small(record):
+        return f"smaller scale, {counted}"
+    # Where another model was run, the scale is not the paper's, whatever else is.
+    model = next((words for words in differences(record) if words.startswith("model ")), "")
+    return f"{model.removeprefix('model ') or 'as set up'}, {counted}"
+
+
+def _claims(entry: Entry, records: Mapping[str, Record]) -> list[str]:
+    record = records[entry["record"]]
+    findings = (judge_convex if is_convex(record) else judge_claims)(entry.get("claims", ()), record)
     return [
-        name,
-        *headline(record),
+        f"{entry['item']} (smaller scale)" if is_small(record) else str(entry["item"]),
         count_outcomes([finding for finding in findings if finding.is_accuracy]),
         count_outcomes([finding for finding in findings if not finding.is_accuracy]),
-        accuracy_reproduced(entry, record) or "–",
+        "–" if is_convex(record) else accuracy_reproduced(entry, record) or "–",
     ]
 
 
@@ -135,5 +147,5 @@ def _not_run(missing: Sequence[Entry]) -> str:
     for entry in entries:
         commands.setdefault(entry["record"], []).append(str(entry["item"]))
     lines = [f"    adacore reproduce {name:<24}# {'; '.join(items)}" for name, items in commands.items()]
-    introduction = "Each of these commands runs one; with `--scale small` it ends within 20 minutes on 2 cores."
+    introduction = "Each of these commands runs one; with `--scale small`, 2 cores run it in minutes."
     return "\n".join(["## Not run yet", "", introduction, "", *lines])
