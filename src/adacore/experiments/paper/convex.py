@@ -155,7 +155,7 @@ def gradients_to(record: Record, solver: str, method: str) -> float:
         + run["selecting_evaluations"]
         for run in runs
     ]
-    return statistics.median(first)
+    return float(statistics.median(first))
 
 
 def convex_headline(record: Record) -> tuple[str, str, str]:
