@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SECONDS_OF_FUZZ ?= 120
 
-.PHONY: demo test test-slow test-gpu lint format fuzz benchmarks clean
+.PHONY: demo test test-slow test-gpu lint format fuzz docs examples benchmarks clean
 
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -32,6 +32,20 @@ format: .venv/ready
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# The site's tools alone: pages are made of the sources as they lie there, without importing them.
+.venv-docs/ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv-docs
+	.venv-docs/bin/pip install --quiet --disable-pip-version-check -c constraints.txt $$($(PYTHON) .ci/extra.py docs)
+	touch $@
+
+docs: .venv-docs/ready  ## The site, in site/; with its search: python3 -m http.server --directory site
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --quiet --clean
+
+examples: .venv/ready  ## Run the examples, and keep what they print for the site.
+	for each in examples/*.py; do \
+	  OMP_NUM_THREADS=1 $(BIN)/python $$each > examples/output/$$(basename $$each .py).txt || exit 1; \
+	done
+
 fuzz: .venv/ready  ## Random small problems against the slow oracle, for two minutes.
 	$(BIN)/python benchmarks/fuzz_facility_location.py --seconds $(SECONDS_OF_FUZZ)
 
@@ -39,4 +53,4 @@ benchmarks: .venv/ready  ## Facility location beside other libraries; writes doc
 	$(BIN)/python benchmarks/facility_location.py
 
 clean:
-	rm -rf .venv .venv-benchmarks build dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .venv-benchmarks .venv-docs site build dist .pytest_cache .mypy_cache .ruff_cache

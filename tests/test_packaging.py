@@ -1,11 +1,13 @@
 """What an installation brings: the core alone, or with extras; public names; both ways to start the program."""
 
+import re
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 
 import adacore
 from adacore.errors import EXTRAS, require_extra
@@ -48,7 +50,7 @@ def test_extras_are_those_that_errors_name():
     listed = {
         extra: {module_of(requirement) for requirement in requirements}
         for extra, requirements in PROJECT["optional-dependencies"].items()
-        if extra not in {"all", "benchmarks", "dev"}
+        if extra not in {"all", "benchmarks", "dev", "docs"}
     }
     assert listed == {extra: set(modules) for extra, modules in EXTRAS.items()}
 
@@ -61,7 +63,9 @@ def test_all_is_every_extra():
 def test_every_promised_package_is_pinned_for_the_tests():
     pinned = {line.split("==")[0].lower().replace("_", "-") for line in (ROOT / "constraints.txt").read_text().split()}
     extras = PROJECT["optional-dependencies"]
-    wanted = {package_of(r) for r in [*PROJECT["dependencies"], *extras["dev"], *extras["experiments"]]} - {"adacore"}
+    wanted = {
+        package_of(r) for r in [*PROJECT["dependencies"], *extras["dev"], *extras["docs"], *extras["experiments"]]
+    } - {"adacore"}
     assert wanted <= pinned
 
 
@@ -142,3 +146,12 @@ def test_importing_the_library_loads_nothing_else():
 def test_python_dash_m_is_the_command():
     done = subprocess.run([sys.executable, "-m", "adacore", "--version"], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout.strip()) == (0, f"adacore {adacore.__version__}")
+
+
+def test_the_version_stands_in_one_place_and_is_the_changelog_s_latest():
+    assert "version" in PROJECT["dynamic"]
+    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    version, date = re.search(r"^## (\d\S*) \((\d{4}-\d\d-\d\d)\)", changelog, re.MULTILINE).groups()
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert version == adacore.__version__ == cited["version"]
+    assert date == str(cited["date-released"])

@@ -43,7 +43,7 @@ if TYPE_CHECKING:  # what type checkers and editors read; at run time the table 
     from adacore.training.loader import CoresetLoader
     from adacore.training.reselector import select
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "CRAIG",
