@@ -3,7 +3,7 @@
     python benchmarks/table2_gap.py runs/table2-gap
 
 trains on 225 random rows of imbalanced CIFAR-10, kept for 20 epochs as the paper's Random is, for 200 epochs: images of
-16 x 16 pixels, 5,000 rows to draw from, so that 2 cores can tell. Resumable; writes docs/records/table2-gap.json.
+16 x 16 pixels, 3,000 rows to draw from, so that 2 cores can tell. Resumable; writes docs/records/table2-gap.json.
 """
 
 from __future__ import annotations

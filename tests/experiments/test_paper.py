@@ -22,6 +22,7 @@ from adacore.experiments.paper.pictures import average, draw, has_curves
 from adacore.experiments.paper.quotes import wrong_quotes
 from adacore.experiments.paper.records import is_small, make_record, read_records
 from adacore.experiments.paper.results import results
+from adacore.experiments.paper.run import take_over
 from adacore.experiments.paper.set_ups import (
     ALIASES,
     group,
@@ -30,6 +31,7 @@ from adacore.experiments.paper.set_ups import (
 )
 from adacore.experiments.paper.small import TRAIN, shrink
 from adacore.experiments.runs.arms import parse_arm
+from adacore.experiments.runs.comparison import compare
 from adacore.experiments.runs.resumable_run import train
 from adacore.experiments.runs.settings import CompareConfig
 from adacore.selectors import AdaCore
@@ -175,13 +177,13 @@ def test_the_smaller_scale_costs_little_and_keeps_what_is_compared(item: str) ->
         assert isinstance(config.fraction, float)
         # Of coreset methods; Random and the full data may train for longer, as in the paper.
         if {"adacore", "craig"} & {parse_arm(method).selector.name for method in config.methods}:
-            assert config.fraction * TRAIN * config.epochs <= 30_000
+            assert config.fraction * TRAIN * config.epochs <= 12_000
             assert config.epochs / int(config.every) <= 27
 
 
 def test_the_smaller_scale_has_as_many_steps_an_epoch_where_coresets_are_small() -> None:
     sizes = {name: c.batch_size for name, c in configure(parts_of("table3"), scale="small").items()}
-    assert sizes == {"table3-b512": 256, "table3-b256": 128, "table3-b128": 64}  # 250 in place of 500 examples
+    assert sizes == {"table3-b512": 154, "table3-b256": 77, "table3-b128": 40}  # 150 in place of 500 examples
 
 
 def test_the_smaller_scale_finds_its_data_where_it_is_told_to(tmp_path: Path) -> None:
@@ -374,7 +376,7 @@ def test_a_smaller_scale_is_said_and_reproduces_no_accuracy() -> None:
     page = results([{"item": "T", "about": "", "record": name, "paper": {"adacore": [70.6]}}], {name: record})
     assert "| T | smaller scale, 3 seeds |" in page
     assert (
-        "**Smaller scale**: 5,000 training and 5,000 test images of 16 × 16 pixels; ResNet-8 in place of ResNet-20"
+        "**Smaller scale**: 3,000 training and 3,000 test images of 16 × 16 pixels; ResNet-8 in place of ResNet-20"
         in page
     )
     assert "40 epochs in place of 200, the learning rate's schedule scaled alike; R = 4 in place of 20" in page
@@ -525,3 +527,18 @@ def test_every_picture_of_the_committed_page_is_there() -> None:
         pytest.skip("no docs: not a checkout")
     for name in re.findall(r"\]\((pictures/[^)]+)\)", page.read_text()):
         assert (page.parent / name).is_file(), name
+
+
+@pytest.mark.usefixtures("small_data")
+def test_a_run_that_another_figure_has_finished_is_taken_from_there(tmp_path: Path) -> None:
+    (config,) = configure(
+        parts_of("figure9"), scale="small", overrides={"epochs": 1, "seeds": 2, "methods": "random"}
+    ).values()
+    compare(replace(config, seeds=1), tmp_path / "one")
+    assert take_over(replace(config, learning_rate=0.2), tmp_path / "other", tmp_path) == 0
+    assert take_over(config, tmp_path / "two", tmp_path) == 1
+    assert not (tmp_path / "two" / "random" / "seed-1").exists()
+    before = (tmp_path / "two" / "random" / "seed-0" / "metrics.jsonl").read_text()
+    compare(config, tmp_path / "two")
+    assert (tmp_path / "two" / "random" / "seed-0" / "metrics.jsonl").read_text() == before
+    assert take_over(config, tmp_path / "two", tmp_path) == 0

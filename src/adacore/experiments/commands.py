@@ -219,7 +219,7 @@ def add_reproduce(parser: Any) -> None:
     from adacore.experiments.paper.set_ups import Scale
 
     parser.add("name", str, "a figure or table, such as table2, or a part of one, such as table2-r20")
-    parser.add("--scale", Scale, "as in the paper, or small: within 20 minutes on 2 cores", default="paper")
+    parser.add("--scale", Scale, "as in the paper, or small: minutes on 2 cores", default="paper")
     parser.add("--out", str, "folder of runs, reports and records (default: runs/reproduce)", metavar="FOLDER")
     parser.add_settings(CompareConfig)
 
