@@ -15,7 +15,7 @@ from torch import Tensor
 
 from adacore.facility.list_gains import TIE
 from adacore.facility.products.nearest import nearest
-from adacore.facility.products.rows import NUMBERS_AT_A_TIME, UNIT_ROUNDOFF, Rows, pair_distances
+from adacore.facility.products.rows import NUMBERS_AT_A_TIME, UNDERFLOW, UNIT_ROUNDOFF, Rows, pair_distances
 from adacore.facility.workers import Workers
 
 LEAST_BATCH, MOST_BATCH = 64, 2048
@@ -90,6 +90,8 @@ def farthest_first(rows: Rows, initial: Rows | None, k: int, workers: Workers) -
         else:
             # The batch's own bounds come down to what they are, so that the next batch is another one, and larger.
             exact = minima.square().mul_(1 + 4 * UNIT_ROUNDOFF).float()
+            # A square that underflows must not say that nothing is left to cover.
+            exact[minima > 0] += UNDERFLOW
             bounds[batch] = torch.minimum(bounds[batch], exact)
         # Large batches cost float64 distances that are not needed, small ones a pass over all rows for few picks.
         size = 2 * size if made == 0 or made > size // 2 else size // 2 if made < size // 8 else size

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from adacore.facility.compiled import Array, bounding_kernel, kernel, reordering_kernel
+from adacore.facility.compiled import Array, bounding_kernel, inlined, kernel, reordering_kernel
+from adacore.facility.distances import CAREFUL, DOWN, SMALL, UP
 from adacore.facility.simd import lanes_below, lowest_lane
 from adacore.facility.tree import LEAF
 
@@ -201,20 +202,40 @@ def scaled_row(rows: ExactRows, position: int, out: Array) -> None:
         out[k] = np.float64(rows.exact[row, k]) * factor
 
 
-@kernel
-def distance_to(x: Array, rows: ExactRows, position: int, squares: Array) -> Any:
-    """Compute a distance in double precision, summed as ``rows.fold_`` sums: equal to ``pair_distances`` bit by bit."""
-    row, factor = rows.which[position], rows.factors[position]
-    width = x.size
-    for k in range(width):
-        y = x[k] - np.float64(rows.exact[row, k]) * factor
-        squares[k] = y * y
+@inlined
+def fold(squares: Array, width: int) -> Any:
+    """Sum numbers halves onto halves, as ``rows.fold_`` does; they are overwritten."""
     while width > 1:
         half = (width + 1) // 2
         for k in range(width - half):
             squares[k] += squares[half + k]
         width = half
-    distance = np.sqrt(squares[0])
+    return squares[0]
+
+
+@kernel
+def small_distance(x: Array, rows: ExactRows, position: int, squares: Array) -> Any:
+    """Compute a distance where squares may underflow, scaled as ``rows.small_distances`` scales."""
+    row, factor = rows.which[position], rows.factors[position]
+    largest = 0.0
+    for k in range(x.size):
+        squares[k] = x[k] - np.float64(rows.exact[row, k]) * factor
+        largest = max(largest, abs(squares[k]))
+    up, down = (UP, DOWN) if largest < SMALL else (1.0, 1.0)
+    for k in range(x.size):
+        squares[k] = (squares[k] * up) * (squares[k] * up)
+    return np.sqrt(fold(squares, x.size)) * down
+
+
+@kernel
+def distance_to(x: Array, rows: ExactRows, position: int, squares: Array) -> Any:
+    """Compute a distance in double precision, summed as ``rows.fold_`` sums: equal to ``pair_distances`` bit by bit."""
+    row, factor = rows.which[position], rows.factors[position]
+    for k in range(x.size):
+        y = x[k] - np.float64(rows.exact[row, k]) * factor
+        squares[k] = y * y
+    s = fold(squares, x.size)
+    distance = np.sqrt(s) if s >= CAREFUL else small_distance(x, rows, position, squares)
     # One comparison for each pair, beside d differences; nothing is below ``same`` but what counts as 0.
     return distance if distance > rows.same else 0.0
 

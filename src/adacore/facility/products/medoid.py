@@ -16,10 +16,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from adacore.facility.products.rows import NUMBERS_AT_A_TIME, UNIT_ROUNDOFF, Rows, gamma
+from adacore.facility.products.rows import NUMBERS_AT_A_TIME, UNDERFLOW, UNIT_ROUNDOFF, Rows, gamma
 
 CHUNK = 4096
 """Rows whose products are summed in single precision before they are added in double: gamma_4096 is 2.4e-4."""
+
+LEAST_MEAN = 2.0**-90
+"""Mean squared distances below this are not bounded: d squares of float32 may lose d 2^-126 by underflow, which is less
+than gamma_8 of them up to d = 2^14."""
 
 
 def sum_bounds(clients: Rows, candidates: Rows, weights: Tensor) -> Tensor:
@@ -84,9 +88,13 @@ def sum_bounds(clients: Rows, candidates: Rows, weights: Tensor) -> Tensor:
         variances = (spread - 4 * (e @ skew).double() + 4 * quadratic).clamp(min=0)
         # Upwards: a larger variance makes Hoelder's bound smaller.
         variances += 4 * slack * variance * norms + 16 * rounding * (norms + variance) * (norms + farthest)
+        # Clients whose shares, and terms whose products underflow in single precision: at most 2^-120 of the largest.
+        variances += UNDERFLOW * (norms + farthest).square() * clients.n * d
         # E u = |e|^2 - 2 e.E delta + E|delta|^2, downwards; E delta is not quite 0 about a centre that was rounded.
         mean = (norms + variance) * (1 - 2 * rounding) - 2 * (e @ offset.float()).abs().double() * (1 + slack)
         mean.clamp_(min=0)
+        # Squares that are no more than their own underflow bound nothing: relative errors hold from here on only.
+        mean[mean < LEAST_MEAN] = 0
         # (E u)^(3/2) / (E u^2)^(1/2) with E u^2 = (E u)^2 + Var u.
         bound = mean * (mean / (mean.square() + variances)).sqrt()
         # By the triangle inequality the distance of copies is within u (|y| + max |y_i|) of that of the rows, for every

@@ -34,6 +34,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from adacore.facility.distances import CAREFUL, DOWN, SMALL, UP
+
 UNIT_ROUNDOFF = 2.0**-24
 """u of float32: rounding to nearest is off by at most this, relative."""
 
@@ -42,9 +44,6 @@ ROUNDINGS = 24
 
 UNDERFLOW = 2.0**-120
 """What a term of a product may lose by underflow is below 2^-126; this is for each dimension, with room."""
-
-MOST_DIMENSIONS = 1 << 20
-"""Up to here gamma_(d + 24) is below 1/15. Beyond, single precision would bound nothing worth having."""
 
 NUMBERS_AT_A_TIME = 1 << 22
 """Numbers that are converted to float64 at once: 32 MiB, well below what a block of products takes."""
@@ -203,6 +202,32 @@ def root_(squares: Tensor) -> Tensor:
     return torch.from_numpy(np.sqrt(squares.numpy()))
 
 
+def small_distances(differences: Tensor) -> Tensor:
+    """Compute the lengths of differences whose squares may underflow; see ``distances.small_distance``.
+
+    Args:
+        differences: float64, shape (pairs, d); overwritten.
+
+    Returns:
+        The lengths, shape (pairs,).
+
+    Example:
+        >>> small_distances(torch.tensor([[3e-200, 4e-200], [0.0, 0.0]]).double())
+        tensor([5.0000e-200, 0.0000e+00], dtype=torch.float64)
+    """
+    below = differences.abs().amax(dim=1) < SMALL
+    # Powers of two: they round nothing.
+    up, down = (torch.ones_like(differences[:, 0]).masked_fill_(below, power) for power in (UP, DOWN))
+    return root_(fold_(differences.mul_(up[:, None]).square_())) * down
+
+
+def _differences(a: Rows, i: Tensor, b: Rows, j: Tensor) -> Tensor:
+    # Product and difference are operations of their own: nothing is fused, so that every device rounds alike.
+    block = a.exact[a.index[i]].double().mul_(a.factors[i, None])
+    block -= b.exact[b.index[j]].double().mul_(b.factors[j, None])
+    return block
+
+
 def pair_distances(a: Rows, i: Tensor, b: Rows, j: Tensor) -> Tensor:
     """Compute distances of pairs of rows in double precision, from differences, which do not cancel.
 
@@ -225,10 +250,15 @@ def pair_distances(a: Rows, i: Tensor, b: Rows, j: Tensor) -> Tensor:
     for first in range(0, i.shape[0], step):
         some = i[first : first + step]
         others = j if j.shape[0] == 1 else j[first : first + step]
-        # Product and difference are operations of their own: nothing is fused, so that every device rounds alike.
-        block = a.exact[a.index[some]].double().mul_(a.factors[some, None])
-        block -= b.exact[b.index[others]].double().mul_(b.factors[others, None])
-        distances[first : first + step] = root_(fold_(block.square_()))
+        squares = fold_(_differences(a, some, b, others).square_())
+        found = root_(squares)
+        # Equal rows are among them: a row is compared with itself as a rule.
+        small = (squares < CAREFUL).nonzero()[:, 0]
+        if small.shape[0]:
+            found[small] = small_distances(
+                _differences(a, some[small], b, others if len(others) == 1 else others[small])
+            )
+        distances[first : first + step] = found
     if a.same > 0:  # one comparison for each pair, beside d differences
         distances[distances <= a.same] = 0.0
     return distances
