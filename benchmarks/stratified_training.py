@@ -82,7 +82,7 @@ class Experiment:
     optimizer: str = "sgd"
 
 
-RATES = (0.1, 0.2, 0.4, 0.8)
+RATES = (0.1, 0.2, 0.4, 0.8, 1.6)
 EIGHT = tuple(range(8))
 MNIST = Experiment("mnist", ("random", CLASSES, *GEOMETRY), RATES, searched=(100, 101), seeds=EIGHT)
 # A third of the rows, for what needs many arms: a reselection costs a third, and 600 of them are S = 3 %.
@@ -183,7 +183,7 @@ class Source:
             model,
             parse_selector(method),
             budget=min(experiment.budget, len(data)),
-            every=experiment.every,
+            every=1 if method == "random" else experiment.every,  # Random draws a fresh subset for every epoch
             batch_size=experiment.batch_size,
             seed=seed,
             batches=batches,  # type: ignore[arg-type]
