@@ -15,6 +15,7 @@ from torch.nn import functional
 from adacore.probing.curvature import RunningAverages, exact_diagonal, hutchinson_diagonal, pool, precondition
 from adacore.probing.losses import per_example
 from adacore.probing.proxies import projection, space_of
+from adacore.probing.rademacher import signs, streams_of
 from adacore.probing.snapshot import Snapshot
 
 BATCH, CLASSES, WIDTH, K = 6, 4, 5, 8
@@ -76,7 +77,9 @@ def test_hutchinson_converges_to_it(problem, proxy, name):
     space = space_of(proxy, weight=weight, features=features, dimension=K)
     expected = exact_diagonal(local, space)
     errors = [
-        (hutchinson_diagonal(local, space, samples=m, generator=np.random.default_rng(0)) - expected).abs().mean()
+        (hutchinson_diagonal(local, space, samples=m, streams=streams_of(0, np.arange(len(targets)))) - expected)
+        .abs()
+        .mean()
         for m in (40, 4000)
     ]
     assert errors[1] < 0.03 * expected.abs().max()
@@ -87,13 +90,24 @@ def test_hutchinson_does_not_depend_on_the_cut_into_batches(problem):
     features, weight, targets = problem
     space = space_of("logits")
 
-    def estimate(generator, rows):
-        local = per_example(None).at(features[rows] @ weight.T, targets[rows])
-        return hutchinson_diagonal(local, space, samples=3, generator=generator)
+    streams = streams_of(0, np.arange(len(targets)))
 
-    cut, uncut = np.random.default_rng(0), np.random.default_rng(0)
-    parts = [estimate(cut, slice(0, 1)), estimate(cut, slice(1, 4)), estimate(cut, slice(4, None))]
-    torch.testing.assert_close(torch.cat(parts), estimate(uncut, slice(None)))
+    def estimate(rows):
+        local = per_example(None).at(features[rows] @ weight.T, targets[rows])
+        return hutchinson_diagonal(local, space, samples=3, streams=streams[rows])
+
+    parts = [estimate(slice(0, 1)), estimate(slice(1, 4)), estimate(slice(4, None))]
+    torch.testing.assert_close(torch.cat(parts), estimate(slice(None)))
+
+
+def test_vectors_are_signs_that_differ_by_example_place_sample_and_key():
+    drawn = [signs(streams_of(key, np.repeat(np.arange(50), 40), np.tile(np.arange(40), 50)), 2, 100) for key in (0, 1)]
+    vectors = np.concatenate([part.reshape(-1, 100) for part in drawn]).astype(np.float64)
+    assert set(np.unique(vectors)) == {-1, 1}
+    # 8,000 independent vectors: entries have mean 0, and two vectors or two entries no correlation.
+    assert abs(vectors.mean(0)).max() < 5 / np.sqrt(8000)
+    assert abs(vectors.T @ vectors / 8000 - np.eye(100)).max() < 5.5 / np.sqrt(8000)
+    assert abs(vectors @ vectors[:50].T / 100 - np.eye(8000, 50)).max() < 0.65
 
 
 @given(n=st.integers(1, 300), block=st.integers(1, 70), seed=st.integers(0, 5))

@@ -12,6 +12,7 @@ from torch.nn import functional
 from torch.utils.data import ConcatDataset, Dataset, Subset, TensorDataset
 
 from adacore.probing.labels import check_labels, labels_of
+from adacore.probing.target_kinds import target_kind
 
 Y = torch.arange(20) % 3
 
@@ -134,11 +135,89 @@ def test_a_column_of_a_hugging_face_data_set_is_taken():
         ((Y > 0).float().unsqueeze(1), nn.BCEWithLogitsLoss(), (Y > 0).long()),
         (torch.rand(20), nn.BCEWithLogitsLoss(), None),
         (torch.ones(20, 3), nn.BCEWithLogitsLoss(), None),
+        ((Y > 0).float(), nn.BCELoss(), (Y > 0).long()),
+        (Y > 0, nn.BCELoss(), (Y > 0).long()),
+        (Y, lambda z, y: (z - y).square(), None),
     ],
 )
 def test_what_counts_as_classes(targets, criterion, expected):
     found = labels_of(TensorDataset(torch.zeros(20, 2), targets), criterion=criterion)
     np.testing.assert_array_equal(found, expected)
+
+
+class Called:
+    """A loss that is neither a module nor a function, and counts its calls."""
+
+    __hash__ = None
+
+    def __init__(self, function):
+        self.function, self.calls = function, 0
+
+    def __call__(self, outputs, targets):
+        self.calls += 1
+        return self.function(outputs, targets)
+
+
+class Own(nn.Module):
+    def __init__(self, function):
+        super().__init__()
+        self.forward = function
+
+
+FORMS = {
+    "function": lambda f: f,
+    "partial": lambda f: functools.partial(f, reduction="none"),
+    "lambda": lambda f: lambda z, y: f(z, y, reduction="none"),
+    "callable object": lambda f: Called(functools.partial(f, reduction="none")),
+    "own module": lambda f: Own(functools.partial(f, reduction="none")),
+}
+
+KINDS = {
+    "mse_loss": "numbers",
+    "l1_loss": "numbers",
+    "smooth_l1_loss": "numbers",
+    "huber_loss": "numbers",
+    "cross_entropy": "classes",
+    "nll_loss": "classes",
+    "multi_margin_loss": "classes",
+    "binary_cross_entropy": "binary",
+    "binary_cross_entropy_with_logits": "binary",
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("name", KINDS)
+def test_what_a_loss_takes_its_targets_for_does_not_depend_on_how_it_is_written(name, form):
+    criterion = FORMS[form](getattr(functional, name))
+    assert target_kind(criterion) == KINDS[name]
+    if isinstance(criterion, Called):
+        assert criterion.calls == 0  # it was tried on a copy
+
+
+@pytest.mark.parametrize(
+    ("criterion", "expected"),
+    [
+        (functools.partial(functional.poisson_nll_loss, reduction="none"), "numbers"),
+        (functools.partial(functional.gaussian_nll_loss, var=torch.ones(1)), "numbers"),
+        (nn.PoissonNLLLoss(), "numbers"),
+        (nn.GaussianNLLLoss(), "numbers"),
+        (nn.BCELoss(), "binary"),
+        (nn.SoftMarginLoss(), "binary"),
+        (lambda z, y: (z.squeeze() - y.squeeze()).abs() ** 1.5, "numbers"),
+        (lambda z, y: functional.cross_entropy(z, y.long(), reduction="none"), "classes"),
+        (lambda z, y: -z.log_softmax(-1).gather(-1, y[:, None])[:, 0], "classes"),
+        (lambda z, y: -(functional.one_hot(y, 3) * z.log_softmax(-1)).sum(-1), "classes"),
+    ],
+)
+def test_kinds_of_other_losses(criterion, expected):
+    state = torch.get_rng_state()
+    assert target_kind(criterion) == expected
+    torch.testing.assert_close(torch.get_rng_state(), state)
+
+
+def test_minus_one_and_one_are_two_classes():
+    data = TensorDataset(torch.zeros(20, 2), torch.where(Y > 0, 1.0, -1.0))
+    np.testing.assert_array_equal(labels_of(data, criterion=nn.SoftMarginLoss()), Y > 0)
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "int8", "int16", "int32", "uint64", "bool", "int64"])

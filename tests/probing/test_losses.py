@@ -104,6 +104,33 @@ def test_quadratic_forms_of_any_basis(case, columns):
     torch.testing.assert_close(per_example(criterion).at(outputs, targets).quadratic(basis), expected)
 
 
+def test_column_means_of_the_basis_cost_no_digits():
+    """The softmax does not change when all logits move alike; E[b^2] - (E b)^2 in float32 would keep no digit here."""
+    outputs, targets = outputs_of(CLASSES).float(), classes()
+    spread = outputs_of(CLASSES, 3).float()[:CLASSES].T[:, :CLASSES]
+    exact = per_example(None).at(outputs.double(), targets)
+    local = per_example(None).at(outputs, targets)
+    basis = spread + 2.0**12  # spread is what float32 keeps of it
+    kept = (basis - 2.0**12).double()
+    torch.testing.assert_close(local.quadratic(basis).double(), exact.quadratic(kept), rtol=1e-3, atol=1e-6)
+    torch.testing.assert_close(local.gradient_along(basis).double(), exact.gradient() @ kept, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("outlier", [1.0, 1e8])
+def test_a_row_of_large_curvature_changes_no_other(outlier):
+    """Beside 1e8, what lies off the diagonal of the other rows looked like rounding."""
+    scale = torch.ones(BATCH, 1)
+    scale[0] = outlier
+    diagonal_only = torch.zeros(BATCH, dtype=torch.bool)
+    diagonal_only[0] = True
+    # Example 0 has a diagonal Hessian, all others the full one of a product.
+    mixed = per_example(
+        lambda z, y: torch.where(diagonal_only, scale[:, 0] * z.square().sum(1), z.prod(1) + z.square().sum(1))
+    )
+    found = mixed.at(outputs_of(3).float(), classes(3)).quadratic(None)
+    torch.testing.assert_close(found[1:], torch.full((BATCH - 1, 3), 2.0))
+
+
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.int32])
 def test_classes_of_any_width(dtype):
     """In uint8, the class that is ignored by default, -100, would be class 156."""

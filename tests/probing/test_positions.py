@@ -114,6 +114,15 @@ def test_hutchinson_over_tokens():
     assert Probe().measure(model, Texts(), needs).curvature is None
 
 
+def test_the_vectors_of_tokens_do_not_depend_on_the_cut_into_batches():
+    """Sequences have different numbers of tokens that count: other processes, or batches, must not have to know."""
+    torch.manual_seed(0)
+    model = Tagger()
+    needs = Requirements(proxy="last_layer", projection=K, curvature=Curvature("hutchinson", "example"))
+    whole, cut = (Probe(batch_size=b).measure(model, Texts(), needs).curvature for b in (100, 3))
+    np.testing.assert_allclose(cut, whole, rtol=1e-4, atol=1e-6)
+
+
 def test_all_layers_over_tokens():
     torch.manual_seed(0)
     model, texts = Tagger(), Texts()

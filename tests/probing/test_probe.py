@@ -155,6 +155,33 @@ def test_the_batch_size_and_workers_change_nothing(model, data, kind):
             np.testing.assert_allclose(getattr(actual, name), array, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("batch_size", [1, 2, 7])
+def test_log_probabilities_are_told_by_many_rows(batch_size):
+    """The exponentials of one row of logits add up to one by chance; a criterion of logits must be left alone then."""
+    x = torch.randn(20, 3)
+    x[0] = x[0].log_softmax(0)
+    rows = TensorDataset(x, torch.arange(20) % 3)
+
+    def margins(z, y):
+        return (1 - z.gather(1, y[:, None])[:, 0]).square()
+
+    needs = Requirements(proxy="logits")
+    expected = probe(nn.Identity(), rows, needs, criterion=margins)
+    actual = probe(nn.Identity(), rows, needs, criterion=margins, batch_size=batch_size)
+    np.testing.assert_allclose(actual.proxies, expected.proxies)
+    with pytest.raises(ValueError, match="takes log-probabilities"):
+        probe(nn.Identity(), rows, needs, criterion=nn.NLLLoss(), batch_size=batch_size)
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 32])
+def test_a_coupled_loss_is_found_in_batches_of_any_size(data, model, batch_size):
+    def coupled(z, y):
+        return functional.cross_entropy(z, y, reduction="none") / len(z)
+
+    with pytest.raises(ValueError, match="depends on the others"):
+        probe(model, data, Requirements(proxy="logits"), criterion=coupled, batch_size=batch_size)
+
+
 def collate(examples):
     return torch.stack([x for x, _ in examples]), torch.stack([y for _, y in examples])
 

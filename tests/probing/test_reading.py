@@ -9,7 +9,7 @@ from torch import nn
 from torch.utils.data import Dataset, Subset, TensorDataset
 
 from adacore.probing.probe import Probe
-from adacore.probing.reading import batch_fetcher, for_data_loader, read
+from adacore.probing.reading import batch_fetcher, for_data_loader, read, same
 from adacore.probing.snapshot import Requirements
 
 X, Y = torch.arange(20.0).reshape(10, 2), torch.arange(10)
@@ -151,3 +151,20 @@ def test_the_index_in_an_item_is_not_its_target(dataset):
     positions = torch.arange(len(dataset))
     inputs, targets, _ = next(read(dataset, [positions]))
     assert targets.equal(inputs.sum(1))
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "expected"),
+    [
+        ([1.0, np.nan], [1.0, np.nan], True),
+        ([1.0, np.nan], [1.0, 0.0], False),
+        ([1.0, 0.0], [1.0, np.nan], False),
+        ([np.inf], [np.finfo(np.float32).max], False),
+        ([np.inf, -np.inf], [np.inf, -np.inf], True),
+        ([1, 2], [1, 2], True),
+        ([1, 2], [1, 3], False),
+        ([True, False], [True, True], False),
+    ],
+)
+def test_readings_are_the_same_where_all_values_are(a, b, expected):
+    assert same({"x": (torch.tensor(a), "a name")}, {"x": (torch.tensor(b), "another")}) is expected

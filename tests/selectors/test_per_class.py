@@ -251,3 +251,19 @@ def test_the_other_classes_give_up_when_one_is_interrupted(name, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         PerClass(Interrupted()).select(snapshot, 1200, generator=rng())
     assert len(rounds) < 40
+
+
+@pytest.mark.parametrize("n", [1, 7, 10, 13])
+@pytest.mark.parametrize("batch_size", [1, 3, 4, 20])
+def test_a_budget_of_everything_takes_every_batch(n, batch_size):
+    """Batches differ by one in size: n // (the largest) is fewer than there are."""
+    coreset = PerBatch(Random(), batch_size=batch_size).select(Snapshot(n), n, generator=np.random.default_rng(0))
+    assert sorted(coreset.indices) == list(range(n))
+
+
+def test_batches_never_exceed_the_budget():
+    """13 examples in batches of 3, 3, 3, 2, 2: as many are chosen as fit whichever they are."""
+    for budget, fits in zip(range(3, 14), [1, 1, 1, 2, 2, 2, 3, 3, 4, 4, 5], strict=True):
+        coreset = PerBatch(Random(), batch_size=3).select(Snapshot(13), budget, generator=np.random.default_rng(budget))
+        assert len(coreset) <= budget
+        assert coreset.statistics["batches"] == fits

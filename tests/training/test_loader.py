@@ -316,6 +316,7 @@ def test_a_collate_fn_that_loses_examples_is_noticed():
         ({"batch_size": 0}, ValueError, "batch_size=0"),
         ({"batch_size": None}, TypeError, "batch_size=None"),
         ({"batch_size": 22, "drop_last": True}, ValueError, "drop_last=True leaves no batch"),
+        ({"batch_size": 22, "drop_last": True, "warm_start": 2}, ValueError, "drop_last=True leaves no batch"),
         ({"every": 0}, ValueError, "every=0"),
         ({"budget": 61}, ValueError, r"outside \[1, 60\]"),
         ({"seed": -3}, ValueError, "seed=-3"),

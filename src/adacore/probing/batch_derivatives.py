@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from adacore.probing.curvature import exact_diagonal, hutchinson_diagonal
@@ -13,6 +14,7 @@ from adacore.probing.loss_derivatives import CrossEntropyAt, LocalLoss
 from adacore.probing.losses import Criterion
 from adacore.probing.positions import Positions
 from adacore.probing.proxies import Space, space_of
+from adacore.probing.rademacher import streams_of
 from adacore.probing.snapshot import Requirements
 
 
@@ -42,7 +44,7 @@ def space_at(requirements: Requirements, head: Head | None, features: Tensor, se
 
 
 def derivatives(
-    local: LocalLoss, space: Space, requirements: Requirements, generator: np.random.Generator
+    local: LocalLoss, space: Space, requirements: Requirements, streams: NDArray[np.uint64]
 ) -> dict[str, Tensor]:
     """Derive proxies and curvature of every row, as far as they are required.
 
@@ -50,7 +52,7 @@ def derivatives(
         local: The losses of the rows.
         space: The space of the proxies.
         requirements: What is required.
-        generator: Of Hutchinson's vectors.
+        streams: Of random bits for Hutchinson's vectors, one for each row.
 
     Returns:
         ``proxies`` and ``curvature``, shape (rows, d) each.
@@ -62,7 +64,7 @@ def derivatives(
         derived["curvature"] = exact_diagonal(local, space)
     elif requirements.curvature is not None:
         samples = requirements.curvature.samples
-        derived["curvature"] = hutchinson_diagonal(local, space, samples=samples, generator=generator)
+        derived["curvature"] = hutchinson_diagonal(local, space, samples=samples, streams=streams)
     return derived
 
 
@@ -91,7 +93,8 @@ def derivatives_of_positions(
     features: Tensor,
     *,
     seed: int,
-    generator: np.random.Generator,
+    examples: NDArray[np.int64],
+    key: int,
 ) -> dict[str, Tensor]:
     """Sum proxies and curvature of every example over its positions, never forming them for all positions at once.
 
@@ -102,7 +105,8 @@ def derivatives_of_positions(
         head: The last layer, where it is known.
         features: What entered it in the forward pass.
         seed: Of the projection.
-        generator: Of Hutchinson's vectors.
+        examples: Positions of the batch's examples in the data set, shape (batch,).
+        key: Of Hutchinson's vectors, see ``streams_of``.
 
     Returns:
         ``proxies`` and ``curvature``, shape (batch, d) each.
@@ -121,7 +125,8 @@ def derivatives_of_positions(
     for rows, owner, share in positions.chunks():
         # A chunk at a time: what tells the maps J_it of all tokens apart would be an array of shape (tokens, d).
         space = space_at(requirements, head, aligned[rows] if head is not None else aligned, seed)
-        for name, each in derivatives(positions.local(criterion, rows), space, requirements, generator).items():
+        streams = streams_of(key, examples[owner.cpu().numpy()], positions.place_of(rows).cpu().numpy())
+        for name, each in derivatives(positions.local(criterion, rows), space, requirements, streams).items():
             if name not in total:
                 total[name] = torch.zeros(positions.batch, each.shape[1], dtype=each.dtype, device=each.device)
             total[name].index_add_(0, owner, each * share.to(each.dtype).unsqueeze(1))

@@ -7,7 +7,6 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -26,6 +25,7 @@ from adacore.probing.losses import (
     with_respect_to_logits,
 )
 from adacore.probing.positions import Positions, positions_of, predicts_the_next
+from adacore.probing.rademacher import streams_of
 from adacore.probing.reading import Batch
 from adacore.probing.rows_apart import check_rows_apart, first_rows
 from adacore.probing.snapshot import Requirements
@@ -47,7 +47,7 @@ class BatchMeasurer:
         requirements: What to measure.
         probe: How.
         seed: Of the projection of ``proxy="last_layer"`` and ``"all_layers"``.
-        generator: Draws Rademacher vectors.
+        key: Of Hutchinson's vectors, see ``streams_of``.
 
     Attributes:
         wrapped: The model without wrappers, and what surrounds it.
@@ -56,9 +56,7 @@ class BatchMeasurer:
         head: The last layer, once ``prepare`` has found it, where it is needed.
     """
 
-    def __init__(
-        self, model: nn.Module, requirements: Requirements, probe: Probe, *, seed: int, generator: np.random.Generator
-    ) -> None:
+    def __init__(self, model: nn.Module, requirements: Requirements, probe: Probe, *, seed: int, key: int) -> None:
         self.wrapped = unwrap(model)
         self._model, self._requirements, self._probe = self.wrapped.module, requirements, probe
         self.device = device_of(self._model, probe.device)
@@ -66,7 +64,7 @@ class BatchMeasurer:
         self.head: Head | None = None
         self._everywhere: AllLayers | None = None
         self._watched, self._calls = Watched(), list[LayerCall]()
-        self._seed, self._generator = seed, generator
+        self._seed, self._key = seed, key
         self._criterion: Criterion = per_example(probe.criterion)
         # The loss of the model's own outputs, where those are no logits but what the model makes of them.
         self._of_outputs = self._criterion
@@ -90,36 +88,43 @@ class BatchMeasurer:
             return predicted_targets(self._of_outputs, outputs)
         return batch.targets
 
-    def prepare(self, batch: Batch) -> None:
+    def prepare(self, batch: Batch, *further: Batch) -> None:
         """Check on a batch that model, loss and targets go together, and find the layers that are needed.
 
         Args:
             batch: The first one.
+            further: Those after it, where it holds too few examples to tell log-probabilities from logits by: of one
+                row of logits the exponentials add up to one by chance.
 
         Raises:
             ValueError: If they do not, or a layer is missing.
         """
-        self._check(batch)
+        self._check([batch, *further])
         if self._requirements.needs_head:
             self.head = self._find_head(batch)
         self._everywhere = self._all_layers()
 
-    def _check(self, batch: Batch) -> None:
-        needs = self._requirements
-        with torch.no_grad():
-            outputs = self._outputs(batch.inputs).detach()
-        if outputs.ndim > 2:
-            self._positions(outputs, batch)
-            return
-        outputs = at_least_float32(outputs)
-        targets = self._targets(batch, outputs)
-        if needs.needs_targets and targets is not None:
-            check_targets(self._of_outputs, outputs, targets, 0, batch.inputs)
-            check_logits(outputs, batch, 0)
+    def _check(self, batches: list[Batch]) -> None:
+        needs, checked = self._requirements, list[tuple[Tensor, Tensor | None]]()
+        for batch in batches:
+            with torch.no_grad():
+                outputs = self._outputs(batch.inputs).detach()
+            if outputs.ndim > 2:
+                self._positions(outputs, batch)
+                return
+            outputs = at_least_float32(outputs)
+            targets, start = self._targets(batch, outputs), int(batch.positions[0])
+            if needs.needs_targets and targets is not None:
+                check_targets(self._of_outputs, outputs, targets, start, batch.inputs)
+                check_logits(outputs, batch, start)
+            checked.append((outputs, targets))
+        known = [targets for _, targets in checked if targets is not None]
+        if needs.needs_targets and known:
+            rows, targets = torch.cat([outputs for outputs, _ in checked]), torch.cat(known)
             with torch.autocast(self.device.type, enabled=False):
-                self._criterion = with_respect_to_logits(self._of_outputs, outputs, targets)
-                check_independence(self._criterion, as_logits(self._criterion, outputs), targets)
-        check_rows_apart(lambda inputs: self._outputs(inputs).detach(), batch, outputs)
+                self._criterion = with_respect_to_logits(self._of_outputs, rows, targets)
+                check_independence(self._criterion, as_logits(self._criterion, rows), targets)
+        check_rows_apart(lambda inputs: self._outputs(inputs).detach(), batches[0], checked[0][0])
 
     def _find_head(self, batch: Batch) -> Head:
         # Recording keeps every layer's activations, as training does: on a few examples only.
@@ -177,7 +182,8 @@ class BatchMeasurer:
                             losses = self._of_outputs.losses(at_least_float32(outputs), targets)
                             local = DifferentiatedAt(self._watched.outputs, losses)
                     space = space_at(needs, head, self._watched.features, self._seed)
-                    measured.update(derivatives(local, space, needs, self._generator))
+                    streams = streams_of(self._key, batch.positions.numpy())
+                    measured.update(derivatives(local, space, needs, streams))
                     check_derivatives(measured, start)
                 if needs.losses:
                     measured["losses"] = self._of_outputs.losses(plain, targets)
@@ -270,7 +276,8 @@ class BatchMeasurer:
                     self.head,
                     self._watched.features,
                     seed=self._seed,
-                    generator=self._generator,
+                    examples=batch.positions.numpy(),
+                    key=self._key,
                 )
                 check_derivatives(derived, start)
                 measured.update(derived)

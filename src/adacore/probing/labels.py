@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import Tensor
 from torch.utils.data import ConcatDataset, Dataset, Subset, TensorDataset
 
 from adacore.facility.strata import partition
@@ -18,8 +16,7 @@ from adacore.probing.batch_layout import TARGET_KEYS, length_of
 from adacore.probing.losses import LossFunction
 from adacore.probing.preserving import preserving_random_streams
 from adacore.probing.reading import in_order, read
-
-_REGRESSION = (nn.MSELoss, nn.L1Loss, nn.SmoothL1Loss, nn.HuberLoss, nn.PoissonNLLLoss, nn.GaussianNLLLoss)
+from adacore.probing.target_kinds import TargetKind, target_kind
 
 
 def check_labels(labels: ArrayLike | Tensor, n: int) -> NDArray[np.int64]:
@@ -54,31 +51,33 @@ def check_labels(labels: ArrayLike | Tensor, n: int) -> NDArray[np.int64]:
     return numbered
 
 
-def classes_of(targets: Tensor | None, criterion: LossFunction | None) -> Tensor | None:
+def classes_of(targets: Tensor | None, kind: TargetKind) -> Tensor | None:
     """Take targets as classes, if that is what they are.
 
     Args:
         targets: Of a batch.
-        criterion: The loss: one of regression has no classes, binary cross-entropy of one logit has two.
+        kind: What the loss takes them for, see ``target_kind``.
 
     Returns:
-        int64, shape (batch,), or None.
+        int64, shape (batch,), or None. Under a binary loss 0 and 1, or -1 and 1, are the classes 0 and 1.
+
+    Example:
+        >>> classes_of(torch.tensor([[1.0], [0.0]]), "binary"), classes_of(torch.tensor([3, 4]), "numbers")
+        (tensor([1, 0]), None)
     """
-    if targets is None:
+    if targets is None or kind == "numbers":
         return None
-    partial = isinstance(criterion, functools.partial) and criterion.func is functional.mse_loss
-    if partial or isinstance(criterion, _REGRESSION):
-        return None
-    if targets.ndim == 2 and targets.shape[1] == 1 and isinstance(criterion, nn.BCEWithLogitsLoss):
+    if kind == "binary" and targets.ndim == 2 and targets.shape[1] == 1:
         targets = targets.squeeze(1)
     # Several targets for each example (tokens, several labels, probabilities) are no partition into classes.
     if targets.ndim != 1:
         return None
-    if not targets.is_floating_point():
-        return targets.to(torch.int64)
-    # Zeros and ones under a binary loss are two classes, though they are floats.
-    binary = isinstance(criterion, nn.BCEWithLogitsLoss) and bool(((targets == 0) | (targets == 1)).all())
-    return targets.to(torch.int64) if binary else None
+    if kind == "classes":
+        return None if targets.is_floating_point() else targets.to(torch.int64)
+    # Of zeros and ones -1 is no part, and of -1 and 1 zero is none: both have one class that is above 0.
+    values = targets.to(torch.float64)
+    two = bool(((values == 0) | (values == 1)).all()) or bool((values.abs() == 1).all())
+    return (values > 0).to(torch.int64) if two else None
 
 
 def joined(classes: list[Tensor | None]) -> NDArray[np.int64] | None:
@@ -119,15 +118,17 @@ def labels_of(
         array([1, 0])
     """
     n = length_of(dataset)
-    known = known_targets(dataset)
+    known, kind = known_targets(dataset), target_kind(criterion)
+    if kind == "numbers":
+        return None  # without reading anything, whatever the targets are
     if known is not None and len(known) == n:
-        found = classes_of(known, criterion)
+        found = classes_of(known, kind)
         return None if found is None else found.numpy()
     if not read_all:
         return None
     with preserving_random_streams():
         everything = read(dataset, in_order(n, 512), loader=loader, targets="optional")
-        return joined([classes_of(batch.targets, criterion) for batch in everything])
+        return joined([classes_of(batch.targets, kind) for batch in everything])
 
 
 def known_targets(dataset: Any) -> Tensor | None:

@@ -56,6 +56,7 @@ class CrossEntropyAt:
 
     def gradient_along(self, basis: Tensor) -> Tensor:
         """Return ``(s p - q)^T b_r`` for every column, shape (batch, d), without forming the gradient."""
+        basis = _less_column_means(basis)
         along = self._total * (self.probabilities @ basis)
         if self._soft is not None:
             return along.sub_(self._soft @ basis)
@@ -66,6 +67,7 @@ class CrossEntropyAt:
         if basis is None:
             # (diag(p) - p p^T)_cc = p_c - p_c^2.
             return self._total * self.probabilities * (1 - self.probabilities)
+        basis = _less_column_means(basis)
         # b^T (diag(p) - p p^T) b = E_p[b^2] - (E_p b)^2; rounding can leave it just below zero.
         variance = self.probabilities @ basis.square() - (self.probabilities @ basis).square()
         return self._total * variance.clamp_min(0)
@@ -75,6 +77,16 @@ class CrossEntropyAt:
         # (diag(p) - p p^T) v = p * (v - p . v)
         mean = (self.probabilities * vectors).sum(1, keepdim=True)
         return self._total * self.probabilities * (vectors - mean)
+
+
+def _less_column_means(basis: Tensor) -> Tensor:
+    """Return the basis less the mean of each column, along which gradient and Hessian of cross-entropy are the same.
+
+    The softmax does not change when all logits move alike: ``(s p - q) . 1 = 0`` and ``(diag(p) - p p^T) 1 = 0``. So
+    ``b + c 1`` has the inner products with them that b has. Without this, E[b^2] - (E b)^2 is a difference of two
+    numbers of about c^2, of which float32 leaves 1e-7 c^2: nothing that counts where c is a thousand times the spread.
+    """
+    return basis - basis.mean(0)
 
 
 def _soft_targets(module: nn.CrossEntropyLoss, outputs: Tensor, targets: Tensor) -> Tensor:
@@ -209,8 +221,9 @@ class DifferentiatedAt:
         # Tried with one random r in place of C unit vectors: two backward passes decide whether C of them can be
         # spared.
         product = self._along(r)
-        # 1e-5 is some hundred roundings of float32 (6e-8), as sums over some hundred outputs collect.
-        size = product.abs().amax()
+        # 1e-5 is some hundred roundings of float32 (6e-8), as sums over some hundred outputs collect. By the size of
+        # each row itself: beside a row that is a million times larger any S would pass for diagonal.
+        size = product.abs().amax(1, keepdim=True)
         return sums if bool(((product - sums * r).abs() <= 1e-5 * size).all()) else None
 
     def _units(self) -> Tensor:

@@ -22,7 +22,7 @@ from adacore.probing.loss_derivatives import (
 
 LossFunction = Callable[[Tensor, Tensor], Tensor]
 
-_MODULES: dict[Any, type[nn.Module]] = {
+MODULES: dict[Any, type[nn.Module]] = {
     functional.binary_cross_entropy: nn.BCELoss,
     functional.binary_cross_entropy_with_logits: nn.BCEWithLogitsLoss,
     functional.cross_entropy: nn.CrossEntropyLoss,
@@ -30,8 +30,11 @@ _MODULES: dict[Any, type[nn.Module]] = {
     functional.kl_div: nn.KLDivLoss,
     functional.l1_loss: nn.L1Loss,
     functional.mse_loss: nn.MSELoss,
+    functional.multi_margin_loss: nn.MultiMarginLoss,
     functional.nll_loss: nn.NLLLoss,
+    functional.poisson_nll_loss: nn.PoissonNLLLoss,
     functional.smooth_l1_loss: nn.SmoothL1Loss,
+    functional.soft_margin_loss: nn.SoftMarginLoss,
 }
 """The module that does what a function does, with the same keywords."""
 
@@ -203,9 +206,9 @@ def per_example(criterion: LossFunction | None) -> Criterion:
     if isinstance(criterion, type) or not callable(criterion):
         raise TypeError(f"criterion={criterion!r} is not a loss: pass for example torch.nn.CrossEntropyLoss()")
     # A partial of a function says what it does by its keywords; a lambda around it can only be differentiated.
-    if isinstance(criterion, functools.partial) and criterion.func in _MODULES and not criterion.args:
+    if isinstance(criterion, functools.partial) and criterion.func in MODULES and not criterion.args:
         if criterion.keywords.get("reduction") == "none":
-            return per_example(_MODULES[criterion.func](**criterion.keywords))
+            return per_example(MODULES[criterion.func](**criterion.keywords))
         return Differentiated(criterion)
     if not isinstance(criterion, nn.Module) or not isinstance(getattr(criterion, "reduction", None), str):
         return Differentiated(criterion)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -16,12 +17,18 @@ from adacore.probing.batch_measurements import BatchMeasurer
 from adacore.probing.curvature import pool
 from adacore.probing.labels import classes_of, joined
 from adacore.probing.processes import Processes
-from adacore.probing.reading import FIRST, batch_fetcher, in_order, read, same
+from adacore.probing.reading import FIRST, Batch, batch_fetcher, in_order, read, same
 from adacore.probing.snapshot import LastLayer, Requirements, Snapshot
+from adacore.probing.target_kinds import target_kind
 from adacore.probing.wrappers import is_sharded
 
 if TYPE_CHECKING:
     from adacore.probing.probe import Probe
+
+
+TELLING = 4
+"""Examples on which model and loss are checked, at least: by chance one row of logits passes for log-probabilities once
+in a hundred times or so, four rows once in 10^8. Where batches are smaller than this, the next ones are read twice."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,8 +49,8 @@ class Measurement:
         model: The model, without wrappers.
         requirements: What to measure.
         probe: How.
-        seed: Of the projection of ``proxy="last_layer"``.
-        generator: Draws blocks and Rademacher vectors.
+        seed: Of the projection of ``proxy="last_layer"``, and with ``reselection`` of all that is drawn.
+        reselection: How many came before.
         processes: Those that measure a share of the batches each; all of them end with the whole.
     """
 
@@ -54,15 +61,17 @@ class Measurement:
         probe: Probe,
         *,
         seed: int,
-        generator: np.random.Generator,
+        reselection: int,
         processes: Processes | None = None,
     ) -> None:
         # Of a sharded model every forward pass gathers weights from all processes: each measures everything then, since
         # with shares of different lengths some would wait for others that have finished.
         self._processes = Processes() if processes is None or is_sharded(model) else processes
-        self._batches = BatchMeasurer(model, requirements, probe, seed=seed, generator=generator)
-        self._requirements, self._probe, self._generator = requirements, probe, generator
-        self._drawn = 0  # examples whose Rademacher vectors were drawn
+        # A stream of its own (0xB1) for each reselection: blocks differ, and a resumed run draws the same ones.
+        self._generator = np.random.default_rng([seed, reselection, 0xB1])
+        key = int(self._generator.integers(2**64, dtype=np.uint64))
+        self._batches = BatchMeasurer(model, requirements, probe, seed=seed, key=key)
+        self._requirements, self._probe = requirements, probe
 
     def over(self, dataset: Dataset[Any]) -> Snapshot:
         """Measure every example.
@@ -80,9 +89,6 @@ class Measurement:
         rows, targets = self._gather(measured, n, len(batches[0]))
         self._check_curvature(rows)
         if needs.curvature is not None:
-            # Blocks are the same in all processes, even where they drew differently many numbers (one for each token).
-            stream = self._generator.bit_generator
-            stream.state = self._processes.from_the_first(stream.state)
             # Pooled at the end and for all examples: a block holds examples from everywhere, which no batch or process
             # has together.
             rows["curvature"] = pool(
@@ -103,44 +109,38 @@ class Measurement:
         mine = [batches[number] for number in numbers]
         if batch_fetcher(dataset) is None or "collate_fn" in self._probe.loader:
             mine.append(batches[0])  # once more, to see whether it comes out the same
-        reading = read(
-            dataset,
-            mine,
-            loader=self._probe.loader,
-            device=self._batches.device,
-            memory_format=self._batches.memory_format,
-            targets="required" if needs.needs_targets and needs.targets == "given" else "optional",
-        )
+        reading = self._read(dataset, mine)
         first, augmented = next(reading), False
         # The width of a proxy is known only once the first batch is measured: arrays are made then.
         rows: dict[str, Any] = {}
         classes: list[Tensor | None] = []
+        kind = target_kind(self._probe.criterion)
         measurer = self._batches
         with measurer.wrapped.running():
-            measurer.prepare(first)
+            further = batches[1 : -(-TELLING // len(batches[0]))]  # none, unless batches are tiny
+            measurer.prepare(first, *(self._read(dataset, further) if further else ()))
             with measurer.watching_layers():
                 for number, batch in enumerate(itertools.chain([first], reading)):
                     if number == len(numbers):
                         augmented = not same(first[:2], batch[:2])
                         break
-                    self._skip_draws(rows, int(batch.positions[0]))
                     measured, targets = measurer.measure(batch)
-                    self._drawn = int(batch.positions[-1]) + 1
-                    classes.append(classes_of(targets, self._probe.criterion))
+                    classes.append(classes_of(targets, kind))
                     _write(rows, measured, n, int(batch.positions[0]))
         head = measurer.head
-        self._skip_draws(rows, n)
         last_layer = _weights(head.layer) if head is not None and needs.last_layer else None
         return _Measured(rows, joined(classes), torch.cat(mine[: len(numbers)]), augmented, last_layer)
 
-    def _skip_draws(self, rows: dict[str, NDArray[np.float32]], position: int) -> None:
-        """Draw what other processes draw for the examples before a position, so that all have the same stream."""
-        curvature = self._requirements.curvature
-        drawing = curvature is not None and curvature.kind == "hutchinson" and "curvature" in rows
-        if curvature is not None and drawing and position > self._drawn:
-            draws = curvature.samples * rows["curvature"].shape[1]  # for each example
-            self._generator.random((position - self._drawn, draws), dtype=np.float32)
-            self._drawn = position
+    def _read(self, dataset: Dataset[Any], batches: list[Tensor]) -> Iterator[Batch]:
+        needs = self._requirements
+        return read(
+            dataset,
+            batches,
+            loader=self._probe.loader,
+            device=self._batches.device,
+            memory_format=self._batches.memory_format,
+            targets="required" if needs.needs_targets and needs.targets == "given" else "optional",
+        )
 
     def _gather(self, measured: _Measured, n: int, first: int) -> tuple[dict[str, Any], NDArray[np.int64] | None]:
         """Put together what every process measured: all rows, and the targets where they are classes."""

@@ -58,6 +58,10 @@ class Positions:
         sequences = activations.reshape(self.batch, -1, h)
         return sequences[:, : self.length].reshape(-1, h)
 
+    def place_of(self, rows: Tensor) -> Tensor:
+        """Return the place of each row within its example, from 0."""
+        return rows % (len(self.logits) // self.batch)
+
     def chunks(self) -> list[tuple[Tensor, Tensor, Tensor]]:
         """Return rows, owners and shares of counted positions, a chunk at a time."""
         # At least one row, however large the vocabulary.

@@ -107,12 +107,10 @@ class Probe:
         # Labels are checked before the model runs: a wrong one must not cost a pass over the data.
         snapshot = Snapshot(n, None if strata is None else check_labels(strata, n))
         if requirements.needs_model:
-            # A stream of its own (0xB1) for each reselection: blocks differ, and a resumed run draws the same ones.
-            generator = np.random.default_rng([seed, reselection, 0xB1])
             try:
                 with preserving_state(model):
                     measurement = Measurement(
-                        model, requirements, self, seed=seed, generator=generator, processes=processes
+                        model, requirements, self, seed=seed, reselection=reselection, processes=processes
                     )
                     measured = measurement.over(dataset)
             except torch.OutOfMemoryError as error:

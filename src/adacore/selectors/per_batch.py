@@ -68,13 +68,13 @@ class PerBatch(Wrapper):
         n, budget = snapshot.n, resolve_budget(snapshot.n, budget=budget)
         m = -(-n // self.batch_size)
         batches = np.array_split(generator.permutation(n), m)  # the first are the largest, by one example at most
-        # By the largest batch, so that whichever are chosen stay within the budget.
-        affordable = budget // len(batches[0])
+        # As many as fit even if the largest are chosen: not budget // largest, which leaves out a batch of budget = n.
+        affordable = int(np.searchsorted(np.cumsum([len(batch) for batch in batches]), budget, side="right"))
         if not affordable:
             raise ValueError(
                 f"budget={budget} holds no whole batch of {len(batches[0])}: raise the budget or lower batch_size"
             )
-        chosen = self.selector.select(_batch_means(snapshot, batches), min(affordable, m), generator=generator)
+        chosen = self.selector.select(_batch_means(snapshot, batches), affordable, generator=generator)
         picked = [batches[j] for j in chosen.indices]
         sizes = np.array([len(batch) for batch in picked], dtype=np.int64)
         return Coreset(

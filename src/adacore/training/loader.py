@@ -155,7 +155,8 @@ class CoresetLoader(DataLoader[Any]):
         self.indices: Tensor = torch.empty(0, dtype=torch.int64)
         # unpack and not the user's collate_fn: a batch is collated before its weights are put beside it.
         super().__init__(weighted, batch_sampler=sampler, collate_fn=unpack, **dataloader_settings)
-        if not len(self):
+        # The epoch after a warm start too: a warm start may train on more than the budget, and ends hours later.
+        if not all(sampler.batches_in(epoch) for epoch in (0, warm_start)):
             raise ValueError(
                 f"drop_last=True leaves no batch of {batch_size} in a coreset of {self.reselector.budget}: "
                 "lower batch_size or raise the budget"
