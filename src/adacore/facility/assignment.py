@@ -43,7 +43,7 @@ def assign(
     device: Any = None,
     threads: int | None = None,
 ) -> Assignment:
-    """Find the nearest of some picks for every row: exact, by blocked products.
+    """Find the nearest of some picks for every row, exactly.
 
     Products in single precision with a bound on their rounding leave one or two candidates for each row; distances in
     double precision decide. Memory is O(n) beside the rows.

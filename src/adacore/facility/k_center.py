@@ -26,7 +26,7 @@ def k_center(
     device: Any = None,
     threads: int | None = None,
 ) -> Coreset:
-    """Choose rows that cover all: farthest first (Gonzalez, 1985), exact.
+    """Choose rows so that no row is far from a chosen one: farthest first (Gonzalez, 1985), exact.
 
     The first pick is the row nearest to the mean, each further one the row farthest from all that is selected, ties
     within 1e-12 to the lower index. The radius max_i min_{j in S} d(x_i, x_j) is at most twice the smallest possible

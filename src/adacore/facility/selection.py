@@ -55,10 +55,11 @@ def facility_location(
 ) -> Coreset:
     """Choose the examples that stand for all: greedy facility location.
 
-    Makes L(S) = sum_i w_i min_{j in S} d(x_i, x_j) small, eq. (12), one example after another: first the medoid, the
-    example with the least sum of distances, then always the one that lowers L most. With C1 = L of nothing but a
-    phantom as far away as any two rows, greedy's F(S) = C1 - L(S) is at least 1 - 1/e of the best F of the same size
-    (eq. (13); Nemhauser, Wolsey and Fisher 1978). No n x n matrix is made: memory is O(n d).
+    Makes L(S) = sum_i w_i min_{j in S} d(x_i, x_j) small, eq. (12): the sum of all rows' distances to the nearest
+    chosen row. The first pick is the medoid, the row with the least sum of distances to all; each further one is the
+    row that lowers L most. Let C1 be the L of a place that is as far from every row as any two rows are apart. Then
+    F(S) = C1 - L(S) is at least 1 - 1/e of the best F of the same size (eq. (13); Nemhauser, Wolsey and Fisher 1978).
+    No n x n matrix is made: memory is O(n d).
 
     Args:
         x: Rows, shape (n, d): numpy (float16 to float64, integers, memory maps), torch, or scipy sparse. C-contiguous

@@ -33,7 +33,7 @@ def embed(
     device: torch.device | str | None = None,
     loader: Mapping[str, Any] | None = None,
 ) -> NDArray[np.float32]:
-    """Return what a layer of a model makes of every example, to select rows by.
+    """Return the features that a layer of a model computes for every example.
 
     The model is run in eval mode and without gradients, and is left as it was. Where a layer gives one vector for each
     token or pixel, an example's embedding is their mean; tokens that an ``attention_mask`` among the inputs leaves out

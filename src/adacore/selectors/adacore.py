@@ -14,9 +14,10 @@ from adacore.selectors.weighting import Weighting
 
 @dataclass(frozen=True)
 class AdaCore(Preconditioned, Medoids):
-    """Greedy facility location on preconditioned gradients x_i = g_i / (|H_i| + damping), Algorithm 1.
+    """AdaCore: chooses the examples whose gradients, divided by curvature, are nearest to those of all (Algorithm 1).
 
-    Makes L(S) = sum_i min_{j in S} ||x_i - x_j||, eq. (12), small, with g by eq. (6) and (7) and H by eq. (8) and (9).
+    Greedy facility location on the preconditioned gradients x_i = g_i / (|H_i| + damping) makes
+    L(S) = sum_i min_{j in S} ||x_i - x_j||, eq. (12), small, with g by eq. (6) and (7) and H by eq. (8) and (9).
     Why x: Newton's step for example i is H_i^-1 g_i, so that a coreset which represents the x_i represents the steps
     that a second-order method would take, eq. (5) and (10). With ``curvature=None`` and ``average_gradient=False`` it
     is CRAIG.

@@ -20,8 +20,10 @@ from adacore.selectors.weighting import equally_weighted
 
 @dataclass(frozen=True)
 class Badge:
-    """Seeding by squared distances (k-means++) on last-layer gradients at the model's own predictions.
+    """BADGE: draws examples of which the model is unsure and which differ from one another.
 
+    It is k-means++ seeding on the last layer's gradients at the model's own predictions: each draw has a probability in
+    proportion to the squared distance to the nearest gradient that was drawn before.
     The gradient of example i is the matrix a_i h_i^T, a_i = p_i - y_i, with h_i the activations that the last layer
     sees. It is long where the model is uncertain, so that the draws prefer uncertain examples, and far from the others
     where the example is of another kind. Distances come from the factors, |a h^T - b k^T|^2 = |a|^2 |h|^2 + |b|^2

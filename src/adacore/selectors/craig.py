@@ -10,9 +10,10 @@ from adacore.selectors.facility_location import FacilityLocation, Points
 
 @dataclass(frozen=True)
 class CRAIG(FacilityLocation):
-    """Greedy facility location on the gradient proxies, L(S) = sum_i min_{j in S} ||g_i - g_j||.
+    """CRAIG: chooses the examples whose gradients are nearest to those of all examples.
 
-    The coreset's weighted gradient differs from the full one by at most L(S), by the triangle inequality.
+    Greedy facility location on the gradient proxies makes L(S) = sum_i min_{j in S} ||g_i - g_j|| small. By the
+    triangle inequality the coreset's weighted gradient differs from that of the full data by at most L(S).
 
     Args:
         proxy: Space of the gradient proxies, ``"logits"``, ``"penultimate"`` or ``"last_layer"``.

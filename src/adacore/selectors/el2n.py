@@ -24,7 +24,7 @@ def error_norms(snapshot: Snapshot) -> NDArray[np.floating]:
 
 
 class EL2N(Score, name="el2n", requirements=Requirements(probabilities=True), function=error_norms):
-    """The examples with the largest error ``||p_i - y_i||_2``, y one-hot.
+    """EL2N: takes the examples whose probabilities are farthest from the truth, ``||p_i - y_i||_2``, y one-hot.
 
     Args:
         mode: ``"top"`` or ``"sample"``; see ``Score``.

@@ -18,7 +18,7 @@ def entropy(snapshot: Snapshot) -> NDArray[np.floating]:
 
 
 class Entropy(Score, name="entropy", requirements=Requirements(probabilities=True), function=entropy):
-    """The most uncertain examples by entropy, ``-sum_c p_c log p_c``.
+    """Takes the examples of which the model is least sure by entropy, ``-sum_c p_c log p_c``.
 
     Args:
         mode: ``"top"`` or ``"sample"``; see ``Score``.

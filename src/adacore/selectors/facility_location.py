@@ -75,7 +75,7 @@ def points_of(snapshot: Snapshot, points: Points) -> NDArray[np.float32]:
 
 @dataclass(frozen=True)
 class FacilityLocation(Medoids):
-    """The examples that stand for all by their features: greedy facility location on penultimate activations.
+    """Chooses the examples that stand for all by what the model sees in them: medoids of penultimate activations.
 
     Args:
         proxy: Space of the gradients, where these are compared.

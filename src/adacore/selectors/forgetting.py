@@ -16,9 +16,9 @@ def forgetting_events(snapshot: Snapshot) -> NDArray[np.floating]:
 
 
 class Forgetting(Score, name="forgetting", requirements=Requirements(forgetting=True), function=forgetting_events):
-    """The most often forgotten examples, counted in training whenever a batch is observed.
+    """Takes the examples that training has forgotten most often: right once, and wrong at a later look.
 
-    In an ordinary training loop ``CoresetLoader.observe(logits, targets)`` counts them; until then all scores are 0. As
+    ``CoresetLoader.observe(logits, targets)`` counts after each batch of a loop; until then all scores are 0. As
     Toneva et al. do, an example that was trained on and never classified right ranks before all that were forgotten.
 
     Args:

@@ -14,7 +14,7 @@ from adacore.selectors.base import Per, Traits
 
 @dataclass(frozen=True)
 class Full:
-    """All examples, whatever the budget: the reference that every coreset is compared with.
+    """Takes all examples, whatever the budget: the full data, which every coreset is compared with.
 
     Example:
         >>> len(Full().select(Snapshot(10), 4, generator=np.random.default_rng(0)))

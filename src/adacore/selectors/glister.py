@@ -20,8 +20,9 @@ from adacore.selectors.weighting import equally_weighted
 
 @dataclass(frozen=True)
 class GLISTER:
-    """Greedy on the held-out log-likelihood after a step of the last layer, ``theta_S = theta - step sum_S grad_j``.
+    """GLISTER: chooses the examples on which a training step lowers the loss of a held-out set most.
 
+    The step is one of the last layer, ``theta_S = theta - step sum_S grad_j``, and examples are chosen greedily.
     To first order, adding e to S gains ``step grad_e . grad L_V(theta_S)``, with L_V the held-out loss and gradients
     those of the last layer, (p - y) h^T, in factored form. The held-out gradient is recomputed every r picks; between,
     the gains do not change, so that the r best are taken at once. All weights are n / k.

@@ -16,7 +16,7 @@ from adacore.selectors.settings import check_choice
 
 @dataclass(frozen=True)
 class GradientNorm(Score, name="gradient_norm"):
-    """Sampling with probability in proportion to the gradient's norm, ``q_i ~ ||g_i||``, or the largest norms.
+    """Draws examples in proportion to the norm of their gradient, ``q_i ~ ||g_i||``, or takes the largest norms.
 
     Among all q this makes the variance of ``sum_j w_j g_j`` smallest: it is (1/k) (sum_i ||g_i||^2 / q_i - ||sum_i
     g_i||^2), and by Cauchy and Schwarz sum_i ||g_i||^2 / q_i >= (sum_i ||g_i||)^2, with equality for q_i ~ ||g_i||. An

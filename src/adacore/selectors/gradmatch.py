@@ -19,10 +19,12 @@ Target = Literal["train", "validation"]
 
 @dataclass(frozen=True)
 class GradMatch:
-    """Orthogonal matching pursuit: make ``||sum_j w_j g_j - b||^2 + lam ||w||^2`` small over w >= 0, |S| <= k.
+    """GradMatch: chooses examples and weights whose summed gradient is that of all examples.
 
-    b is the sum of the training gradients, or the mean validation gradient times n. Where fewer examples already match
-    b, fewer are chosen, and ``short`` in the statistics says how many are missing; ``residual`` is the remaining norm.
+    Orthogonal matching pursuit makes ``||sum_j w_j g_j - b||^2 + lam ||w||^2`` small over w >= 0 and |S| <= k.
+    b is the sum of the training gradients, or the mean validation gradient times n. Where fewer examples already
+    match b, fewer are chosen, and ``short`` in the statistics says how many are missing; ``residual`` is the
+    remaining norm.
 
     Args:
         proxy: Space of g, ``"penultimate"`` (default), ``"logits"`` or ``"last_layer"``.

@@ -16,7 +16,10 @@ from adacore.selectors.facility_location import Points, check_points, points_of,
 
 @dataclass(frozen=True)
 class KCenter:
-    """Farthest-first greedy for ``max_i min_{j in S} ||g_i - g_j||``, at most twice the smallest; cluster sizes weigh.
+    """Chooses examples so that no example is far from a chosen one: k-center, farthest first.
+
+    The largest distance, ``max_i min_{j in S} ||g_i - g_j||``, is at most twice the smallest possible. Weights are the
+    sizes of the clusters about the chosen examples.
 
     Args:
         proxy: Space of the gradient proxies, ``"logits"``, ``"penultimate"`` or ``"last_layer"``.

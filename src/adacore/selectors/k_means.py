@@ -19,7 +19,7 @@ from adacore.selectors.settings import check_whole
 
 @dataclass(frozen=True)
 class KMeans:
-    """The example nearest to the centre of each of k clusters; cluster sizes weigh.
+    """Takes the example nearest to the centre of each of k clusters (k-means), weighted by the cluster's size.
 
     Makes sum_i min_{j in S} ||x_i - x_j||^2 small: squared distances, in place of facility location's plain ones.
 

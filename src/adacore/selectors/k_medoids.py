@@ -10,7 +10,9 @@ from adacore.selectors.facility_location import FacilityLocation, Points
 
 @dataclass(frozen=True)
 class KMedoids(FacilityLocation):
-    """Greedy facility location, then swaps of picks for other points as long as one makes L(S) smaller.
+    """Chooses k medoids: greedy facility location, improved by swaps.
+
+    A pick is exchanged for another example as long as that makes L(S) smaller.
 
     Args:
         proxy: Space of the gradient proxies, ``"logits"``, ``"penultimate"`` or ``"last_layer"``.

@@ -16,7 +16,7 @@ def doubt(snapshot: Snapshot) -> NDArray[np.floating]:
 
 
 class LeastConfidence(Score, name="least_confidence", requirements=Requirements(probabilities=True), function=doubt):
-    """The most uncertain examples by confidence, ``1 - max_c p_c``.
+    """Takes the examples whose likeliest class has the smallest probability, ``1 - max_c p_c``.
 
     Args:
         mode: ``"top"`` or ``"sample"``; see ``Score``.

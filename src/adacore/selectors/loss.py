@@ -21,7 +21,7 @@ def losses(snapshot: Snapshot) -> NDArray[np.floating]:
 
 @dataclass(frozen=True)
 class Loss(Score, name="loss", requirements=Requirements(losses=True), function=losses):
-    """The highest losses, or sampling by their ranks.
+    """Takes the examples of highest loss, or draws them by the rank of their loss.
 
     With ``mode="sample"``, ``q`` decays exponentially with the rank r of the loss, ``q ~ pressure^(-r / n)``, as in
     online batch selection, mixed with the uniform distribution.

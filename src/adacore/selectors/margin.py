@@ -18,7 +18,7 @@ def narrowness(snapshot: Snapshot) -> NDArray[np.floating]:
 
 
 class Margin(Score, name="margin", requirements=Requirements(probabilities=True), function=narrowness):
-    """The most uncertain examples by margin, ``1 - (p_(1) - p_(2))``, with the likeliest two classes.
+    """Takes the examples whose likeliest two classes are nearest to each other, ``1 - (p_(1) - p_(2))``.
 
     Args:
         mode: ``"top"`` or ``"sample"``; see ``Score``.

@@ -19,7 +19,7 @@ from adacore.selectors.settings import check_whole
 
 @dataclass(frozen=True)
 class PerBatch(Wrapper):
-    """A selector that lets another one choose among mini-batches: a coreset of whole batches.
+    """Lets another selector choose among mini-batches: the coreset consists of whole batches.
 
     The examples are dealt at random into m batches whose sizes differ by one at most. The wrapped method sees m
     candidates, the means over each batch of what is known of its examples. A chosen batch B of weight w gives each of

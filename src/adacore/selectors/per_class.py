@@ -43,7 +43,7 @@ class Wrapper:
 
 @dataclass(frozen=True)
 class Whole(Wrapper):
-    """A selector that lets another one choose from the whole data at once, whatever the classes.
+    """Lets another selector choose from the whole data at once, whatever the classes.
 
     Args:
         selector: The method.
@@ -67,7 +67,7 @@ class Whole(Wrapper):
 
 @dataclass(frozen=True)
 class PerClass(Wrapper):
-    """A selector that lets another one choose within each class, with budgets in proportion to the classes' sizes.
+    """Lets another selector choose within each class, with budgets in proportion to the classes' sizes.
 
     More precisely, within each of ``snapshot.strata``: these are the classes unless the user names other groups. Of a
     validation set, each class sees its own examples, or all where none is of that class.

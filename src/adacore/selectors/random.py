@@ -16,7 +16,7 @@ from adacore.selectors.weighting import equally_weighted
 
 @dataclass(frozen=True)
 class Random:
-    """Uniform sampling without replacement; every weight is n / k.
+    """Draws examples at random, without replacement; every weight is n / k. The baseline that a method has to beat.
 
     Example:
         >>> coreset = Random().select(Snapshot(10), 4, generator=np.random.default_rng(0))

@@ -19,8 +19,9 @@ from adacore.selectors.typiclust import unit_rows
 
 @dataclass(frozen=True)
 class Redundancy:
-    """The example nearest to the centre of each of k clusters of penultimate activations; cluster sizes weigh.
+    """Leaves near-duplicates out: takes one example of each of k clusters of penultimate activations.
 
+    It is the example nearest to the cluster's centre, weighted by the cluster's size.
     Activations are scaled to unit length, so that clusters gather what points in one direction. The paper clusters
     hierarchically, which takes n x n distances; k-means takes O(n k h) time and O(n h) memory.
 

@@ -25,7 +25,7 @@ Order = Literal["tree", "classes", "facility"]
 
 @dataclass(frozen=True)
 class Stratified(Preconditioned):
-    """Order all examples by class and gradient, so that mini-batches can be drawn as stratified samples.
+    """Orders all examples by class and gradient, so that mini-batches can be drawn as stratified samples.
 
     Its answer is an order of the examples, ``strata``, not a coreset. A mini-batch takes one random example of each of
     b pieces of the order, with weights of one, see ``Strata.batches``. Its gradient is unbiased, and its variance is

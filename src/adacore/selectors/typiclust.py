@@ -21,7 +21,7 @@ _CELLS = 4_000_000
 
 @dataclass(frozen=True)
 class TypiClust:
-    """From each of k clusters of features the example that lies most densely among its neighbours.
+    """TypiClust: takes from each of k clusters of features the example that lies most densely among its neighbours.
 
     Typicality is one over the mean distance to the ``neighbours`` nearest examples of the same cluster. Made for few
     labels, where typical examples teach more than uncertain ones. Features are scaled to length one, as the authors'

@@ -37,15 +37,15 @@ from adacore.training.weighted import WeightedDataset, unpack
 
 
 class CoresetLoader(DataLoader[Any]):
-    """Delivers weighted batches of a coreset that is selected again every R epochs.
+    """Delivers mini-batches with weights, of a coreset that is selected anew every R epochs.
 
     A batch (inputs, targets) becomes (inputs, targets, weights); one that is a dict gets the key ``weight_key``.
     Weights are float32 with mean one over the coreset, so that a learning rate means the same as on the full data:
     ``loss = (weights * criterion(model(inputs), targets)).mean()``, the criterion with ``reduction="none"``.
 
-    An iteration is an epoch. It ends when its iterator is exhausted, or has delivered its last batch and another
-    begins. An iteration that is left after its first batch was a look: the next one begins the same epoch again. One
-    that is left later ends its epoch too. Loops that do so are warned once; they call ``set_epoch`` before each epoch.
+    An iteration over the loader is an epoch. A loop that leaves an iteration early calls ``set_epoch`` before each
+    epoch, and is warned once if it does not: an iteration left after its first batch begins the same epoch again the
+    next time, one left later counts as an epoch.
 
     Weights travel with the examples: ``DataLoader(loader.dataset, batch_sampler=loader.batch_sampler)``, which is what
     Accelerate makes of a loader, selects, shuffles and weights as this loader does.

@@ -350,7 +350,10 @@ def select(
     probe: Probe | None = None,
     seed: int = 0,
 ) -> Coreset:
-    """Select a coreset of a data set for a model as it is now, leaving model and random streams untouched.
+    """Select a coreset of a data set, once, by what a model makes of it.
+
+    The model is run over the data set in eval mode. Parameters, buffers, gradients and random streams are left as they
+    were.
 
     Args:
         model: Maps a batch of inputs to logits of shape (batch, outputs).
