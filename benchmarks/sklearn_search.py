@@ -57,8 +57,10 @@ def main() -> None:
             "cross_validated_accuracy": float(found.best_score_),
             "test_accuracy": float(found.score(X_test, y_test)),
             "best": found.best_params_,
-            "candidates": {f"C={p['C']:g} gamma={p['gamma']:g}": float(m) for p, m in zip(
-                found.cv_results_["params"], found.cv_results_["mean_test_score"], strict=True)},
+            "candidates": {
+                f"C={p['C']:g} gamma={p['gamma']:g}": float(m)
+                for p, m in zip(found.cv_results_["params"], found.cv_results_["mean_test_score"], strict=True)
+            },
             "machine": machine(),
         }
         write("sklearn-search", record)

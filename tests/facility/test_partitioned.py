@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from tests.oracles import distances_between, naive_greedy
 
 import adacore
-from adacore.facility import partitioned
-from adacore.facility.partitioned import Task, choose_in_part, half_of_bounds, merge, merge_groups, serve_part
+from adacore.facility import part_planning
+from adacore.facility.part_planning import merge_groups
+from adacore.facility.partitioned import Task, choose_in_part, half_of_bounds, merge, serve_part
 
 
 def in_parts(x, task, count, labels=None):
@@ -96,6 +97,7 @@ def test_no_rows_beat_the_bound_and_the_merge_errs_by_no_more_than_the_parts_los
 
 
 def test_too_many_picks_are_merged_as_a_tree(monkeypatch):
-    monkeypatch.setattr(partitioned, "MERGED_ROWS", 40)
+    monkeypatch.setattr(part_planning, "MERGED_ROWS", 40)
+    monkeypatch.setattr(part_planning, "LEAST_MERGED", 2)
     assert merge_groups(9, 10) == [[0, 1, 2, 3], [4, 5, 6, 7], [8]]
     assert merge_groups(3, 10**6) == [[0, 1], [2]]

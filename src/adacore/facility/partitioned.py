@@ -22,10 +22,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-MERGED_ROWS = 50_000
-"""Rows that one merge takes at most, unless two parts alone have more: exact greedy of 1,000 among so many takes 8 s of
-one core at d = 10. A merge takes time in proportion to their square, so that smaller merges are less work in all."""
-
 
 @dataclass(frozen=True, eq=False)
 class PartPicks:
@@ -79,6 +75,7 @@ def choose_in_part(
     weights: NDArray[np.float64] | None = None,
     excluded: NDArray[np.int64] | None = None,
     stream: int = 0,
+    device: str | None = None,
 ) -> PartPicks:
     """Choose k of one part's rows.
 
@@ -89,6 +86,7 @@ def choose_in_part(
         weights: Of the rows, shape (n,); None for ones.
         excluded: Positions that may not be chosen: of rows that are selected already.
         stream: Number of the part's own random stream.
+        device: Where to compute, on which the picks do not depend: ``"cpu"``, ``"cuda"``, or None for the CPU.
 
     Returns:
         At most k rows of the part, with positions in it.
@@ -105,15 +103,17 @@ def choose_in_part(
     able = np.arange(n) if excluded is None else np.setdiff1d(np.arange(n), excluded)
     positions = np.arange(n)
     ones = np.ones(n) if weights is None else weights
-    return _choose(PartPicks(positions, rows, ones, labels), task, able, method=task.method, stream=stream)
+    every = PartPicks(positions, rows, ones, labels)
+    return _choose(every, task, able, method=task.method, stream=stream, device=device)
 
 
-def merge(parts: Sequence[PartPicks], task: Task) -> PartPicks:
+def merge(parts: Sequence[PartPicks], task: Task, *, device: str | None = None) -> PartPicks:
     """Choose k of the rows that several parts chose, each as heavy as what it stands for.
 
     Args:
         parts: Picks of the parts, in the order of the parts, on which alone the result depends.
         task: What to choose.
+        device: As for ``choose_in_part``.
 
     Returns:
         At most k rows, with positions as those of the parts.
@@ -133,28 +133,12 @@ def merge(parts: Sequence[PartPicks], task: Task) -> PartPicks:
         np.concatenate([part.weights for part in parts]),
         np.concatenate(named) if named else None,
     )
-    return _choose(every, task, np.arange(len(every.positions)), method="exact", stream=0)
+    return _choose(every, task, np.arange(len(every.positions)), method="exact", stream=0, device=device)
 
 
-def merge_groups(parts: int, budget: int) -> list[list[int]]:
-    """Say which parts are merged together: consecutive ones, as many as ``MERGED_ROWS`` allow, and two at least.
-
-    Args:
-        parts: How many there are.
-        budget: Rows that each chose, at most.
-
-    Returns:
-        Numbers of the parts of each group; several groups are merged again.
-
-    Example:
-        >>> merge_groups(5, budget=20_000)
-        [[0, 1], [2, 3], [4]]
-    """
-    size = max(2, MERGED_ROWS // budget)
-    return [list(range(first, min(first + size, parts))) for first in range(0, parts, size)]
-
-
-def _choose(every: PartPicks, task: Task, able: NDArray[np.int64], *, method: str, stream: int) -> PartPicks:
+def _choose(
+    every: PartPicks, task: Task, able: NDArray[np.int64], *, method: str, stream: int, device: str | None
+) -> PartPicks:
     """Choose among the rows ``able`` so as to serve all of ``every``, beside the rows that are selected already."""
     from adacore.facility.selection import facility_location  # which compiles
 
@@ -163,7 +147,7 @@ def _choose(every: PartPicks, task: Task, able: NDArray[np.int64], *, method: st
     if able.size == 0 or not every.weights.any():
         return _take(every, np.empty(0, np.int64), np.empty(0))
     n, rows, weights, labels = len(every.rows), every.rows, every.weights, every.labels
-    settings: dict[str, Any] = {"metric": task.metric, "method": method, "candidates": able}
+    settings: dict[str, Any] = {"metric": task.metric, "method": method, "candidates": able, "device": device}
     if method != "exact":
         settings["seed"] = np.random.default_rng([task.seed or 0, stream])
     before = _initial_of(task, labels)
@@ -237,6 +221,7 @@ def serve_part(
     labels: NDArray[Any] | None = None,
     pick_labels: NDArray[Any] | None = None,
     weights: NDArray[np.float64] | None = None,
+    device: str | None = None,
 ) -> Served:
     """Find the nearest of the picks for each of one part's rows, with strata among those of its own stratum.
 
@@ -247,6 +232,7 @@ def serve_part(
         labels: Strata of the rows, shape (n,), or None.
         pick_labels: Strata of the picks, shape (k,), or None.
         weights: Of the rows, shape (n,); None for ones.
+        device: As for ``choose_in_part``.
 
     Returns:
         What each pick serves.
@@ -260,6 +246,7 @@ def serve_part(
         ([2.0, 1.0], 2.0)
     """
     from adacore.facility.assignment import assign_rows
+    from adacore.facility.devices import check_device
     from adacore.facility.problem import check_problem
     from adacore.facility.threads import check_threads
     from adacore.facility.workers import open_workers
@@ -271,13 +258,13 @@ def serve_part(
             members, mine = np.flatnonzero(pick_labels == label), labels == label
             if not len(members):
                 raise ValueError(f"stratum {label!r} has rows and no pick: raise its quota, or the budget")
-            inside = serve_part(rows[mine], picks[members], metric=metric, weights=ones[mine])
+            inside = serve_part(rows[mine], picks[members], metric=metric, weights=ones[mine], device=device)
             spread = np.zeros(len(picks))
             spread[members] = inside.weights
             total = total + Served(spread, inside.objective, inside.farthest)
         return total
     problem = check_problem(picks, clients=rows, metric=metric).in_own_units()
-    with open_workers(check_threads(None)) as workers:
+    with open_workers(check_threads(None), check_device(device, rows)) as workers:
         owner, distances = assign_rows(problem, np.arange(len(picks)), workers)
     return Served(
         np.bincount(owner, weights=ones, minlength=len(picks)).astype(np.float64),

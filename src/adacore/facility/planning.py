@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, overload
 
 from adacore.budget import resolve_budget
 from adacore.facility.threads import thread_count
+
+if TYPE_CHECKING:
+    from adacore.facility.part_planning import PartsPlan
 
 PASSES = 2.0
 """Distances of an exact selection over n^2: 1.7 to 2.1 on softmax gradients of 5,000 to 80,000 rows (the curve in
@@ -65,27 +69,46 @@ class Plan:
     threads: int
 
 
-def plan(n: int, d: int, k: int) -> Plan:
-    """Predict what exact selection of k among n points in d dimensions costs on this machine's cores.
+@overload
+def plan(n: int, d: int, k: int, *, parts: None = None, workers: None = None) -> Plan: ...
+@overload
+def plan(n: int, d: int, k: int, *, parts: int | Literal["auto"], workers: int | None = None) -> PartsPlan: ...
+def plan(
+    n: int, d: int, k: int, *, parts: int | Literal["auto"] | None = None, workers: int | None = None
+) -> Plan | PartsPlan:
+    """Predict what selection of k among n points in d dimensions costs.
+
+    Without ``parts``: exact selection on this machine's cores. With it: the selection in parts of
+    ``adacore.integrations.ray``, whose plan names parts, merges and the seconds of each stage as well.
 
     Args:
         n: Number of points.
         d: Number of dimensions.
         k: How many to select, in [1, n].
+        parts: How many parts, or ``"auto"`` for the number that ``adacore.integrations.ray`` would make.
+        workers: With ``parts``, how many processes of one core each; None for this machine's cores.
 
     Returns:
         The prediction.
 
     Raises:
-        ValueError: If a number is out of range.
+        ValueError: If a number is out of range, or ``workers`` is given without ``parts``.
 
     Example:
         >>> plan(50_000, 10, 5_000).bytes < 200e6
         True
+        >>> plan(10_000_000, 10, 1_000, parts="auto", workers=2).parts
+        1000
     """
     k = resolve_budget(n, budget=k)
     if d < 1:
         raise ValueError(f"d={d} is below 1: examples need at least one feature")
+    if parts is not None:
+        from adacore.facility.part_planning import plan_parts  # which asks this function for a part's cost
+
+        return plan_parts(n, d, k, None if parts == "auto" else parts, workers)
+    if workers is not None:
+        raise ValueError(f"workers={workers} without parts: pass parts='auto', or a number of them")
     threads = thread_count()
     # The same question as in ``engines.start_greedy``, so that the cost is predicted of the engine that will run.
     if d >= LEAST_DIMENSIONS:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from adacore.facility.partitioned import PartPicks, Served, Task, choose_in_part, merge, serve_part
 from adacore.labelling.durable_files import replace_file
-from adacore.labelling.parts import Columns, Part, read_part
+from adacore.labelling.parts import Columns, Part, read_labels, read_part
 
 
 def key_of(*values: Any) -> str:
@@ -40,6 +40,7 @@ def key_of(*values: Any) -> str:
         if isinstance(value, np.ndarray):
             digest.update(f"{value.dtype.str}{value.shape}".encode() + np.ascontiguousarray(value).tobytes())
         elif isinstance(value, Task):
+            # Field by field: arrays among them, whose ``repr`` leaves numbers out.
             digest.update(key_of(*(getattr(value, name) for name in Task.__dataclass_fields__)).encode())
         else:
             digest.update(repr(value).encode())
@@ -73,7 +74,15 @@ def claim(folder: Path, settings: Mapping[str, Any], files: Sequence[str]) -> No
     replace_file(record, json.dumps(mine, indent=1))
 
 
-def choose(file: Path, part: Part, task: Task, columns: Columns, excluded: NDArray[np.int64], stream: int) -> None:
+def choose(
+    file: Path,
+    part: Part,
+    task: Task,
+    columns: Columns,
+    excluded: NDArray[np.int64],
+    stream: int,
+    device: str | None,
+) -> None:
     """Choose in a part, and write the picks with positions in the part.
 
     Args:
@@ -83,27 +92,36 @@ def choose(file: Path, part: Part, task: Task, columns: Columns, excluded: NDArr
         columns: Which columns are no features.
         excluded: Positions in the part that are selected already.
         stream: Number of the part's random stream.
+        device: Where to compute.
     """
     read = read_part(part, columns)
-    picks = choose_in_part(read.x, task, labels=read.labels, weights=read.weights, excluded=excluded, stream=stream)
+    picks = choose_in_part(
+        read.x, task, labels=read.labels, weights=read.weights, excluded=excluded, stream=stream, device=device
+    )
     save_picks(file, picks)
 
 
-def merge_files(file: Path, sources: Sequence[tuple[Path, int]], task: Task) -> None:
+def merge_files(file: Path, sources: Sequence[tuple[Path, int]], task: Task, device: str | None) -> None:
     """Merge the picks of several files, and write the result with positions among all rows.
 
     Args:
         file: Where to.
         sources: Files, and what is to be added to the positions in each.
         task: What to choose.
+        device: Where to compute.
     """
     parts = [load_picks(source) for source, _ in sources]
     moved = [replace(part, positions=part.positions + offset) for part, (_, offset) in zip(parts, sources, strict=True)]
-    save_picks(file, merge(moved, task))
+    save_picks(file, merge(moved, task, device=device))
 
 
 def serve(
-    file: Path, part: Part, picks: tuple[NDArray[Any], NDArray[Any] | None], metric: str, columns: Columns
+    file: Path,
+    part: Part,
+    picks: tuple[NDArray[Any], NDArray[Any] | None],
+    metric: str,
+    columns: Columns,
+    device: str | None,
 ) -> None:
     """Assign a part's rows to the picks, and write what each pick serves.
 
@@ -113,9 +131,13 @@ def serve(
         picks: Rows and strata of the picks.
         metric: Of the distances.
         columns: Which columns are no features.
+        device: Where to compute.
     """
     read = read_part(part, columns)
-    served = serve_part(read.x, picks[0], metric=metric, labels=read.labels, pick_labels=picks[1], weights=read.weights)
+    labels, weights = read.labels, read.weights
+    served = serve_part(
+        read.x, picks[0], metric=metric, labels=labels, pick_labels=picks[1], weights=weights, device=device
+    )
     _save(file, weights=served.weights, sums=np.array([served.objective, served.farthest]))
 
 
@@ -127,9 +149,8 @@ def count(file: Path, part: Part, columns: Columns) -> None:
         part: The part.
         columns: Which columns are no features.
     """
-    labels = read_part(part, columns).labels
-    assert labels is not None
-    names, counts = np.unique(labels, return_counts=True)
+    assert columns.labels is not None
+    names, counts = np.unique(read_labels(part, columns.labels), return_counts=True)
     _save(file, names=names, counts=counts)
 
 

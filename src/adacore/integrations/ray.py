@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,13 +18,12 @@ from numpy.typing import ArrayLike, NDArray
 from adacore.budget import resolve_budget, split_budget
 from adacore.coreset import Coreset
 from adacore.errors import unknown_name
-from adacore.facility.partitioned import PartPicks, Served, Task, half_of_bounds, merge_groups
+from adacore.facility.part_planning import plan_parts
+from adacore.facility.partitioned import Task
 from adacore.integrations import part_files
 from adacore.integrations.part_files import key_of
-from adacore.labelling.parts import Columns, Part, PartRows, files_of, parts_of, read_part
-
-Progress = Callable[[str, int, int], None]
-"""``(stage, parts done, parts in all)``, called after each part."""
+from adacore.integrations.part_stages import Progress, Stages, Worker, progress_lines
+from adacore.labelling.parts import Columns, Part, files_of, parts_of
 
 STORE_BYTES = 200 << 20
 """Memory of Ray's object store on this machine: rows travel through files, and only picks through the store. Ray takes
@@ -46,6 +46,8 @@ def facility_location(
     work: str | Path | None = None,
     address: str | None = None,
     workers: int | None = None,
+    num_gpus: float = 0.0,
+    device: str | None = None,
     progress: Progress | None = None,
 ) -> Coreset:
     """Choose the rows that stand for all, from files that no single machine holds in memory.
@@ -64,16 +66,19 @@ def facility_location(
         labels: Name of a column of strata, to select within each; Parquet alone.
         quotas: How strata share the budget: ``"proportional"``, ``"equal"``, or a number for each label.
         weights: Name of a column that says how much each row counts; Parquet alone.
-        initial: Positions of rows that are selected already, counted over all files in order.
+        initial: Positions of rows that are selected already, counted over all files in order, or a mask.
         metric: ``"euclidean"`` or ``"cosine"``.
-        method: Within a part: ``"exact"``, or ``"stochastic"`` or ``"sampled"`` where parts are large.
+        method: Within a part: ``"exact"``, or ``"stochastic"`` or ``"sampled"``. The latter looks at 50,000 rows of a
+            part, and does nothing for the smaller ones that parts are by themselves.
         seed: Of the latter two.
-        part_rows: Rows of a part at most; see ``adacore.labelling.parts.parts_of``.
+        part_rows: Rows of a part at most; None for ``adacore.facility.part_planning.rows_of_part``.
         work: Folder that keeps what is done: the same call goes on from there after it was killed. All machines must
             share it. None for a temporary one on this machine.
         address: Of a Ray cluster: ``"auto"``, ``"host:6379"`` or ``"ray://host:10001"``; None for ``RAY_ADDRESS``, and
             without that for Ray on this machine, which is started.
         workers: Processes on this machine; None for its cores. A cluster has its own.
+        num_gpus: GPUs of each worker, as Ray counts them; 0.25 lets four workers share one.
+        device: Where a worker computes; None for ``"cuda"`` if it has a GPU, and the CPU if not. Picks are the same.
         progress: Told of each finished part; None for lines on stderr every few seconds.
 
     Returns:
@@ -93,174 +98,57 @@ def facility_location(
         raise ValueError("work= is needed on a cluster: pass a folder that all of its machines share")
     if isinstance(quotas, Mapping) and budget is None and fraction is None:
         budget = sum(quotas.values())
-    columns = Columns(labels, weights)
+    columns, worker = Columns(labels, weights), _worker(num_gpus, device)
+    _check_names(metric, method, quotas)
     with _work_folder(work) as folder, _running(ray, address, workers):
+        _check_gpus(ray, worker)
         files = files_of(_written(source, folder) if hasattr(source, "write_parquet") else source)
         asked = {"budget": budget, "fraction": fraction, "labels": labels, "quotas": _plain(quotas)}
         asked |= {"weights": weights, "metric": metric, "method": method, "seed": seed, "part_rows": part_rows}
         asked["initial"] = None if initial is None else key_of(np.asarray(initial))
-        _check_names(metric, method, quotas)
         part_files.claim(folder, asked, files)
         parts = parts_of(files, columns, budget=budget or 1, part_rows=part_rows)
         n = sum(len(part) for part in parts)
         size, before = resolve_budget(n, budget=budget, fraction=fraction), _positions(initial, n)
-        job = _Job(ray, folder, parts, columns, metric, progress or _lines())
-        shares = None if labels is None else _shares(job.count_strata(), quotas, size)
-        known = None if not len(before) else job.rows_at(before)
+        if budget is None:  # a fraction of n, which only the files know: parts have to hold so many picks
+            parts = parts_of(files, columns, budget=size, part_rows=part_rows)
+        if progress is None:
+            _say_plan(ray, parts, n, size)
+        stages = Stages(ray, folder, parts, columns, metric, worker, progress or progress_lines())
+        shares = None if labels is None else _shares(stages.count_strata(), quotas, size)
+        known = None if not len(before) else stages.rows_at(before)
         task = Task(size, metric, method, shares, seed, *((None, None) if known is None else (known.x, known.labels)))
-        return job.run(task, before)
+        return stages.run(task, before)
 
 
-class _Job:
-    """The parts of one selection, and the processes that work on them."""
+def _worker(num_gpus: float, device: str | None) -> Worker:
+    if num_gpus < 0:
+        raise ValueError(f"num_gpus={num_gpus} is below 0: pass how many GPUs, or what share of one, a worker has")
+    return Worker(num_gpus, device or ("cuda" if num_gpus else None))
 
-    def __init__(
-        self, ray: Any, folder: Path, parts: list[Part], columns: Columns, metric: str, progress: Progress
-    ) -> None:
-        self.ray, self.folder, self.parts = ray, folder, parts
-        self.columns, self.metric, self.progress = columns, metric, progress
 
-    def run(self, task: Task, before: NDArray[np.int64]) -> Coreset:
-        """Choose in parts, merge, and serve all rows."""
-        times = [time.perf_counter()]
-        files = self.choose(task, before)
-        times.append(time.perf_counter())
-        merged = self.merge(files, task)
-        times.append(time.perf_counter())
-        if not len(merged.positions):
-            raise ValueError("nothing was selected: all weights are 0, or every row is in initial= already")
-        served = self.serve(merged, task)
-        times.append(time.perf_counter())
-        known, bounds = len(before), [part_files.load_bounds(file) for file in files]
-        names = ("choosing_seconds", "merging_seconds", "serving_seconds")
-        return Coreset(
-            merged.positions,
-            served.weights[known:],
-            sum(len(part) for part in self.parts),
-            objective=served.objective,
-            lower_bound=None if known else half_of_bounds([bound for _, bound in bounds]),
-            initial_weights=served.weights[:known] if known else None,
-            statistics={
-                "method": f"greedi, {task.method}",
-                "parts": len(self.parts),
-                "radius": served.farthest,
-                "merge_error": sum(objective for objective, _ in bounds),
-                **dict(zip(names, np.diff(times).tolist(), strict=True)),
-            },
+def _check_gpus(ray: Any, worker: Worker) -> None:
+    """Say that no machine has the GPUs which workers are to have: Ray would wait for them without a word."""
+    most = max((node["Resources"].get("GPU", 0.0) for node in ray.nodes() if node["Alive"]), default=0.0)
+    if worker.gpus > most:
+        # Not an error: a cluster that grows by itself may have none until they are asked for.
+        warnings.warn(
+            f"num_gpus={worker.gpus:g}, and no machine of this Ray has more than {most:g}: the selection waits until "
+            "one joins; stop it and pass num_gpus=0 to select on CPUs",
+            stacklevel=3,
         )
 
-    def choose(self, task: Task, before: NDArray[np.int64]) -> list[Path]:
-        """Choose in every part that is not done."""
-        shared, calls = self.ray.put(task), []
-        for number, part in enumerate(self.parts):
-            inside = before[(before >= part.offset) & (before < part.offset + len(part))] - part.offset
-            # Where nothing is random, a part's picks do not depend on how many parts are before it.
-            stream = 0 if task.method == "exact" else number
-            name = key_of("picks", *_identity(part), self.columns, task, inside, stream)
-            calls.append((str(part), self.folder / f"{name}.npz", (part, shared, self.columns, inside, stream)))
-        return self._each("choose", part_files.choose, calls)
 
-    def merge(self, files: Sequence[Path], task: Task) -> PartPicks:
-        """Merge the picks of all parts, in workers too: together they may be more than this process holds."""
-        shared = self.ray.put(task)
-        sources = [(file, part.offset) for file, part in zip(files, self.parts, strict=True)]
-        first = True
-        while first or len(sources) > 1:
-            calls = []
-            for group in merge_groups(len(sources), task.budget):
-                some = [sources[i] for i in group]
-                name = key_of("merge", task, [(file.name, offset) for file, offset in some])
-                label = f"merge of {some[0][0].name} to {some[-1][0].name}"
-                calls.append((label, self.folder / f"{name}.npz", (some, shared)))
-            sources, first = [(file, 0) for file in self._each("merge", part_files.merge_files, calls)], False
-        return part_files.load_picks(sources[0][0])
-
-    def serve(self, merged: PartPicks, task: Task) -> Served:
-        """Assign the rows of every part to the rows selected before and to the picks."""
-        rows, labels = merged.rows, merged.labels
-        if task.initial is not None:
-            rows = np.concatenate([task.initial, rows])
-            labels = None if labels is None else np.concatenate([task.initial_labels, labels])
-        names = np.empty(0) if labels is None else labels
-        shared, calls = self.ray.put((rows, labels)), []
-        for part in self.parts:
-            name = key_of("served", *_identity(part), self.columns, self.metric, rows, names)
-            calls.append((str(part), self.folder / f"{name}.npz", (part, shared, self.metric, self.columns)))
-        total = Served(np.zeros(len(rows)), 0.0, 0.0)
-        for file in self._each("serve", part_files.serve, calls):
-            total = total + part_files.load_served(file)
-        return total
-
-    def count_strata(self) -> dict[str, int]:
-        """Count the rows of each stratum."""
-        calls: list[tuple[str, Path, tuple[Any, ...]]] = []
-        for part in self.parts:
-            name = key_of("strata", *_identity(part), self.columns)
-            calls.append((str(part), self.folder / f"{name}.npz", (part, self.columns)))
-        counts: dict[str, int] = {}
-        for file in self._each("count", part_files.count, calls):
-            for label, number in part_files.load_counts(file).items():
-                counts[label] = counts.get(label, 0) + number
-        return counts
-
-    def rows_at(self, positions: NDArray[np.int64]) -> PartRows:
-        """Read some rows by their positions, in the order of the positions."""
-        holder = np.searchsorted([part.offset for part in self.parts], positions, side="right") - 1
-        order, x, labels = [], [], []
-        for number in np.unique(holder):
-            part, where = self.parts[int(number)], np.flatnonzero(holder == number)
-            read, inside = read_part(part, self.columns), positions[where] - self.parts[int(number)].offset
-            order.append(where)
-            x.append(read.x[inside])
-            labels.append(np.empty(0, str) if read.labels is None else read.labels[inside])
-        back = np.argsort(np.concatenate(order))
-        return PartRows(np.concatenate(x)[back], None if self.columns.labels is None else np.concatenate(labels)[back])
-
-    def _each(
-        self, stage: str, function: Callable[..., None], calls: Sequence[tuple[str, Path, tuple[Any, ...]]]
-    ) -> list[Path]:
-        """Make the calls whose file is not there yet, on all workers; return the files, in order."""
-        # A worker that is killed, for want of memory or by a person, is replaced, and its part done again.
-        remote = self.ray.remote(num_cpus=1, max_retries=5)(_without_raising)
-        left = {
-            remote.remote(function, str(file), *arguments): label
-            for label, file, arguments in calls
-            if not file.exists()
-        }
-        failures: list[str] = []
-        done = len(calls) - len(left)
-        while left:
-            ready, _ = self.ray.wait(list(left), num_returns=1, timeout=0.5)  # short, so that Ctrl-C is heard
-            for reference in ready:
-                label = left.pop(reference)
-                try:
-                    message = self.ray.get(reference)
-                except self.ray.exceptions.RayError as error:  # a worker that died six times
-                    message = " ".join(str(error).split())[:300]
-                failures += [] if message is None else [f"{label}: {message}"]
-                done += message is None
-                self.progress(stage, done, len(calls))
-        if failures:
-            shown = "; ".join(sorted(failures)[:5]) + ("" if len(failures) <= 5 else f"; and {len(failures) - 5} more")
-            raise ValueError(
-                f"{len(failures)} of {len(calls)} parts failed: {shown}. Mend these files or leave them out, and call "
-                "again with the same work folder: the other parts are kept there"
-            )
-        return [file for _, file, _ in calls]
-
-
-def _without_raising(function: Callable[..., None], file: str, *arguments: Any) -> str | None:
-    """Run in a worker: return what is wrong with the part, so that Ray retries dead workers and not bad files."""
-    try:
-        function(Path(file), *arguments)
-    except (ValueError, TypeError, OSError, MemoryError) as error:
-        return " ".join(str(error).split()) or type(error).__name__
-    return None
-
-
-def _identity(part: Part) -> tuple[Any, ...]:
-    """Say which rows a part has; where it lies among the others does not matter to what is chosen in it."""
-    return part.path, part.start, part.stop, part.stamp
+def _say_plan(ray: Any, parts: list[Part], n: int, k: int) -> None:
+    """Say how many parts there are and how long they may take, before anybody waits."""
+    cores = max(1, int(ray.cluster_resources().get("CPU", 1)))
+    found = plan_parts(n, parts[0].width, k, len(parts), cores)
+    print(
+        f"adacore: {n:,} rows in {len(parts):,} parts, {cores} at a time: about {found.seconds / 60:.1f} minutes on "
+        "cores that nothing else uses",
+        file=sys.stderr,
+        flush=True,
+    )
 
 
 def _import_ray() -> Any:
@@ -281,6 +169,9 @@ def _running(ray: Any, address: str, workers: int | None) -> Iterator[None]:
     if address == "local":
         cores = workers or os.cpu_count()
         settings |= {"num_cpus": cores, "object_store_memory": STORE_BYTES, "include_dashboard": False}
+        # Ray runs its workers at a lower priority by default (nice 15): beside any other program on the same cores they
+        # would get a fraction of the time that the caller's own process gets.
+        settings["_system_config"] = {"worker_niceness": 0}
     ray.init(**settings)
     try:
         yield
@@ -303,6 +194,8 @@ def _written(dataset: Any, folder: Path) -> str:
     """Write a Ray data set to the work folder, once, so that its rows have positions."""
     rows, done = folder / "rows", folder / "rows.done"
     if not done.exists():
+        # Whoever was killed while writing has left some of the files; Ray would add to them.
+        shutil.rmtree(rows, ignore_errors=True)
         dataset.write_parquet(str(rows))
         done.touch()
     return str(rows)
@@ -339,6 +232,10 @@ def _positions(initial: ArrayLike | None, n: int) -> NDArray[np.int64]:
     if initial is None:
         return np.empty(0, np.int64)
     positions = np.asarray(initial)
+    if positions.dtype == bool:
+        if positions.shape != (n,):
+            raise ValueError(f"initial= is a mask of shape {positions.shape}: expected ({n},), one entry for each row")
+        return np.flatnonzero(positions)
     whole = positions.ndim == 1 and (positions.dtype.kind in "iu" or not positions.size)
     if not whole or (positions.size and not 0 <= positions.min() <= positions.max() < n):
         raise ValueError(f"initial= holds something else than positions in [0, {n}): pass a list of whole numbers")
@@ -349,20 +246,3 @@ def _positions(initial: ArrayLike | None, n: int) -> NDArray[np.int64]:
 
 def _plain(quotas: Any) -> Any:
     return {str(name): int(number) for name, number in quotas.items()} if isinstance(quotas, Mapping) else quotas
-
-
-def _lines(every: float = 5.0) -> Progress:
-    """Print a line on stderr every few seconds, with the time that is left."""
-    began: dict[str, tuple[float, int]] = {}
-    last = [time.perf_counter()]
-
-    def tell(stage: str, done: int, total: int) -> None:
-        now = time.perf_counter()
-        start, already = began.setdefault(stage, (now, done))  # parts of an earlier call take no time in this one
-        if now - last[0] < every or done == already:
-            return
-        last[0] = now
-        left = (now - start) / (done - already) * (total - done)
-        print(f"adacore: {stage}: {done} of {total} parts, about {left:.0f} s left", file=sys.stderr, flush=True)
-
-    return tell

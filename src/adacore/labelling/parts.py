@@ -6,7 +6,7 @@ import glob
 import itertools
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,20 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adacore.errors import unreadable
+from adacore.facility.part_planning import rows_of_part
 from adacore.labelling.parquet import BLOCK, columns_kept, columns_of
-
-PART_BYTES = 128 << 20
-"""Most bytes of a part's rows in float64. A worker holds a part up to four times (as read, the engine's copy and
-state), beside 500 MB of libraries: about 1 GB, so that workers of 2 GB have room."""
-
-PART_ROWS = 20_000
-"""Rows of a part, unless its bytes allow fewer or the budget needs more: exact greedy takes time in proportion to the
-square of a part, so that all of them together take time in proportion to a part's size. In 500 parts of 20,000 rows,
-10,000,000 x 10 take half the time that they take in 200 of 50,000."""
-
-ROWS_PER_PICK = 20
-"""A part has at least so many rows for each pick: picks of smaller parts would be nearly all rows of it, and the merge
-as large as the data."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +28,7 @@ class Part:
         stop: One past the last row's.
         offset: Position of the first row among the rows of all files.
         stamp: Tells the file from a later one of the same name.
+        width: Number of features.
     """
 
     path: str
@@ -47,6 +36,7 @@ class Part:
     stop: int
     offset: int
     stamp: str = ""
+    width: int = 1
 
     def __len__(self) -> int:
         return self.stop - self.start
@@ -127,8 +117,7 @@ def parts_of(
         files: Paths of .parquet and .npy files.
         columns: Which columns are no features.
         budget: How many rows each part will choose.
-        part_rows: Rows of a part at most; None for ``PART_ROWS`` or ``ROWS_PER_PICK`` times the budget, whichever is
-            more, within ``PART_BYTES``.
+        part_rows: Rows of a part at most; None for ``adacore.facility.part_planning.rows_of_part``.
 
     Returns:
         Parts, in the order of files and rows; a file's parts are of nearly equal size.
@@ -141,15 +130,38 @@ def parts_of(
     parts: list[Part] = []
     offset = 0
     for path, head in _heads(files, columns or Columns()).items():
-        fitting = max(1, PART_BYTES // (8 * max(1, head.width)))
-        limit = part_rows or min(fitting, max(PART_ROWS, ROWS_PER_PICK * budget))
+        limit = part_rows or rows_of_part(head.width, budget)
         count = max(1, -(-head.rows // limit))
         edges = [head.rows * i // count for i in range(count + 1)]
-        parts += [Part(path, a, b, offset + a, head.stamp) for a, b in itertools.pairwise(edges) if b > a]
+        parts += [Part(path, a, b, offset + a, head.stamp, head.width) for a, b in itertools.pairwise(edges) if b > a]
         offset += head.rows
     if not parts:
         raise ValueError("the files hold no rows: pass files that do")
     return parts
+
+
+def join_parts(parts: Sequence[Part], rows: int) -> list[Part]:
+    """Join consecutive parts of a file: what passes over rows once need not open and decode it so often.
+
+    Args:
+        parts: The parts, in order.
+        rows: How many rows a joined part may have; a part that has more stays as it is.
+
+    Returns:
+        The parts of the same rows.
+
+    Example:
+        >>> [str(part) for part in join_parts([Part("a", 0, 3, 0), Part("a", 3, 5, 3), Part("b", 0, 2, 5)], rows=9)]
+        ['a rows 0 to 5', 'b rows 0 to 2']
+    """
+    joined: list[Part] = []
+    for part in parts:
+        last = joined[-1] if joined else None
+        if last is not None and last.path == part.path and len(last) + len(part) <= rows:
+            joined[-1] = replace(last, stop=part.stop)
+        else:
+            joined.append(part)
+    return joined
 
 
 @dataclass(frozen=True)
@@ -256,10 +268,15 @@ def read_part(part: Part, columns: Columns | None = None) -> PartRows:
         The rows.
 
     Raises:
-        ValueError: If the file is unreadable, a column does not hold numbers, a class is missing, a number is nan or
-            infinite, or a weight is below 0.
+        ValueError: If the file is unreadable or was changed since it was divided into parts, a column does not hold
+            numbers, a class is missing, a number is nan or infinite, or a weight is below 0.
     """
     columns = columns or Columns()
+    # Rows of another version of the file would get positions and weights that belong to the old one.
+    if part.stamp and _stamp(part.path) != part.stamp:
+        raise ValueError(
+            f"{part.path} has changed since the selection began: call again, with a work folder of its own"
+        )
     if Path(part.path).suffix.lower() == ".npy":
         read = PartRows(np.ascontiguousarray(_as_floats(_mapped(part.path)[part.start : part.stop])))
         names = []
@@ -277,6 +294,24 @@ def read_part(part: Part, columns: Columns | None = None) -> PartRows:
         names = [name for name in names if name not in {columns.labels, columns.weights}]
     _check_finite(read, names, part)
     return read
+
+
+def read_labels(part: Part, column: str) -> NDArray[np.str_]:
+    """Read a part's strata, and none of its features.
+
+    Args:
+        part: Which rows of which Parquet file.
+        column: Name of the column of strata.
+
+    Returns:
+        The strata as texts, shape (rows,).
+
+    Raises:
+        ValueError: If the file is unreadable, or a stratum is missing.
+    """
+    with _parquet(part.path) as file:
+        values = [block.column(0).to_pylist() for block in _blocks(file, part, [column])]
+    return _texts(np.array([value for block in values for value in block], object), part)
 
 
 def _check_finite(read: PartRows, names: list[str], part: Part) -> None:
@@ -325,6 +360,9 @@ def _blocks(file: Any, part: Part, names: list[str]) -> Iterator[Any]:
     groups = [g for g, end in enumerate(ends) if end > part.start and end - sizes[g] < part.stop]
     position = int(ends[groups[0]]) - sizes[groups[0]]
     for batch in file.iter_batches(row_groups=groups, batch_size=BLOCK, columns=names):
+        # What lies before the part in its row group has to be decoded to be passed over; what lies behind does not.
+        if position >= part.stop:
+            return
         low, high = max(part.start - position, 0), min(part.stop - position, batch.num_rows)
         position += batch.num_rows
         if high > low:
