@@ -35,9 +35,10 @@ LEAST_MERGED = 5
 """Parts that are merged together at least, where each has many picks: every level of the tree loses a little (half a
 percent of L at a width of five), and with two parts a merge there would be twice as many levels."""
 
-SERVED_PAIRS = 1_000_000_000
-"""Rows of a part times picks, when rows are served: 3 s of one core at d = 10. Files are opened and decoded less often
-than in the small parts that choose; what a killed worker has to do again stays small."""
+SERVED_PAIRS, SERVED_BYTES = 1_000_000_000, 32 << 20
+"""Rows of a part times picks, and bytes of its rows in float64, when rows are served: 3 s of one core at d = 10. Files
+are opened and decoded less often than in the small parts that choose; what a killed worker has to do again, and what a
+worker holds, stays small."""
 
 SERVE_NANOSECONDS, SERVE_NANOSECONDS_PER_DIMENSION = 3.0, 0.03
 """Of one core for a row and a pick when rows are served: 3.3 ns at d = 10 (one core of an AMD EPYC)."""
@@ -101,13 +102,13 @@ def rows_to_serve(d: int, k: int) -> int:
         k: How many rows serve.
 
     Returns:
-        As many as make ``SERVED_PAIRS`` with the picks, within ``PART_BYTES``.
+        As many as make ``SERVED_PAIRS`` with the picks, within ``SERVED_BYTES``.
 
     Example:
         >>> rows_to_serve(10, 1_000)
-        1000000
+        419430
     """
-    return max(1, min(PART_BYTES // (8 * max(1, d)), SERVED_PAIRS // max(1, k)))
+    return max(1, min(SERVED_BYTES // (8 * max(1, d)), SERVED_PAIRS // max(1, k)))
 
 
 def merge_groups(parts: int, budget: int) -> list[list[int]]:
