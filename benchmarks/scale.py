@@ -4,6 +4,7 @@
     python benchmarks/scale.py limited         # 3,000,000 x 64 in 12 files of 1.5 GB together; 0.7 GB for each worker
     python benchmarks/scale.py exact           # against exact greedy on one machine, where that can be run
     python benchmarks/scale.py pieces          # what one part, one merge and serving cost on one core
+    python benchmarks/scale.py ten-million --slice 280   # kills the driver after so many seconds and ends; call again
 
 Files are made under --folder (default /tmp/adacore-scale) and stay there. What is measured is written to
 docs/records/scale.json. Two workers on two cores; memory and seconds of the processor are those of the driver and all
@@ -16,7 +17,6 @@ import argparse
 import json
 import os
 import resource
-import shutil
 import signal
 import subprocess
 import sys
@@ -50,7 +50,7 @@ class Case:
 
 
 TEN_MILLION = Case(10_000_000, 10, 10, 1_000)
-LIMITED = Case(3_000_000, 64, 12, 500, "float64")
+LIMITED = Case(3_000_000, 64, 12, 200, "float64")
 LIMIT = 700_000_000
 """Of each of two workers: together less than the 1.5 GB of the files."""
 
@@ -128,43 +128,59 @@ def parts_done(work: Path) -> int:
     return len(list(work.glob("*.npz"))) if work.exists() else 0
 
 
-def select(folder: Path, case: Case, name: str, kills: tuple[tuple[str, int], ...] = (), limit: int = 0) -> Any:
-    """Run a selection to its end, killing a worker or the driver when so many parts are done; return what it took."""
+def select(folder: Path, case: Case, name: str, kills: tuple[tuple[str, int], ...], limit: int, pause: float) -> Any:
+    """Run a selection to its end, killing a worker or the driver when so many parts are done; return what it took.
+
+    After ``pause`` seconds the driver is killed and the benchmark ends; the next call starts a driver again.
+    """
     data, work, out = make(folder, case), folder / f"work-{name}", folder / f"{name}.npz"
-    shutil.rmtree(work, ignore_errors=True)
-    watch, begin, left = Watch(), time.perf_counter(), list(kills)
-    loads, drivers = [], 0
-    log = (folder / f"{name}.log").open("w")
+    # What earlier calls have used, and which kills are left.
+    state = folder / f"{name}.json"
+    spent: dict[str, Any] = {"seconds": 0.0, "processor": 0.0, "drivers": 0, "loads": [], "peaks": [], "killed": []}
+    spent |= json.loads(state.read_text()) if state.exists() else {}
+    log = (folder / f"{name}.log").open("a")
     while True:
+        watch, begin = Watch(), time.perf_counter()
         words = ["drive", str(data), str(work), str(out), str(case.budget), str(limit)]
-        drivers += 1
         driver = subprocess.Popen([sys.executable, __file__, *words], stderr=log)
+        paused = False
         while driver.poll() is None:
             watch.look(driver.pid)
-            loads.append(os.getloadavg()[0])
+            left = kills[len(spent["killed"]) :]
+            paused = time.perf_counter() - begin > pause
             if left and parts_done(work) >= left[0][1]:
                 victims = [driver.pid] if left[0][0] == "driver" else watch.workers()[:1]
                 for pid in victims:
                     os.kill(pid, signal.SIGKILL)
                 if victims:
+                    spent["killed"].append([left[0][0], parts_done(work)])
                     print(f"killed the {left[0][0]} at {parts_done(work)} files", flush=True)
-                    left.pop(0)
+            elif paused:
+                driver.kill()
+                driver.wait()
             time.sleep(0.5)
+        spent["seconds"] += time.perf_counter() - begin
+        spent["processor"] += sum(watch.seconds.values())
+        spent["drivers"] += 1
+        spent["loads"].append(os.getloadavg()[0])
+        spent["peaks"] += sorted(([peak, watch.names[key]] for key, peak in watch.peaks.items()), reverse=True)[:4]
+        state.write_text(json.dumps(spent))
+        if paused and driver.returncode == -signal.SIGKILL:
+            raise SystemExit(f"{name}: {parts_done(work)} files after {spent['seconds']:.0f} s; call again to go on")
         if driver.returncode != -signal.SIGKILL:
             break
     if driver.returncode:
         raise SystemExit(f"{name} failed with {driver.returncode}: see {log.name}")
     coreset = adacore.Coreset.load(out)
-    by_process = sorted(((peak, watch.names[key]) for key, peak in watch.peaks.items()), reverse=True)
     return {
         "case": vars(case),
-        "killed": [list(kill) for kill in kills],
-        "drivers": drivers,
-        "seconds": time.perf_counter() - begin,
-        "processor_seconds": sum(watch.seconds.values()),
-        "mean_load": float(np.mean(loads)),
-        "largest_process_bytes": by_process[0][0],
-        "largest_processes": [[peak, words] for peak, words in by_process[:5]],
+        "killed at files": spent["killed"],
+        "drivers": spent["drivers"],
+        "seconds": spent["seconds"],
+        "processor_seconds": spent["processor"],
+        "loads": spent["loads"],
+        "largest_process_bytes": max(peak for peak, _ in spent["peaks"]),
+        "largest_processes": sorted(spent["peaks"], reverse=True)[:5],
         "limit_bytes": limit or None,
         "file_bytes": sum(path.stat().st_size for path in data.iterdir()),
         "work_bytes": sum(path.stat().st_size for path in work.iterdir()),
@@ -182,11 +198,12 @@ def note(name: str, values: Any) -> None:
     print(name, json.dumps(values), flush=True)
 
 
-def ten_million(folder: Path) -> None:
+def ten_million(folder: Path, pause: float) -> None:
     count = plan(TEN_MILLION.rows, TEN_MILLION.dims, TEN_MILLION.budget, parts="auto").parts
     kills = (("worker", count // 2), ("driver", 3 * count // 4))
-    note("10,000,000 x 10, killed", select(folder, TEN_MILLION, "killed", kills))
-    note("10,000,000 x 10", select(folder, TEN_MILLION, "undisturbed"))
+    if not (folder / "killed.npz").exists():
+        note("10,000,000 x 10, killed", select(folder, TEN_MILLION, "killed", kills, 0, pause))
+    note("10,000,000 x 10", select(folder, TEN_MILLION, "undisturbed", (), 0, pause))
     one, two = (adacore.Coreset.load(folder / f"{name}.npz") for name in ("killed", "undisturbed"))
     same = {
         "indices": bool(np.array_equal(one.indices, two.indices)),
@@ -197,11 +214,11 @@ def ten_million(folder: Path) -> None:
     note("10,000,000 x 10, the same whether killed or not", same)
 
 
-def limited(folder: Path) -> None:
-    note("3,000,000 x 64, limited", select(folder, LIMITED, "limited", limit=LIMIT))
+def limited(folder: Path, pause: float) -> None:
+    note("3,000,000 x 64, limited", select(folder, LIMITED, "limited", (), LIMIT, pause))
 
 
-def exact(folder: Path) -> None:
+def exact(folder: Path, pause: float) -> None:
     """Selection in 8 parts against exact greedy on one machine."""
     embeddings = np.load(data_root() / "debian-packages" / "packages-minilm.npy")[:30_000].astype(np.float32)
     for name, x, budget, metric in (
@@ -232,7 +249,7 @@ def exact(folder: Path) -> None:
         )
 
 
-def pieces(folder: Path) -> None:
+def pieces(folder: Path, pause: float) -> None:
     """One core's seconds for a part, a merge, and serving; medians of three."""
     prepare_kernels()
     for d, k in ((10, 1_000), (64, 500), (384, 300)):
@@ -268,8 +285,9 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("case", choices=cases)
     parser.add_argument("--folder", type=Path, default=Path("/tmp/adacore-scale"))
+    parser.add_argument("--slice", type=float, default=float("inf"), help="kill the driver after so many seconds")
     given = parser.parse_args()
-    cases[given.case](given.folder)
+    cases[given.case](given.folder, given.slice)
 
 
 if __name__ == "__main__":

@@ -13,16 +13,21 @@ import pytest
 
 import adacore
 from adacore.cli import main
+from adacore.facility import plan
 
-ray = pytest.importorskip("ray")
+ray = pytest.importorskip("ray", reason="ray is not installed")
 
-from adacore.integrations.ray import STORE_BYTES, facility_location  # noqa: E402
+from adacore.integrations import part_stages  # noqa: E402
+from adacore.integrations.part_stages import Worker  # noqa: E402
+from adacore.integrations.ray import STORE_BYTES, _check_gpus, facility_location  # noqa: E402
 
 
 @pytest.fixture(scope="module")
 def cluster():
-    """Start Ray once: it takes seconds."""
-    ray.init("local", num_cpus=2, object_store_memory=STORE_BYTES, include_dashboard=False, log_to_driver=False)
+    """Start Ray once, for it takes seconds; the GPU is one that Ray counts and nobody has."""
+    ray.init(
+        "local", num_cpus=2, num_gpus=1, object_store_memory=STORE_BYTES, include_dashboard=False, log_to_driver=False
+    )
     yield
     ray.shutdown()
 
@@ -89,6 +94,83 @@ def test_strata_and_initial_rows_span_parts(tmp_path, cluster):
     exact = adacore.facility_location(x, budget=20, labels=labels, quotas="equal", initial=initial)
     assert found.objective <= 1.1 * exact.objective
     assert found.weights.sum() + found.initial_weights.sum() == 600
+
+
+@pytest.mark.parametrize("method", ["exact", "sampled"])
+def test_parts_are_served_as_assign_serves_all_rows(tmp_path, cluster, method):
+    x, generator = clusters(900, 4), np.random.default_rng(0)
+    weights = generator.integers(0, 4, 900).astype(float)
+    folder = parquet(tmp_path / "data", x, 3, w=weights)
+    initial = np.zeros(900, bool)
+    initial[[5, 870]] = True
+    settings = {"budget": 12, "weights": "w", "initial": initial, "metric": "cosine", "method": method, "seed": 1}
+    found = facility_location(folder, part_rows=100, progress=quiet, **settings)
+    assert found.statistics["parts"] == 9
+    served = adacore.assign(x, [5, 870, *found.indices], metric="cosine", weights=weights)
+    np.testing.assert_allclose([*found.initial_weights, *found.weights], served.weights)
+    assert found.objective == pytest.approx(weights @ served.distances)
+    assert found.statistics["radius"] == pytest.approx(served.distances[weights > 0].max())
+    exact = adacore.facility_location(x, budget=12, weights=weights, initial=initial, metric="cosine")
+    assert found.objective <= 1.1 * exact.objective
+    with pytest.raises(ValueError, match=r"mask of shape \(3,\): expected \(900,\)"):
+        facility_location(folder, budget=12, initial=[True, False, True])
+
+
+def test_a_fraction_is_the_budget_that_it_makes(tmp_path, cluster, monkeypatch):
+    monkeypatch.setattr(part_stages, "IN_FLIGHT", 2)  # far fewer than there are parts
+    folder = parquet(tmp_path / "data", clusters(2_500, 3), 5)
+    by_fraction = facility_location(folder, fraction=0.02, part_rows=130, progress=quiet)
+    assert_same(by_fraction, facility_location(folder, budget=50, part_rows=130, progress=quiet))
+    whole = facility_location(folder, fraction=0.02, progress=quiet)
+    assert whole.statistics["parts"] == plan(2_500, 3, 50, parts="auto").parts + 4  # files are not joined
+
+
+def test_urls_are_read_by_fsspec(tmp_path, cluster):
+    x = clusters(300, 3)
+    local = facility_location(parquet(tmp_path / "data", x, 3), budget=9, progress=quiet)
+    assert_same(facility_location(f"file://{tmp_path}/data/*.parquet", budget=9, progress=quiet), local)
+    (tmp_path / "arrays").mkdir()
+    for i, rows in enumerate(np.split(x, 3)):
+        np.save(tmp_path / "arrays" / f"{i}.npy", rows)
+    assert_same(facility_location(f"file://{tmp_path}/arrays/*.npy", budget=9, progress=quiet), local)
+
+
+def test_workers_get_the_gpus_that_are_asked_for(tmp_path, cluster):
+    import torch
+
+    folder = parquet(tmp_path / "data", clusters(400, 3), 2)
+    settings = {"budget": 9, "progress": quiet}
+    on_cpu = facility_location(folder, **settings)
+    assert_same(facility_location(folder, num_gpus=0.5, device="cpu", **settings), on_cpu)
+    if not torch.cuda.is_available():
+        with pytest.raises(
+            ValueError, match=r"2 of 2 parts failed: .*0.parquet.*device='cuda': torch finds no such GPU"
+        ):
+            facility_location(folder, num_gpus=0.5, **settings)
+    with pytest.warns(UserWarning, match="num_gpus=2, and no machine of this Ray has more than 1"):
+        _check_gpus(ray, Worker(2.0))
+    with pytest.raises(ValueError, match="num_gpus=-1 is below 0"):
+        facility_location(folder, num_gpus=-1, **settings)
+
+
+class HalfWritten:
+    """A data set whose first writing left a file behind when it was killed."""
+
+    def __init__(self, x, leftover):
+        self.x, self.leftover = x, leftover
+
+    def write_parquet(self, folder):
+        assert not (Path(folder) / self.leftover).exists()
+        parquet(Path(folder), self.x, 2)
+
+
+def test_what_a_killed_writer_of_a_data_set_left_is_not_counted_twice(tmp_path, cluster):
+    x, work = clusters(200, 3), tmp_path / "work"
+    work.mkdir()
+    parquet(work / "rows", x, 1)
+    (work / "rows" / "0.parquet").rename(work / "rows" / "left.parquet")
+    found = facility_location(HalfWritten(x, "left.parquet"), budget=5, work=work, progress=quiet)
+    assert found.population == 200
 
 
 def descendants(pid):

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from adacore.labelling.parts import Columns, files_of, parts_of, read_part
+from adacore.labelling.parts import Columns, files_of, join_parts, parts_of, read_labels, read_part
 from adacore.labelling.tables import read_features
 
 X = np.random.default_rng(0).normal(size=(25, 3))
@@ -38,6 +38,32 @@ def test_positions_go_on_from_file_to_file(tmp_path):
     np.testing.assert_array_equal(np.concatenate([read_part(part).x for part in parts]), X)
     for part in parts:
         np.testing.assert_array_equal(read_part(part).x, X[part.offset : part.offset + len(part)])
+
+
+@pytest.mark.parametrize("rows", [1, 4, 9, 100])
+def test_joined_parts_are_the_same_rows_and_stay_within_files(tmp_path, rows):
+    files = files_of([parquet(tmp_path / f"{i}.parquet", X[5 * i : 5 * i + 5]) for i in range(5)])
+    parts = parts_of(files, part_rows=2)
+    joined = join_parts(parts, rows)
+    np.testing.assert_array_equal(np.concatenate([read_part(part).x for part in joined]), X)
+    assert all(len(part) <= max(2, rows) for part in joined)
+    assert len(joined) == (len(parts) if rows == 1 else 5 if rows > 4 else 10)
+    for part in joined:
+        np.testing.assert_array_equal(read_part(part).x, X[part.offset : part.offset + len(part)])
+
+
+def test_strata_are_read_without_the_features(tmp_path):
+    y = np.arange(25) % 3
+    path = parquet(tmp_path / "t.parquet", y=y)
+    for part in parts_of([path], Columns("y"), part_rows=7):
+        np.testing.assert_array_equal(read_labels(part, "y"), read_part(part, Columns("y")).labels)
+
+
+def test_a_file_that_changed_since_it_was_divided_is_refused(tmp_path):
+    (part,) = parts_of([parquet(tmp_path / "a.parquet")])
+    parquet(tmp_path / "a.parquet", X + 1, groups=5)
+    with pytest.raises(ValueError, match=r"a.parquet has changed since the selection began"):
+        read_part(part)
 
 
 def test_columns_are_read_by_the_rules_of_tables(tmp_path):

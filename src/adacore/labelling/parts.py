@@ -338,15 +338,14 @@ def _texts(labels: NDArray[Any], part: Part) -> NDArray[np.str_]:
 
 
 def _mapped(path: str) -> NDArray[Any]:
-    from adacore.labelling.tables import read_features
+    from adacore.labelling.tables import map_npy
 
-    if "://" in path:
-        import fsspec
+    if "://" not in path:
+        return map_npy(Path(path))
+    import fsspec
 
-        # A memory map needs a local file: fsspec keeps one copy a process.
-        path = fsspec.open_local(f"filecache::{path}")
-    array: NDArray[Any] = read_features(path).x
-    return array
+    # A memory map needs a local file: fsspec keeps one copy a process, under a name that says nothing.
+    return map_npy(Path(fsspec.open_local(f"filecache::{path}")), path)
 
 
 def _as_floats(rows: NDArray[Any]) -> NDArray[Any]:

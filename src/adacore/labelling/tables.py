@@ -70,9 +70,7 @@ def read_features(path: str | Path, *, labels: str | None = None) -> Features:
     if suffix in _FOREIGN:
         raise ValueError(f"{path} is {_FOREIGN[suffix]}; .npy, .parquet, .csv, .tsv and LIBSVM are supported")
     if suffix == ".npy":
-        x, classes, columns = _read_npy(path), None, None
-        if x.ndim != 2:
-            raise ValueError(f"{path} holds shape {x.shape}: expected (examples, features), one row per example")
+        x, classes, columns = map_npy(path), None, None
     elif suffix in {".parquet", ".pq"}:
         from adacore.labelling.parquet import read_parquet
 
@@ -98,20 +96,35 @@ def _check_exists(path: Path, what: str) -> None:
         raise FileNotFoundError(f"no file {path}: check the path, or pass another file of {what}")
 
 
-def _read_npy(path: Path) -> NDArray[Any]:
+def map_npy(path: Path, name: str | None = None) -> NDArray[Any]:
+    """Map a table of numbers in an .npy file.
+
+    Args:
+        path: The file, whatever it is called.
+        name: What messages call it; None for its path.
+
+    Returns:
+        A memory map, shape (n, d).
+
+    Raises:
+        ValueError: If the file is no .npy file, truncated or corrupt, or holds no table of numbers.
+    """
+    name = name or str(path)
     with path.open("rb") as file:
         if file.read(6) != b"\x93NUMPY":
-            raise ValueError(f"{path} is no .npy file: it does not begin as numpy.save writes it")
+            raise ValueError(f"{name} is no .npy file: it does not begin as numpy.save writes it")
     try:
         array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         if "object" in str(error).lower():
             raise ValueError(
-                f"{path} holds Python objects: save plain numbers, as np.save(path, array.astype('float32'))"
+                f"{name} holds Python objects: save plain numbers, as np.save(path, array.astype('float32'))"
             ) from error
-        raise unreadable(path, error) from error
+        raise unreadable(name, error) from error
     if array.dtype.kind not in "fiub":
-        raise ValueError(f"{path} holds {array.dtype}: expected numbers; write what it means as numbers")
+        raise ValueError(f"{name} holds {array.dtype}: expected numbers; write what it means as numbers")
+    if array.ndim != 2:
+        raise ValueError(f"{name} holds shape {array.shape}: expected (examples, features), one row per example")
     return array
 
 
