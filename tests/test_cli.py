@@ -11,6 +11,7 @@ from adacore import __version__
 from adacore.cli import COMMANDS, main
 from adacore.coreset import Coreset
 from adacore.experiments.runs.run_folder import RunFolder
+from adacore.experiments.runs.settings import TrainConfig, from_mapping
 
 QUICK = ["--epochs=2", "--method=random", "--no-tensorboard"]
 
@@ -102,7 +103,7 @@ def test_the_command_line_wins_over_the_file_and_the_file_over_the_defaults(tmp_
     path = tmp_path / "mine.yaml"
     path.write_text("epochs: 3\nbatch_size: 64\nfraction: 0.2\nmethod: random\ntensorboard: false\n")
     assert main(["train", "--config", str(path), "--epochs", "1", "--budget", "50", "--out", str(tmp_path / "r")]) == 0
-    config = RunFolder(tmp_path / "r").config()
+    config = from_mapping(TrainConfig, RunFolder(tmp_path / "r").settings())
     assert (config.epochs, config.batch_size, config.budget, config.fraction) == (1, 64, 50, None)
     assert config.every == 5
 
@@ -118,7 +119,7 @@ def test_the_command_line_wins_wherever_the_file_stands(tmp_path, capsys, first)
     config = ["--config", str(written(tmp_path, "epochs: 30\nbatch-size: 64\nweight_decay: 1e-3\n"))]
     words = [*QUICK, "--out", str(tmp_path / "r")]
     assert main(["train", *(config + words if first else words + config)]) == 0
-    saved = RunFolder(tmp_path / "r").config()
+    saved = from_mapping(TrainConfig, RunFolder(tmp_path / "r").settings())
     assert (saved.epochs, saved.batch_size, saved.weight_decay) == (2, 64, 1e-3)
 
 

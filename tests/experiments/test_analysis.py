@@ -43,12 +43,10 @@ def test_gradient_error_does_not_depend_on_the_scale(seed: int, scale: float) ->
 
 
 @given(st.integers(0, 50))
-def test_counts_touched_and_overlaps_are_what_sets_say(seed: int) -> None:
+def test_counts_and_overlaps_are_what_sets_say(seed: int) -> None:
     parts = coresets(seed)
     sets = [set(part.indices.tolist()) for part in parts]
     assert analysis.selection_counts(parts).tolist() == [sum(i in s for s in sets) for i in range(30)]
-    unions = [len(set().union(*sets[: t + 1])) / 30 for t in range(4)]
-    assert analysis.fractions_touched(parts) == pytest.approx(unions)
     shared = [len(a & b) / len(b) for a, b in pairwise(sets)]
     assert analysis.overlaps(parts) == pytest.approx(shared)
 
@@ -65,8 +63,6 @@ def test_sliding_means_are_means_of_windows(scores: list[float], window: int) ->
     width = min(window, len(scores))
     means = [np.mean(scores[t : t + width]) for t in range(len(scores) - width + 1)]
     assert analysis.sliding_means(scores, window) == pytest.approx(means, abs=1e-9)
-    above = [np.mean([s >= 0.5 for s in scores[t : t + width]]) for t in range(len(scores) - width + 1)]
-    assert analysis.sliding_means(scores, window, threshold=0.5) == pytest.approx(above)
 
 
 def test_profile_weighs_classes_alike() -> None:

@@ -41,15 +41,6 @@ class Finding:
     detail: str
 
 
-def diagnose() -> list[Finding]:
-    """Check the installation and every selector, installed ones of other packages too.
-
-    Returns:
-        Findings, in the order in which they were made.
-    """
-    return list(_findings())
-
-
 def run(console: Console | None = None) -> bool:
     """Check everything and print a table.
 
@@ -68,7 +59,7 @@ def run(console: Console | None = None) -> bool:
     table = Table("Checked", "", "Found", title="adacore doctor", title_justify="left")
     # Compiling and forking take seconds without any output: the status says that something happens.
     with console.status("checking"):
-        for finding in _findings():
+        for finding in diagnose():
             findings.append(finding)
             mark = Text("ok", "green") if finding.healthy else Text("FAILED", "bold red")
             table.add_row(Text(finding.part), mark, Text(finding.detail))
@@ -79,7 +70,8 @@ def run(console: Console | None = None) -> bool:
     return not failed
 
 
-def _findings() -> Iterator[Finding]:
+def diagnose() -> Iterator[Finding]:
+    """Check the installation and every selector, installed ones of other packages too, one after another."""
     # From what everything rests on to what rests on it: the first failure explains those below.
     checks: dict[str, Callable[[], str]] = {
         "Python": _python,

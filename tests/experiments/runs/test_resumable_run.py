@@ -17,7 +17,7 @@ from adacore.experiments.data import ArrayDataset, Splits
 from adacore.experiments.runs.models import MODELS
 from adacore.experiments.runs.resumable_run import resume, train
 from adacore.experiments.runs.run_folder import RunFolder
-from adacore.experiments.runs.settings import TrainConfig
+from adacore.experiments.runs.settings import TrainConfig, from_mapping
 from adacore.experiments.runs.training_loop import TrainingLoop
 
 QUICK = {"data": "digits", "model": "mlp", "fraction": 0.1, "every": 2, "epochs": 4, "tensorboard": False}
@@ -60,7 +60,7 @@ def test_a_run_leaves_the_folder_that_the_design_promises(tmp_path):
     config = TrainConfig(**{**QUICK, "tensorboard": True}, method="random(every=2)")
     rows = train(config, tmp_path / "run")
     folder = RunFolder(tmp_path / "run")
-    assert folder.config() == config
+    assert from_mapping(TrainConfig, folder.settings()) == config
     assert folder.rows() == rows
     assert [row["epoch"] for row in rows] == [1, 2, 3, 4]
     assert [row["reselected"] for row in rows] == [True, False, True, False]

@@ -1,7 +1,6 @@
 """What coresets did in a training run, from the coresets themselves and from what was measured of the examples."""
 
 from adacore.experiments.analysis.coresets import (
-    fractions_touched,
     gradient_error,
     most_chosen,
     never_chosen,
@@ -44,7 +43,6 @@ __all__ = [
     "coreset_batches",
     "describe_examples",
     "entropy",
-    "fractions_touched",
     "gradient_error",
     "gradient_errors",
     "measure_run",

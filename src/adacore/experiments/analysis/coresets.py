@@ -66,28 +66,6 @@ def selection_counts(coresets: Sequence[Coreset]) -> NDArray[np.int64]:
     return np.bincount(np.concatenate([coreset.indices for coreset in coresets]), minlength=population).astype(np.int64)
 
 
-def fractions_touched(coresets: Sequence[Coreset]) -> NDArray[np.float64]:
-    """Tell which share of the examples was in at least one of the first t coresets.
-
-    Args:
-        coresets: In the order of their selection.
-
-    Returns:
-        Shape (number of coresets,), rising, in (0, 1].
-
-    Example:
-        >>> parts = [Coreset(np.array(rows), np.ones(2), population=4) for rows in ([0, 1], [1, 3])]
-        >>> fractions_touched(parts)
-        array([0.5 , 0.75])
-    """
-    seen = np.zeros(_population(coresets), dtype=np.bool_)
-    fractions = []
-    for coreset in coresets:
-        seen[coreset.indices] = True
-        fractions.append(seen.mean())
-    return np.array(fractions, dtype=np.float64)
-
-
 def overlaps(coresets: Sequence[Coreset]) -> NDArray[np.float64]:
     """Tell which share of each coreset was in the one before.
 

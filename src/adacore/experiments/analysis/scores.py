@@ -6,14 +6,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 
-def sliding_means(scores: ArrayLike, window: int, *, threshold: float | None = None) -> NDArray[np.float64]:
+def sliding_means(scores: ArrayLike, window: int) -> NDArray[np.float64]:
     """Average scores, already in the order of selection, in sliding windows (Fig. 3c, 5a, 5b).
 
     Args:
         scores: Shape (m,).
         window: Examples in a window, at least 1; cut to m.
-        threshold: None to average the scores themselves (Fig. 3c); else the share of a window's examples with scores
-            of at least this (Fig. 5).
 
     Returns:
         Shape (m - window + 1,): entry t is of the examples t, ..., t + window - 1.
@@ -24,17 +22,12 @@ def sliding_means(scores: ArrayLike, window: int, *, threshold: float | None = N
     Example:
         >>> sliding_means([0.0, 2.0, 4.0], 2)
         array([1., 3.])
-        >>> sliding_means([0.0, 2.0, 4.0], 2, threshold=2.0)
-        array([0.5, 1. ])
     """
     if window < 1:
         raise ValueError(f"window={window} is below 1: pass a number of examples")
     values = np.asarray(scores, dtype=np.float64)
     if not values.size:
         return values
-    # A share above a threshold, as in Fig. 5: the mean of zeros and ones.
-    if threshold is not None:
-        values = (values >= threshold).astype(np.float64)
     # A view: windows of 100 would otherwise hold each score 100 times.
     windows = np.lib.stride_tricks.sliding_window_view(values, min(window, values.size))
     return np.asarray(windows.mean(axis=1), dtype=np.float64)

@@ -3,7 +3,7 @@
 Everything that is shown of a comparison, on a terminal, in a report or on the page of results, is formatted from here.
 """
 
-from adacore.experiments.evidence.intervals import Interval, mean_interval, paired_interval
+from adacore.experiments.evidence.intervals import Interval, mean_interval
 from adacore.experiments.evidence.outcomes import Outcome
 from adacore.experiments.evidence.summaries import MethodSummary, summarise
 from adacore.experiments.evidence.verdicts import Judgement, Verdict, judge_all
@@ -16,6 +16,5 @@ __all__ = [
     "Verdict",
     "judge_all",
     "mean_interval",
-    "paired_interval",
     "summarise",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from adacore.experiments.evidence.sentences import display_name
@@ -23,6 +23,18 @@ def _shipped(record: Record) -> dict[str, CompareConfig]:
     return configure(parts_of(record["name"]), scale="small" if is_small(record) else "paper")
 
 
+def _changed(record: Record) -> Iterator[tuple[str, Any, Any]]:
+    """Tell every setting of every method that is not as shipped, with both values."""
+    for config in _shipped(record).values():
+        expected = to_mapping(config)
+        for method in (method for method in record["methods"] if method["method"] in config.methods):
+            actual = {**record["settings"], **method["settings"], "seeds": len(method["accuracies"])}
+            # Settings that either side does not know are left out: a record may be older than a setting.
+            for name in sorted(expected.keys() & actual.keys()):
+                if actual[name] != expected[name]:
+                    yield name, actual[name], expected[name]
+
+
 def smaller_scale(record: Record) -> str:
     """Say how much smaller a record's scale is than the paper's.
 
@@ -30,7 +42,7 @@ def smaller_scale(record: Record) -> str:
         record: Of a smaller scale.
 
     Returns:
-        Such as "5,000 training and 5,000 test images of 16 × 16 pixels; resnet8 in place of resnet20; ...".
+        Such as "3,000 training and 3,000 test images of 16 × 16 pixels; ResNet-8 in place of ResNet-20; ...".
     """
     # By the first method that the record has: the parts of a set-up are shrunk alike.
     methods = {method["method"]: method for method in record["methods"]}
@@ -75,18 +87,8 @@ def differences(record: Record) -> list[str]:
     Returns:
         Such as "model resnet20 instead of resnet18".
     """
-    # A dictionary as an ordered set: the parts of a set-up repeat most settings.
-    found: dict[str, None] = {}
-    for config in _shipped(record).values():
-        expected = to_mapping(config)
-        for method in record["methods"]:
-            if method["method"] not in config.methods:
-                continue
-            actual = {**record["settings"], **method["settings"], "seeds": len(method["accuracies"])}
-            # Settings that either side does not know are left out: a record may be older than a setting.
-            for name in sorted(expected.keys() & actual.keys() - _UNTOLD):
-                if actual[name] != expected[name]:
-                    found[f"{name} {actual[name]} instead of {expected[name]}"] = None
+    changed = [(name, actual, shipped) for name, actual, shipped in _changed(record) if name not in _UNTOLD]
+    found = dict.fromkeys(f"{name} {actual} instead of {shipped}" for name, actual, shipped in changed)
     run = {method["method"] for method in record["methods"]}
     planned = [m for config in _shipped(record).values() for m in config.methods]
     missing = [display_name(method) for method in planned if method not in run]
@@ -102,15 +104,11 @@ def flags(record: Record) -> str:
     Returns:
         Such as " --model resnet20 --seeds 3"; empty if it is the set-up itself.
     """
-    # Ordered and without repeats, for the same reason.
-    found: dict[str, None] = {"--scale small": None} if is_small(record) else {}
-    for config in _shipped(record).values():
-        expected = to_mapping(config)
-        for method in (m for m in record["methods"] if m["method"] in config.methods):
-            actual = {**record["settings"], **method["settings"], "seeds": len(method["accuracies"])}
-            for name in sorted(expected.keys() & actual.keys()):
-                if actual[name] != expected[name] and name not in {"methods", "first_seed", *MOVABLE}:
-                    found[_flag(name, actual[name])] = None
+    scale = ["--scale small"] if is_small(record) else []
+    untold = {"methods", "first_seed", *MOVABLE}
+    changed = [_flag(name, actual) for name, actual, _ in _changed(record) if name not in untold]
+    # Dictionaries as ordered sets, here and above: the methods of a set-up share most of what was changed.
+    found = dict.fromkeys([*scale, *changed])
     run = [method["method"] for method in record["methods"]]
     planned = {method for config in _shipped(record).values() for method in config.methods}
     if set(run) != planned:

@@ -18,7 +18,7 @@ import yaml
 from adacore.coreset import Coreset
 from adacore.experiments.runs.folder_lock import locked
 from adacore.experiments.runs.metrics_rows import Row, parse_rows
-from adacore.experiments.runs.settings import TrainConfig, from_mapping, to_mapping
+from adacore.experiments.runs.settings import TrainConfig, to_mapping
 from adacore.labelling.durable_files import append_line, replace_by, replace_file, save_state
 
 _PACKAGES = ("adacore", "torch", "numpy", "numba", "scikit-learn")
@@ -129,18 +129,6 @@ class RunFolder:
         if side_by_side > 1:
             made_with["jobs"] = str(side_by_side)
         write_yaml(self.config_file, to_mapping(config), made_with=made_with)
-
-    def config(self) -> TrainConfig:
-        """Read the settings, to go on with the run.
-
-        Returns:
-            What ``create`` wrote.
-
-        Raises:
-            FileNotFoundError: If this is no run's folder.
-            ValueError: If the settings are damaged.
-        """
-        return from_mapping(TrainConfig, self.settings())
 
     def settings(self) -> dict[str, Any]:
         """Read the settings as plain values, to look at them: no name in them is looked up or imported.
