@@ -24,25 +24,22 @@ BASE: dict[str, Any] = {
     "batch_size": 256,  # of 225 rows: one step an epoch
     "eval_every": 50,
     "analyse_every": 0,
-    "seeds": 3,
+    "seeds": 1,  # what is looked for is 20 points, where seeds differ by 2
+    "model": "resnet8",
+    "precision": "bf16-mixed",
+    "channels_last": True,
     "methods": [KEPT],
 }
 VARIANTS: dict[str, dict[str, Any]] = {
     "as in Table 2": {},
     "momentum damped": {"damped_momentum": True},
-    "learning rate 0.03": {"learning_rate": 0.03},
     "learning rate 0.3": {"learning_rate": 0.3},
-    "batches of 64": {"batch_size": 64},
     "batches of 16": {"batch_size": 16},
     "batches of 16, momentum damped": {"batch_size": 16, "damped_momentum": True},
-    "batches of 16, subsets drawn in every epoch": {"batch_size": 16, "methods": [FRESH]},
     "subsets drawn in every epoch": {"methods": [FRESH]},
-    "1,000 epochs": {"epochs": 1000, "eval_every": 250},
+    "batches of 16, subsets drawn in every epoch": {"batch_size": 16, "methods": [FRESH]},
     "ResNet-20": {"model": "resnet20"},
     "ResNet-20, batches of 16": {"model": "resnet20", "batch_size": 16},
-    # One seed: it takes twenty times as long as ResNet-8.
-    "ResNet-18": {"model": "resnet18", "seeds": 1},
-    "ResNet-18, batches of 16": {"model": "resnet18", "batch_size": 16, "seeds": 1},
 }
 
 
@@ -61,7 +58,7 @@ def main() -> None:
             "name": "table2-gap",
             "made_with": versions(),
             "command": "python benchmarks/table2_gap.py runs/table2-gap",
-            "base": {**BASE, "model": "resnet8", "damped_momentum": False, "learning_rate": 0.1},
+            "base": {**BASE, "damped_momentum": False, "learning_rate": 0.1},
             "methods": rows,
         }
         write_record(record, Path("docs/records"))

@@ -42,7 +42,7 @@ def smaller_scale(record: Record) -> str:
         record: Of a smaller scale.
 
     Returns:
-        Such as "3,000 training and 3,000 test images of 16 × 16 pixels; ResNet-8 in place of ResNet-20; ...".
+        Such as "3,000 training and 3,000 test images of 16 × 16 pixels; LeNet in place of ResNet-20; ...".
     """
     # By the first method that the record has: the parts of a set-up are shrunk alike.
     methods = {method["method"]: method for method in record["methods"]}
@@ -75,7 +75,11 @@ _SCALED = {
 
 
 def _plain(value: Any) -> str:
-    return f"{100 * value:g} %" if isinstance(value, float) else str(value).replace("resnet", "ResNet-")
+    return (
+        f"{100 * value:g} %"
+        if isinstance(value, float)
+        else str(value).replace("resnet", "ResNet-").replace("lenet", "LeNet")
+    )
 
 
 def differences(record: Record) -> list[str]:

@@ -1,4 +1,4 @@
-"""Models by name: logistic regression, the paper's perceptron, and ResNets (He et al., 2016); or any import path."""
+"""Models by name: logistic regression, perceptron, LeNet, and ResNets (He et al., 2016); or any import path."""
 
 from __future__ import annotations
 
@@ -26,6 +26,23 @@ def logistic(shape: Shape, classes: int) -> nn.Module:
 def mlp(shape: Shape, classes: int) -> nn.Module:
     """Make the paper's perceptron (C.6): one layer of 100 sigmoid units."""
     return nn.Sequential(nn.Flatten(), nn.Linear(math.prod(shape), 100), nn.Sigmoid(), nn.Linear(100, classes))
+
+
+def lenet(shape: Shape, classes: int) -> nn.Module:
+    """Make a small convolutional network in the manner of LeNet (LeCun et al., 1998): two convolutions, two layers."""
+    channels, (height, width) = _image_channels(shape, "lenet"), shape[1:]
+    # Each convolution halves the sides, rounding up.
+    features = 32 * -(-height // 4) * -(-width // 4)
+    return nn.Sequential(
+        nn.Conv2d(channels, 16, 5, stride=2, padding=2),
+        nn.ReLU(),
+        nn.Conv2d(16, 32, 3, stride=2, padding=1),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(features, 64),
+        nn.ReLU(),
+        nn.Linear(64, classes),
+    )
 
 
 def _convolution(inputs: int, outputs: int, size: int, stride: int = 1) -> nn.Conv2d:
@@ -174,6 +191,7 @@ def resnet50(shape: Shape, classes: int) -> nn.Module:
 
 
 MODELS: dict[str, Callable[[Shape, int], nn.Module]] = {
+    "lenet": lenet,
     "logistic": logistic,
     "mlp": mlp,
     "resnet18": resnet18,

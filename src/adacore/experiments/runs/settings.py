@@ -39,7 +39,8 @@ class RunSettings:
         0.0, "share in (0, 1), or number, of training examples to hold out for validation", least=0
     )
     model: str = _setting(
-        "mlp", "logistic, mlp, resnet8, resnet18, resnet20, resnet50, or package.module:function that returns a module"
+        "mlp",
+        "lenet, logistic, mlp, resnet8, resnet18, resnet20, resnet50, or package.module:function that returns a module",
     )
     fraction: float | None = _setting(
         None, "share of the training set to select, in (0, 1] (default: 0.1)", above=0, most=1
