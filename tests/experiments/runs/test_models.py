@@ -12,7 +12,9 @@ def test_a_model_maps_a_batch_of_images_to_logits_for_each_class(name):
     assert model(torch.rand(2, 3, 32, 32)).shape == (2, 7)
 
 
-@pytest.mark.parametrize(("name", "millions"), [("resnet20", 0.27), ("resnet18", 11.17), ("resnet50", 23.52)])
+@pytest.mark.parametrize(
+    ("name", "millions"), [("resnet8", 0.08), ("resnet20", 0.27), ("resnet18", 11.17), ("resnet50", 23.52)]
+)
 def test_resnets_have_the_published_number_of_parameters(name, millions):
     count = sum(parameter.numel() for parameter in make_model(name, (3, 32, 32), 10, seed=0).parameters())
     assert round(count / 1e6, 2) == millions
@@ -22,6 +24,11 @@ def test_the_papers_perceptron_has_one_layer_of_100_sigmoid_units():
     layers = list(make_model("mlp", (1, 28, 28), 10, seed=0))
     assert [type(layer) for layer in layers] == [nn.Flatten, nn.Linear, nn.Sigmoid, nn.Linear]
     assert layers[1].out_features == 100
+
+
+@pytest.mark.parametrize("side", [8, 15, 16, 32])
+def test_a_lenet_takes_images_of_any_side(side):
+    assert make_model("lenet", (1, side, side), 10, seed=0)(torch.rand(2, 1, side, side)).shape == (2, 10)
 
 
 def test_large_images_go_through_the_standard_stem():
