@@ -69,7 +69,7 @@ class Parser(ArgumentParser):
         """Declare a flag, or an argument if it has no dashes, which is then required."""
         # Shown as a person would write it on the command line.
         given = ",".join(default) if isinstance(default, tuple) else "on" if default is True else default
-        shown = "" if default is None or default is False else f" (default: {given})"
+        shown = "" if default is None or default is False or default == () else f" (default: {given})"
         name, text = flag.lstrip("-").replace("-", "_"), (text + shown).replace("%", "%%")
         self.kinds[name] = kind
         if kind is bool:

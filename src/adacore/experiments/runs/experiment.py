@@ -9,7 +9,7 @@ from typing import Any
 
 from adacore.experiments.runs.settings import TrainConfig
 
-MOVABLE = ("data_root", "device", "num_workers", "tensorboard", "jobs")
+MOVABLE = ("data_root", "device", "num_workers", "tensorboard", "loggers", "jobs")
 """Settings that a run may change when it goes on, and in which runs of one experiment may differ.
 
 They say where the data lie and what computes, and change no result but for rounding and the seconds.

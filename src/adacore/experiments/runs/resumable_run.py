@@ -15,6 +15,7 @@ from adacore.experiments.data import Splits
 from adacore.experiments.runs.devices import describe_device
 from adacore.experiments.runs.experiment import MOVABLE
 from adacore.experiments.runs.folder_lock import LOCK
+from adacore.experiments.runs.loggers import logging
 from adacore.experiments.runs.metrics_rows import Row
 from adacore.experiments.runs.progress import Silent, Watcher
 from adacore.experiments.runs.run_folder import RunFolder
@@ -93,7 +94,8 @@ def _train(
         # A kill between row and checkpoint leaves a row of an epoch that will be run again.
         rows = folder.rewind(loop.epoch)
         watcher.begin(f"{config.method} on {config.data}, seed {config.seed}", config.epochs, loop.epoch)
-        with _events(config, folder, rows) as write_events:
+        told = logging(config.loggers, folder.path, to_mapping(config), rows)
+        with _events(config, folder, rows) as write_events, told as tell_loggers:
             while loop.epoch < config.epochs:
                 try:
                     row = loop.run_epoch(folder)
@@ -105,6 +107,7 @@ def _train(
                 folder.append(row)
                 folder.save_checkpoint(loop.state_dict())
                 write_events(row)
+                tell_loggers(row)
                 rows.append(row)
                 watcher.epoch(row)
     return rows
@@ -175,7 +178,7 @@ def resume(run: str | Path, *, watcher: Watcher | None = None, **moved: Any) -> 
     Args:
         run: Its folder.
         watcher: Is told about every epoch.
-        **moved: ``data_root``, ``device``, ``num_workers`` or ``tensorboard``, if they have changed.
+        **moved: ``data_root``, ``device``, ``num_workers``, ``tensorboard`` or ``loggers``, if they have changed.
 
     Returns:
         All rows of metrics.
@@ -190,6 +193,8 @@ def resume(run: str | Path, *, watcher: Watcher | None = None, **moved: Any) -> 
     for name in ("data", "model"):
         _check_not_within(str(settings.get(name, "")), name, folder.path)
     config = from_mapping(TrainConfig, {**settings, **moved})
+    for path in config.loggers:
+        _check_not_within(path, "loggers", folder.path)
     return train(config, run, resume=True, watcher=watcher)
 
 

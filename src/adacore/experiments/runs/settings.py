@@ -85,17 +85,23 @@ class RunSettings:
         least=0,
     )
     tensorboard: bool = _setting(True, "write TensorBoard events")
+    loggers: tuple[str, ...] = _setting(
+        (),
+        "further loggers, separated by commas: csv, mlflow, wandb, or package.module:function that takes the run's "
+        "folder and returns a logger as Lightning has them",
+    )
 
     def __post_init__(self) -> None:
         # Imported here, since all load torch: --help, which reads the fields alone, does not wait for it.
         from adacore.experiments import data
-        from adacore.experiments.runs import models
+        from adacore.experiments.runs import loggers, models
         from adacore.selectors.settings import check_fields
 
         check_fields(self)
         # Names are looked up without loading anything: a typo is told before the data are read.
         data.check_name(self.data)
         models.check_name(self.model)
+        loggers.check_loggers(self.loggers)
         if self.budget is not None and self.fraction is not None:
             raise ValueError(f"two sizes given, budget={self.budget} and fraction={self.fraction}: pass one of them")
         if self.damped_momentum and self.momentum == 0:
@@ -248,6 +254,8 @@ def from_mapping(cls: type[Settings], values: Mapping[str, Any]) -> Settings:
     plain = dict(values)
     if "methods" in plain:
         plain["methods"] = method_texts(plain["methods"])
+    if isinstance(plain.get("loggers"), str):
+        plain["loggers"] = split_list(plain["loggers"])
     if isinstance(plain.get("method"), Mapping):
         (plain["method"],) = method_texts([plain["method"]])
     return cls(**plain)
