@@ -1,3 +1,4 @@
+import contextlib
 import csv
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,6 +13,7 @@ import adacore
 lightning = pytest.importorskip("lightning.pytorch")
 from adacore.integrations.lightning import CoresetCallback  # noqa: E402
 
+NOTHING = contextlib.nullcontext()
 QUIET = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu"}
 DATA = TensorDataset(torch.randn(60, 5, generator=torch.Generator().manual_seed(0)), torch.arange(60) % 3)
 
@@ -134,9 +136,13 @@ def test_a_warm_start_on_the_full_data_has_longer_epochs(tmp_path):
     assert len(module.seen) == 15 + 3 + 3
 
 
-def test_several_processes_are_refused():
-    with pytest.raises(ValueError, match=r"2 processes: .*devices=1"):
-        CoresetCallback().on_fit_start(SimpleNamespace(world_size=2), None)
+@pytest.mark.parametrize("shared", [False, True])
+def test_lightning_s_own_sharing_of_examples_is_refused(shared):
+    connector = SimpleNamespace(use_distributed_sampler=shared)
+    trainer = SimpleNamespace(world_size=2, _accelerator_connector=connector)
+    expected = pytest.raises(ValueError, match=r"2 processes: .*use_distributed_sampler=False") if shared else NOTHING
+    with expected:
+        CoresetCallback().on_fit_start(trainer, None)
 
 
 def test_epochs_that_are_cut_short_still_count(tmp_path, recwarn):

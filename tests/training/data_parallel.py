@@ -30,6 +30,8 @@ SELECTORS = {
     "glister": (adacore.GLISTER(), {"budget": 30, "validation": TensorDataset(X[:40], Y[:40])}),
 }
 
+PROXIES = ("logits", "penultimate", "last_layer")
+
 
 class Failing(Dataset):
     """Fails where the second process alone reads."""
@@ -52,6 +54,7 @@ def make_model(kind="linear"):
 
 def make_loader(model, name="adacore", dataset=None, **settings):
     selector, more = SELECTORS[name]
+    selector = settings.pop("selector", selector)
     processes = dist.get_world_size() if dist.is_initialized() else 1
     settings = {
         "every": 2,
@@ -97,6 +100,19 @@ def trained(kind, name):
         "probed": loader.ledger.probed_examples,
         "state": loader.state_dict(),
     }
+
+
+def sharded(proxy):
+    """The coreset after three epochs of a model whose parameters are spread over the processes, or of a whole one."""
+    model = make_model("mlp")
+    if dist.is_initialized():
+        from torch.distributed.fsdp import fully_shard
+
+        for layer in (model[0], model[2], model):
+            fully_shard(layer)
+    loader = make_loader(model, dataset=None, budget=37, selector=adacore.AdaCore(proxy=proxy))
+    train(loader, model)
+    return loader.coreset.indices.tolist(), loader.coreset.weights.tolist()
 
 
 def stopped():
@@ -157,6 +173,7 @@ def main(out, what):
         dist.init_process_group("gloo")
         results = {(kind, name): trained(kind, name) for kind in ("linear", "mlp") for name in SELECTORS}
         results["stopped"] = stopped()
+        results.update({("sharded", proxy): sharded(proxy) for proxy in PROXIES})
         results["chosen"] = chosen()
         results["failing"] = message_of(lambda: iter(make_loader(make_model(), dataset=Failing(), labels=Y)))
         results["rebuilt"] = rebuilt_message()

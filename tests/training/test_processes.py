@@ -78,6 +78,12 @@ def test_two_processes_train_as_one(two, kind, name):
     assert one["probed"] == first["probed"]
 
 
+@pytest.mark.parametrize("proxy", parallel.PROXIES)
+def test_a_sharded_model_selects_what_the_whole_one_selects(two, proxy):
+    """Parameters spread by fully_shard: the probe gathers the last layer's where it needs them."""
+    assert two[0]["sharded", proxy] == two[1]["sharded", proxy] == parallel.sharded(proxy)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SELECTORS)
 def test_accelerate_in_two_processes_trains_as_one(two_accelerated, name):

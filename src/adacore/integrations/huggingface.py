@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,10 +17,12 @@ from adacore.probing.positions import predicts_the_next
 from adacore.probing.probe import Probe
 from adacore.selectors import Selector
 from adacore.training.loader import CoresetLoader
+from adacore.training.plan import examples_in
 
 require_extra("huggingface", "CoresetTrainer")
 
 from transformers import Trainer
+from transformers.trainer import TRAINER_STATE_NAME
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -55,9 +59,11 @@ class CoresetTrainer(Trainer):
     Attributes:
         coreset_loader: The loader, once training has begun.
 
+    In several processes (``torchrun``, ``accelerate launch``) the batches of a step are those that one process with
+    batches as large as all of theirs together would take.
+
     Raises:
-        ValueError: If several processes, a label smoother or ``compute_loss_func`` are asked for, or a setting is out
-            of range.
+        ValueError: If a label smoother or ``compute_loss_func`` are asked for, or a setting is out of range.
         TypeError: When training begins, if the data set is an ``IterableDataset``.
     """
 
@@ -74,11 +80,6 @@ class CoresetTrainer(Trainer):
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
-        if self.args.world_size > 1:
-            raise ValueError(
-                f"{self.args.world_size} processes: CoresetTrainer runs in one; train with one process, or in your own "
-                "loop with adacore.CoresetLoader"
-            )
         if self.label_smoother is not None:
             raise ValueError(
                 f"label_smoothing_factor={self.args.label_smoothing_factor} is not supported with weights: pass 0"
@@ -102,8 +103,29 @@ class CoresetTrainer(Trainer):
         self._resumed: Mapping[str, Any] | None = None
         self.coreset_loader: CoresetLoader | None = None
 
+    def train(self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any) -> Any:
+        """Train; ``resume_from_checkpoint=True`` passes over a checkpoint that a killed run has left unfinished.
+
+        Args:
+            resume_from_checkpoint: Folder of a checkpoint; True for the last one of ``output_dir`` that is whole.
+            *args: As ``transformers.Trainer.train`` takes them.
+            **kwargs: Likewise.
+
+        Returns:
+            What ``transformers.Trainer.train`` returns.
+        """
+        if resume_from_checkpoint is True:
+            # The trainer takes the folder with the largest number, which is the one that was being written when the
+            # run was killed, and starts its steps from 0 where the file that counts them is missing.
+            resume_from_checkpoint = last_whole_checkpoint(str(self.args.output_dir)) or True
+        return super().train(resume_from_checkpoint, *args, **kwargs)
+
     def get_train_dataloader(self) -> Any:
-        """Return the loader over coresets; it lives as long as the trainer, since it holds the averages."""
+        """Return the loader over coresets, prepared by Accelerate as the trainer's own loaders are."""
+        # Prepared anew by every train(), but over one loader of coresets: it holds the running averages.
+        return self.accelerator.prepare(self._loader())
+
+    def _loader(self) -> CoresetLoader:
         if self.coreset_loader is None:
             if self.train_dataset is None:
                 raise ValueError("training requires train_dataset=")
@@ -137,8 +159,18 @@ class CoresetTrainer(Trainer):
     def get_batch_samples(self, epoch_iterator: Iterator[Any], num_batches: int, device: Any) -> tuple[list[Any], Any]:
         """Collect the micro-batches of a step, and count their examples in place of their tokens."""
         samples, items = super().get_batch_samples(epoch_iterator, num_batches, device)
-        weights = [batch[WEIGHT_KEY] for batch in samples if WEIGHT_KEY in batch]
-        return samples, sum(map(len, weights)) if weights else items
+        if not samples or WEIGHT_KEY not in samples[0]:
+            return samples, items
+        counts = [len(batch[WEIGHT_KEY]) for batch in samples]
+        if self.args.world_size > 1 and len(samples) > 1:
+            # With one micro-batch the mean over processes is right already. Of several, the incomplete one has the
+            # smaller part in the step, by how many examples it has in all processes without the padding.
+            real = torch.tensor([examples_in(batch[WEIGHT_KEY]) for batch in samples], device=device)
+            together = self.accelerator.reduce(real, reduction="sum").tolist()
+            for batch, size, count in zip(samples, counts, together, strict=True):
+                batch[WEIGHT_KEY] = batch[WEIGHT_KEY] * (count / size)
+            counts = together
+        return samples, sum(counts)
 
     def compute_loss(
         self,
@@ -179,11 +211,15 @@ class CoresetTrainer(Trainer):
         super().log(logs, *args, **kwargs)
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
-        super()._save_checkpoint(model, trial)
-        if self.coreset_loader is not None:
+        if self.coreset_loader is not None and self.args.should_save:
+            # First: the trainer writes trainer_state.json last, by which a whole checkpoint is known.
             folder = Path(self._get_output_dir(trial=trial)) / f"checkpoint-{self.state.global_step}"
-            if folder.is_dir():  # save_total_limit may have removed it at once
-                torch.save(self.coreset_loader.state_dict(), folder / STATE_FILE)
+            folder.mkdir(parents=True, exist_ok=True)
+            # Batches are fetched ahead of training, beyond the end of an epoch: the trainer knows which epoch it is in.
+            # 1e-6: its epoch is a float, e + steps / steps_in_epoch, and must not fall below e by rounding.
+            epoch = math.floor((self.state.epoch or 0) + 1e-6)
+            torch.save({**self.coreset_loader.state_dict(), "epoch": epoch, "position": 0}, folder / STATE_FILE)
+        super()._save_checkpoint(model, trial)
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)
@@ -195,8 +231,27 @@ class CoresetTrainer(Trainer):
                 f"{checkpoint} has no {STATE_FILE}: it is not a CoresetTrainer's; train without resume_from_checkpoint"
             )
         # The trainer itself skips the batches of the epoch that were trained on: the loader starts at the first.
-        state = torch.load(file, weights_only=True)
-        self.coreset_loader.load_state_dict({**state, "position": 0})
+        self.coreset_loader.load_state_dict(torch.load(file, weights_only=True))
+
+
+def last_whole_checkpoint(folder: str) -> str | None:
+    """Find the last checkpoint whose writing came to an end.
+
+    Args:
+        folder: Of a run, which holds folders ``checkpoint-STEP``.
+
+    Returns:
+        Its path, or None if there is none.
+    """
+    numbered = [path for path in Path(folder).glob("checkpoint-*") if path.name.removeprefix("checkpoint-").isdigit()]
+    for path in sorted(numbered, key=lambda path: int(path.name.removeprefix("checkpoint-")), reverse=True):
+        try:
+            # Half a file is as good as none: the trainer does not write it in one piece.
+            json.loads((path / TRAINER_STATE_NAME).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+        return str(path)
+    return None
 
 
 def example_losses(logits: Tensor, labels: Tensor, *, shift: bool = False) -> Tensor:

@@ -25,8 +25,8 @@ class CoresetCallback(Callback):
     the end of every epoch, and refuses what would go wrong in silence.
 
     Raises:
-        ValueError: When fitting begins, if the training loader is no ``CoresetLoader``, there are several processes, or
-            a checkpoint has no state of a loader.
+        ValueError: When fitting begins, if the training loader is no ``CoresetLoader``, a checkpoint has no state of a
+            loader, or there are several processes without ``Trainer(use_distributed_sampler=False)``.
 
     Example:
         >>> trainer = Trainer(max_epochs=3, callbacks=[CoresetCallback()])  # doctest: +SKIP
@@ -37,20 +37,22 @@ class CoresetCallback(Callback):
         self._state: Mapping[str, Any] | None = None
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Refuse several processes before the first step.
+        """Refuse a trainer that would take the loader apart, before the first step.
 
         Args:
             trainer: Whose ``fit`` begins.
             pl_module: The module that it fits.
 
         Raises:
-            ValueError: If there are several.
+            ValueError: If there are several processes, and Lightning is to share out the examples.
         """
-        if trainer.world_size > 1:
-            # Lightning would make the loader anew, with a sampler of its own that knows neither coreset nor weights.
+        # Lightning would make the loader anew, with a sampler of its own that knows neither coreset nor weights. Its
+        # setting has no public name; where a later version has none at all, there is nothing to refuse.
+        shares = getattr(trainer._accelerator_connector, "use_distributed_sampler", False)
+        if trainer.world_size > 1 and shares:
             raise ValueError(
-                f"{trainer.world_size} processes: CoresetCallback runs in one, use Trainer(devices=1, num_nodes=1); "
-                "in several, iterate over a CoresetLoader in your own loop or with Accelerate"
+                f"{trainer.world_size} processes: a CoresetLoader shares out the examples itself; pass "
+                "Trainer(use_distributed_sampler=False)"
             )
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:

@@ -16,6 +16,7 @@ from adacore.probing.positions import Positions
 from adacore.probing.proxies import Space, space_of
 from adacore.probing.rademacher import streams_of
 from adacore.probing.snapshot import Requirements
+from adacore.probing.wrappers import whole
 
 
 def space_at(requirements: Requirements, head: Head | None, features: Tensor, seed: int) -> Space:
@@ -33,7 +34,7 @@ def space_at(requirements: Requirements, head: Head | None, features: Tensor, se
     if head is None or requirements.proxy is None or requirements.proxy == "logits":
         return Space()
     # A model in bfloat16 has 8 bits of mantissa: p - q along W would lose what tells confident examples apart.
-    weight = at_least_float32(head.layer.weight.detach())
+    weight = at_least_float32(whole(head.layer.weight))
     return space_of(
         requirements.proxy,
         weight=weight,

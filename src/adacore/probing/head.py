@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from adacore.errors import unknown_name
-from adacore.probing.wrappers import is_scripted, is_sharded
+from adacore.probing.wrappers import is_flattened, is_scripted, whole
 
 Run = Callable[[], Tensor]
 
@@ -81,9 +81,10 @@ def find_head(model: nn.Module, run: Run, layer: str | None = None) -> Head:
     linear = {name: module for name, module in named.items() if isinstance(module, nn.Linear)}
     if layer is not None:
         linear = {layer: _named(named, layer, linear)}
-    if is_sharded(model):
+    if is_flattened(model):
         raise ValueError(
-            'the model is sharded (FSDP), so that no process holds the last layer whole: use proxy="logits"'
+            "the model is sharded by FullyShardedDataParallel, outside of whose forward no layer has its weight: shard "
+            'it by torch.distributed.fsdp.fully_shard, or use proxy="logits"'
         )
     # The probe runs without gradients: here the graph is the record of what depends on what.
     with _recording(model, linear) as calls, torch.enable_grad():
@@ -211,8 +212,8 @@ def _check(call: _Call, layer: nn.Linear, logits: Tensor) -> None:
             f"the linear layer {call.name!r} takes inputs of shape {tuple(inputs.shape)}: expected one vector for each "
             f"example; {REMEDY}"
         )
-    x, weight = inputs.float(), layer.weight.detach().float()
-    bias = None if layer.bias is None else layer.bias.detach().float()
+    x, weight = inputs.float(), whole(layer.weight).float()
+    bias = None if layer.bias is None else whole(layer.bias).float()
     expected = functional.linear(x, weight, bias)
     # A sum of terms t_j, each rounded to a relative u, is off by at most about u sum |t_j|. Under autocast x and weight
     # are rounded to bfloat16, u = 2^-9 each; behind float32 on a GPU TF32 may hide, u = 2^-12.

@@ -20,7 +20,7 @@ from adacore.probing.processes import Processes
 from adacore.probing.reading import FIRST, Batch, batch_fetcher, in_order, read, same
 from adacore.probing.snapshot import LastLayer, Requirements, Snapshot
 from adacore.probing.target_kinds import target_kind
-from adacore.probing.wrappers import is_sharded
+from adacore.probing.wrappers import is_sharded, whole
 
 if TYPE_CHECKING:
     from adacore.probing.probe import Probe
@@ -177,8 +177,8 @@ class Measurement:
 
 def _weights(layer: nn.Linear) -> LastLayer:
     # A copy: on the CPU the array would share memory with the parameter, and change while the model trains on.
-    weight = layer.weight.detach().float().cpu().numpy().copy()
-    bias = np.zeros(len(weight), np.float32) if layer.bias is None else layer.bias.detach().float().cpu().numpy().copy()
+    weight = whole(layer.weight).float().cpu().numpy().copy()
+    bias = np.zeros(len(weight), np.float32) if layer.bias is None else whole(layer.bias).float().cpu().numpy().copy()
     return LastLayer(weight, bias)
 
 

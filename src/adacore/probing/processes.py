@@ -22,7 +22,8 @@ _PIECE = 16_000_000
 class Processes:
     """The processes of the default group, or this one alone.
 
-    Every method but ``share`` is a collective: all processes call it, in the same order. A single process does nothing.
+    Every method but those that share something out is a collective: all processes call it, in the same order. A single
+    process does nothing.
 
     Attributes:
         rank: Number of this process, from 0.
@@ -52,6 +53,36 @@ class Processes:
             ['b', 'e']
         """
         return items[self.rank :: self.size]
+
+    def share_of_work(self, work: NDArray[np.float64]) -> list[int]:
+        """Divide items among the processes, so that all have about as much to do; return this one's, ascending.
+
+        The largest first, each to whoever has least so far: the longest share is then at most 4/3 of the best possible
+        (Graham 1969).
+
+        Args:
+            work: What each item costs, in any unit, shape (items,); the same in every process.
+
+        Example:
+            >>> [Processes(rank, 2).share_of_work(np.array([5.0, 9.0, 4.0])) for rank in (0, 1)]
+            [[1], [0, 2]]
+        """
+        loads, mine = np.zeros(self.size), list[int]()
+        for item in np.argsort(-work, kind="stable"):
+            rank = int(loads.argmin())
+            loads[rank] += work[item]
+            if rank == self.rank:
+                mine.append(int(item))
+        return sorted(mine)
+
+    def gather(self, value: Value) -> list[Value]:
+        """Return what every process passes, process by process, in every process."""
+        if self.size == 1:
+            return [value]
+        values: list[Any] = [None] * self.size
+        with _naming_the_lost():
+            dist.all_gather_object(values, value)
+        return values
 
     def add_up(self, array: NDArray[Any]) -> None:
         """Add up an array over all processes, in place. Where each row is zero but in one of them, that is exact.
@@ -85,6 +116,11 @@ class Processes:
             dist.broadcast_object_list(box, src=0, device=_device())
         return box[0]  # type: ignore[return-value]
 
+    def once(self, what: str, function: Callable[[], Value]) -> Value:
+        """Call a function in process 0 alone, and return its result in every process; see ``together``."""
+        result = self.together(what, lambda: None if self.rank else function())
+        return self.from_the_first(result)  # type: ignore[return-value]
+
     def together(self, what: str, function: Callable[[], Value]) -> Value:
         """Call a function in every process; if it fails in one, raise in all of them, so that none waits for ever.
 
@@ -105,11 +141,9 @@ class Processes:
             value = function()
         except Exception as raised:  # whatever it is, the other processes wait
             error = raised
-        messages: list[str | None] = [None] * self.size
-        with _naming_the_lost():
-            # All of them answer, failed or not: a process that raised at once would leave the others in a collective
-            # for ever.
-            dist.all_gather_object(messages, None if error is None else f"{type(error).__name__}: {error}")
+        # All of them answer, failed or not: a process that raised at once would leave the others in a collective for
+        # ever.
+        messages = self.gather(None if error is None else f"{type(error).__name__}: {error}")
         if error is not None:
             raise error
         failed = next((rank for rank, message in enumerate(messages) if message is not None), None)

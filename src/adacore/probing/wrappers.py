@@ -91,9 +91,22 @@ def is_scripted(model: nn.Module) -> bool:
 def is_sharded(model: nn.Module) -> bool:
     """Tell whether parameters are spread over processes (FSDP): a layer's weight is not whole outside its forward."""
     # By name: torch.distributed.fsdp need not be imported for a model that is no such one.
-    if any(type(module).__name__ == "FullyShardedDataParallel" for module in model.modules()):
-        return True
-    return any(type(parameter).__name__ == "DTensor" for parameter in model.parameters())
+    return is_flattened(model) or any(type(parameter).__name__ == "DTensor" for parameter in model.parameters())
+
+
+def is_flattened(model: nn.Module) -> bool:
+    """Tell whether parameters are spread over processes as pieces of one flat array (FSDP's first version)."""
+    return any(type(module).__name__ == "FullyShardedDataParallel" for module in model.modules())
+
+
+def whole(parameter: torch.Tensor) -> torch.Tensor:
+    """Return a parameter's values, gathered from all processes where each holds a part of it (``fully_shard``).
+
+    All processes call it together, where the model is sharded.
+    """
+    # By the method and not by the class: importing torch.distributed.tensor takes half a second, for nothing mostly.
+    gather: Callable[[], torch.Tensor] | None = getattr(parameter, "full_tensor", None)
+    return (parameter if gather is None else gather()).detach()
 
 
 def device_of(model: nn.Module, wanted: torch.device | str | None) -> torch.device:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -13,6 +14,7 @@ from adacore.coreset import Coreset
 from adacore.facility.strata import join, partition, run_strata
 from adacore.facility.threads import thread_count
 from adacore.facility.workers import Workers, open_workers
+from adacore.probing.processes import Processes
 from adacore.probing.snapshot import Requirements, Snapshot
 from adacore.selectors.base import HasObjective, HasResidual, Per, Selector, Traits
 
@@ -65,6 +67,19 @@ class Whole(Wrapper):
         return objective_of(self.selector, snapshot, coreset)
 
 
+@dataclass(frozen=True, eq=False)
+class Part:
+    """What was chosen within one class.
+
+    Attributes:
+        coreset: Its indices count from the first example of the class.
+        residual: The vector that is left over, where the method has one; see ``HasResidual``.
+    """
+
+    coreset: Coreset
+    residual: NDArray[np.float64] | None = None
+
+
 @dataclass(frozen=True)
 class PerClass(Wrapper):
     """Lets another selector choose within each class, with budgets in proportion to the classes' sizes.
@@ -89,25 +104,56 @@ class PerClass(Wrapper):
 
     def select(self, snapshot: Snapshot, budget: int, *, generator: np.random.Generator) -> Coreset:
         """Choose within every class; see ``Selector.select``. Indices come class by class, ascending."""
+        return self.join(snapshot, self.select_parts(snapshot, budget, generator=generator))
+
+    def select_parts(
+        self, snapshot: Snapshot, budget: int, *, generator: np.random.Generator, processes: Processes | None = None
+    ) -> dict[int, Part]:
+        """Choose within the classes that fall to this process.
+
+        Args:
+            snapshot: As for ``select``.
+            budget: Of all classes together.
+            generator: In the same state in every process.
+            processes: Those among which the classes are divided; None for this one alone.
+
+        Returns:
+            What was chosen, by number of the class.
+        """
         classes, rows = split_classes(snapshot)
         counts = np.array([len(row) for row in rows])
         budgets = split_budget(counts, resolve_budget(snapshot.n, budget=budget))
         generators = generator.spawn(len(rows))  # a stream for each class: the schedule of threads must not matter
+        # Greedy compares every example of a class with every other, so that its time grows with the square.
+        mine = (processes or Processes()).share_of_work(counts.astype(np.float64) ** 2)
 
-        vectors: dict[int, NDArray[np.float64]] = {}
-
-        def select_class(c: int, _: Workers) -> Coreset:
+        def select_class(number: int, _: Workers) -> Part:
+            c = mine[number]
             # Copied when its turn comes and dropped after it: all classes' copies at once would double the snapshot.
             part = _take_class(snapshot, rows[c], classes[c])
             coreset = self.selector.select(part, int(budgets[c]), generator=generators[c])
-            if isinstance(self.selector, HasResidual):  # the norms of the classes' residuals don't add; the vectors do
-                vectors[c] = self.selector.residual(part, coreset)
-            return coreset
+            residual = self.selector.residual(part, coreset) if isinstance(self.selector, HasResidual) else None
+            return Part(coreset, residual)
 
         with open_workers(thread_count()) as workers:
-            parts = run_strata(select_class, counts.astype(np.float64), workers, least=_FEW)
-        # By number of the class, in whichever order the threads came to an end.
-        return join(parts, rows, snapshot.n, self.selector.traits.statistics, [vectors[c] for c in sorted(vectors)])
+            parts = run_strata(select_class, counts[mine].astype(np.float64), workers, least=_FEW)
+        return dict(zip(mine, parts, strict=True))
+
+    def join(self, snapshot: Snapshot, parts: Mapping[int, Part]) -> Coreset:
+        """Join what was chosen within every class, in whichever process.
+
+        Args:
+            snapshot: As for ``select``.
+            parts: Of all classes, by number.
+
+        Returns:
+            The coreset of all examples, class by class.
+        """
+        _, rows = split_classes(snapshot)
+        chosen = [parts[c].coreset for c in range(len(rows))]
+        # The norms of the classes' residuals don't add; the vectors do.
+        residuals = [part.residual for _, part in sorted(parts.items()) if part.residual is not None]
+        return join(chosen, rows, snapshot.n, self.selector.traits.statistics, residuals)
 
     def objective(self, snapshot: Snapshot, coreset: Coreset) -> float:
         """Objective of the wrapped method, summed over the classes that examples were chosen of."""

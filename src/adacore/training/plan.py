@@ -92,7 +92,7 @@ class EpochPlan:
         """Take one process's share: every ``processes``-th example of each batch, from number ``rank`` on.
 
         Of a batch that is drawn along strata, each share is again a stratified sample. All shares of a batch have
-        equally many examples: where some are missing, the first of the batch is repeated with a weight of 0. Weights
+        equally many examples: where some are missing, the first of the batch is repeated with a weight of -0. Weights
         are scaled so that the mean over processes of the mean over a share is the mean over the batch. So the averaged
         gradient of data-parallel training is the gradient of one process that takes the batch whole.
 
@@ -107,7 +107,7 @@ class EpochPlan:
         Example:
             >>> plan = EpochPlan(0, (torch.tensor([4, 2, 7]),), (torch.ones(3),))
             >>> plan.share(0, 2).keys(0), plan.share(1, 2).keys(0)
-            ([(4, 1.3333333730697632), (7, 1.3333333730697632)], [(2, 1.3333333730697632), (4, 0.0)])
+            ([(4, 1.3333333730697632), (7, 1.3333333730697632)], [(2, 1.3333333730697632), (4, -0.0)])
         """
         batches, shares = list[Tensor](), list[Tensor]()
         for batch, weights in zip(self.batches, self.weights, strict=True):
@@ -119,8 +119,25 @@ class EpochPlan:
             batches.append(torch.cat([mine, batch[:1].expand(missing)]) if missing else mine)
             # Sum over all examples of w l, divided by processes and by size, is to be divided by len(batch).
             scaled = own * (processes * size / len(batch))
-            shares.append(torch.cat([scaled, scaled.new_zeros(missing)]) if missing else scaled)
+            # Minus zero weighs what zero weighs, and can be told from the weight of an example that has none.
+            shares.append(torch.cat([scaled, scaled.new_full((missing,), -0.0)]) if missing else scaled)
         return EpochPlan(self.epoch, tuple(batches), tuple(shares), self.start, rank)
+
+
+def examples_in(weights: Tensor) -> int:
+    """Count the examples of a share of a batch, without what fills it up; see ``EpochPlan.share``.
+
+    Args:
+        weights: Of the share.
+
+    Returns:
+        How many have a weight of their own, be it 0.
+
+    Example:
+        >>> examples_in(torch.tensor([1.5, 0.0, -0.0]))
+        2
+    """
+    return len(weights) - int(torch.signbit(weights).sum())
 
 
 def count_batches(size: int, batch_size: int, *, drop_last: bool) -> int:

@@ -19,11 +19,12 @@ from adacore.probing.labels import check_labels, labels_of
 from adacore.probing.probe import Probe
 from adacore.probing.processes import Processes
 from adacore.probing.snapshot import Snapshot
-from adacore.selectors import Full, HasStrata, PerClass, Random, Selector, partitioned
+from adacore.selectors import Full, HasStrata, Random, Selector
 from adacore.selectors.ordered_strata import Strata
 from adacore.training.advisor import Advisor
 from adacore.training.arguments import budget_of, check_seed, check_selector, probed
-from adacore.training.clusters import medoids_of, strata_of_clusters
+from adacore.training.choosing import choose
+from adacore.training.clusters import medoids_of
 from adacore.training.fingerprint import check_fingerprint, written
 from adacore.training.forgetting import ForgettingCounts
 from adacore.training.ledger import Ledger
@@ -176,14 +177,16 @@ class Reselector:
         with self.ledger.measure("probing"):
             snapshot, averages = self._snapshot(phase)
         with self.ledger.measure("selecting"):
-            processes = self.processes
-
-            def choose() -> tuple[Coreset | None, Strata | None]:
-                # One process chooses and sends: choosing in each would cost the cores that they share as many times as
-                # much, and between machines a tie in floating point could fall differently.
-                return (None, None) if processes.rank else self._choose(phase, snapshot, generator)
-
-            coreset, strata = processes.from_the_first(processes.together("selecting", choose))
+            # Phase.source is one of these two, or "selector".
+            warm: dict[str, Selector] = {"full": Full(), "random": Random()}
+            coreset, strata = choose(
+                warm.get(phase.source, self.selector),
+                snapshot,
+                self.budget,
+                batches=self.batches,
+                generator=generator,
+                processes=self.processes,
+            )
         if coreset is not None and not len(coreset):
             raise ValueError(f"{self.selector.name} selected nothing: raise the budget or use another selector")
         # A warm start's subset is exactly of the size asked for.
@@ -192,23 +195,6 @@ class Reselector:
         # Only now: a selection that raised has not been averaged, and can be tried again.
         self.averages = averages
         return coreset, strata
-
-    def _choose(
-        self, phase: Phase, snapshot: Snapshot, generator: np.random.Generator
-    ) -> tuple[Coreset | None, Strata | None]:
-        """Choose a coreset, strata, or a coreset and its clusters as strata."""
-        # Phase.source is one of these two, or "selector".
-        warm: dict[str, Selector] = {"full": Full(), "random": Random()}
-        selector = warm.get(phase.source, self.selector)
-        # For a single selection such a method is asked for a coreset, which it has too.
-        if self.batches is not None and isinstance(selector, HasStrata):
-            return None, selector.strata(snapshot, generator=generator)
-        method = partitioned(selector, labelled=snapshot.strata is not None)
-        coreset = method.select(snapshot, self.budget, generator=generator)
-        medoids = medoids_of(method)
-        if self.batches != "stratified" or medoids is None:
-            return coreset, None
-        return coreset, strata_of_clusters(medoids, snapshot, coreset, per_class=isinstance(method, PerClass))
 
     def _warn_of_few(self, selected: int) -> None:
         # Below half only: a few duplicates are common, and no cause for alarm.
