@@ -127,6 +127,7 @@ def write_picks_report(choice: Any, path: Path, title: str, command: str) -> Non
         title=title,
         items=choice.items,
         labels=choice.labels,
+        known=choice.known,
         certificate=choice.coreset.certificate,
         command=command,
     )

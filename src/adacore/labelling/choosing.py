@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -14,7 +15,7 @@ from adacore.errors import unknown_name
 from adacore.labelling.coverage import Coverage, coverage_of, labels_in
 from adacore.labelling.durable_files import prepare_file
 from adacore.labelling.items import Items, read_items
-from adacore.labelling.positions import read_positions
+from adacore.labelling.positions import read_known_labels, read_positions
 from adacore.labelling.tables import read_features
 
 if TYPE_CHECKING:
@@ -121,6 +122,7 @@ class Choice:
         initial: Positions of rows that were selected before, or None.
         items: What stands behind the rows.
         settings: How it was chosen.
+        known: Labels of rows that were selected before, by position, where the file of them has any.
     """
 
     coreset: Coreset
@@ -129,6 +131,7 @@ class Choice:
     initial: NDArray[np.int64] | None
     items: Items
     settings: SelectSettings
+    known: Mapping[int, str] = field(default_factory=dict)
 
     def coverage(self) -> Coverage:
         """Work out what each pick stands for."""
@@ -187,7 +190,8 @@ def choose_rows(features: str | Path, settings: SelectSettings) -> Choice:
     )
     # The coreset is saved before any page or sheet is made: a fault in those must not cost the selection.
     coreset.save(settings.out)
-    return Choice(coreset, table.x, table.labels, initial, items, settings)
+    known = {} if settings.initial is None else read_known_labels(settings.initial)
+    return Choice(coreset, table.x, table.labels, initial, items, settings, known)
 
 
 def _prepare_files(settings: SelectSettings) -> None:

@@ -16,6 +16,9 @@ from adacore.labelling.durable_files import replace_file
 from adacore.labelling.items import Items
 from adacore.labelling.texts import read_text
 
+FLAT = 0.2
+"""Where the last tenth of the picks brings less than this times its even share, the curve counts as flat."""
+
 
 @dataclass(frozen=True, eq=False)
 class Coverage:
@@ -78,6 +81,83 @@ class Coverage:
         # A pick is at distance 0 from itself, and would always come first among what it stands for.
         rows = rows[rows != self.picks[pick]]
         return np.asarray(rows[np.argsort(self.distances[rows], kind="stable")].astype(np.int64))
+
+
+@dataclass(frozen=True)
+class Reached:
+    """How the gain of a selection is spread over its picks.
+
+    The gain is the fall of the mean distance, from what was selected before, or from the first pick, to all picks: the
+    first pick of a selection from nothing has no start to be measured from.
+
+    Attributes:
+        start: The mean distance before.
+        end: The mean distance after all picks.
+        half: New picks that bring half of the gain.
+        most: New picks that bring nine tenths of it.
+        last: The last tenth of the picks, how many they are.
+        share: What these bring of the gain, in percent.
+        evenly: What they would bring if all picks brought the same.
+    """
+
+    start: float
+    end: float
+    half: int
+    most: int
+    last: int
+    share: float
+    evenly: float
+
+    @property
+    def sentence(self) -> str:
+        """Where further labels stop helping."""
+        compared = self.share / self.evenly
+        end = (
+            "more picks of this kind would change little"
+            if compared < FLAT
+            else "the curve is still falling: more picks would help"
+        )
+        return (
+            f"It falls from {self.start:.3g} to {self.end:.3g}. {self.half:,} picks bring half of that (first dot), "
+            f"{self.most:,} nine tenths (second). The last {self.last:,} bring {self.share:.1f} %, {compared:.2f} "
+            f"times their even share: {end}."
+        )
+
+
+def reached(coverage: Coverage) -> Reached | None:
+    """Tell how the gain is spread over the new picks.
+
+    Args:
+        coverage: Of the selection.
+
+    Returns:
+        None where there is no curve, or one of fewer than ten picks, of which a tenth is nothing.
+
+    Example:
+        >>> curve = np.array([np.nan, *(10 + 90 * 0.5 ** np.arange(20))])
+        >>> picks = np.arange(20)
+        >>> told = reached(Coverage(picks, 0, picks, np.zeros(20), np.ones(20), curve))
+        >>> told.half, told.most, told.last
+        (2, 5, 2)
+    """
+    if coverage.curve is None or len(coverage.curve) < 11:
+        return None
+    curve = coverage.curve[np.isfinite(coverage.curve)]
+    first, gain = len(coverage.curve) - len(curve), curve[0] - curve[-1]
+    if gain <= 0:
+        return None
+    gained = (curve[0] - curve) / gain
+    new = len(coverage.curve) - 1
+    last = new // 10
+    return Reached(
+        float(curve[0]) / len(coverage.owner),
+        float(curve[-1]) / len(coverage.owner),
+        int(np.argmax(gained >= 0.5)) + first,
+        int(np.argmax(gained >= 0.9)) + first,
+        last,
+        100 * float(1 - gained[-1 - last]),
+        100 * last / (len(curve) - 1),
+    )
 
 
 def coverage_of(

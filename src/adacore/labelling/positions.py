@@ -51,6 +51,29 @@ def read_positions(path: str | Path, n: int) -> NDArray[np.int64]:
     return positions.astype(np.int64)
 
 
+def read_known_labels(path: str | Path) -> dict[int, str]:
+    """Read the labels that stand beside positions in a table that was labelled in.
+
+    Args:
+        path: As ``read_positions`` takes it.
+
+    Returns:
+        Label by position, of the lines that have one; empty where the file is no .csv with a column ``label``.
+    """
+    path = Path(path)
+    if path.suffix.lower() != ".csv":
+        return {}
+    rows = list(csv.reader(io.StringIO(read_text(path))))
+    head = [cell.strip().lower() for cell in rows[0]] if rows else []
+    place = next((head.index(name) for name in COLUMNS if name in head), None)
+    if place is None or "label" not in head:
+        return {}
+    column = head.index("label")
+    # Positions were checked by ``read_positions``, which reads the same cells.
+    lines = [row for row in rows[1:] if len(row) > max(place, column) and row[column].strip()]
+    return {int(row[place]): row[column].strip() for row in lines}
+
+
 def _read_npy(path: Path, n: int) -> NDArray[Any]:
     try:
         held: NDArray[Any] = np.load(path, allow_pickle=False)

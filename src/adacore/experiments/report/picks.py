@@ -6,6 +6,7 @@ import base64
 import importlib.util
 import io
 import warnings
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,18 +14,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from adacore.experiments.report.map_of_rows import MAP_SIZE, draw_map
 from adacore.experiments.report.svg import Axes, Line, Style, line_chart
-from adacore.labelling.coverage import Coverage
+from adacore.labelling.coverage import Coverage, reached
 from adacore.labelling.items import Items
 
 THUMBNAIL = 72
 """Pixels along the longer side of a picture: three pictures a pick stay under 5 MB for 500 picks."""
 WORST = 24
 """Rows served worst that are shown: four lines of six cards on a wide screen."""
-MAP_SIZE = (1000, 640)
-"""Width and height of the map in its own units; half a unit is the rounding of a point's position."""
-MAP_ROWS = 30_000
-"""Rows drawn on the map at most: some 8 bytes each, so a quarter of a megabyte."""
 TEXT = 240
 """Characters of a text that are shown."""
 
@@ -141,84 +139,6 @@ def thumbnail(path: Path) -> str:
     return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
-def project(features: Any, *, seed: int = 0) -> tuple[NDArray[np.float64], str]:
-    """Lay rows out in the plane.
-
-    Args:
-        features: Shape (n, d).
-        seed: Of the projection's random draws.
-
-    Returns:
-        Shape (n, 2), and the name of the projection: UMAP where ``umap-learn`` is installed, else the first two
-        principal components.
-    """
-    rows = features.toarray() if hasattr(features, "toarray") else np.asarray(features)
-    # float32 is enough for a picture, and halves what the projection computes with.
-    rows = np.ascontiguousarray(rows, dtype=np.float32)
-    # Rows that have one or two features are shown as they are: a projection would only turn them.
-    if rows.shape[1] == 1:
-        return np.column_stack([rows, np.zeros(len(rows))]), "the feature itself"
-    if rows.shape[1] == 2:
-        return rows.astype(np.float64), "the two features"
-    try:
-        from umap import UMAP  # an optional library: seconds to import, and much clearer maps of embeddings
-    except ModuleNotFoundError:
-        from sklearn.decomposition import PCA
-
-        # Randomised: two components are wanted, and an exact decomposition computes all of them.
-        plane = PCA(2, svd_solver="randomized", random_state=seed).fit_transform(rows)
-        return plane.astype(np.float64), "principal components"
-    return np.asarray(UMAP(random_state=seed).fit_transform(rows), np.float64), "UMAP"
-
-
-@dataclass(frozen=True)
-class Map:
-    """All rows in the plane, in the map's own units.
-
-    Attributes:
-        path: The rows as one SVG path of dots.
-        picks: Number, x and y of each pick.
-        before: x and y of rows that were selected before.
-        kind: The projection.
-        shown: Rows drawn.
-    """
-
-    path: str
-    picks: list[tuple[int, float, float]]
-    before: list[tuple[float, float]]
-    kind: str
-    shown: int
-
-
-def draw_map(features: Any, coverage: Coverage, *, seed: int = 0) -> Map:
-    """Place rows and picks on the map.
-
-    Args:
-        features: Shape (n, d).
-        coverage: Of the selection.
-        seed: Of the projection, and of which rows are drawn where there are many.
-
-    Returns:
-        The map.
-    """
-    plane, kind = project(features, seed=seed)
-    # Percentiles keep a few outliers from squeezing all other rows into a corner; they are drawn at the edge.
-    low, high = np.percentile(plane, [0.2, 99.8], axis=0)
-    span = np.where(high > low, high - low, 1.0)
-    size = np.array(MAP_SIZE, float)
-    units = np.clip((plane - low) / span, 0, 1) * (size - 40) + 20
-    # SVG counts from the top, and people draw from the bottom.
-    units[:, 1] = size[1] - units[:, 1]
-    drawn = np.arange(len(units))
-    if len(units) > MAP_ROWS:
-        drawn = np.sort(np.random.default_rng(seed).choice(len(units), MAP_ROWS, replace=False))
-    # A line of length zero with round ends is a dot; one path draws thousands of them faster than as many circles.
-    path = "".join(f"M{x:.0f} {y:.0f}h0" for x, y in units[drawn])
-    places = [(round(float(x), 1), round(float(y), 1)) for x, y in units[coverage.picks]]
-    new = [(number, *place) for number, place in enumerate(places[coverage.initial :], 1)]
-    return Map(path, new, places[: coverage.initial], kind, len(drawn))
-
-
 def render_picks(
     features: Any,
     coverage: Coverage,
@@ -226,6 +146,7 @@ def render_picks(
     title: str,
     items: Items | None = None,
     labels: NDArray[Any] | None = None,
+    known: Mapping[int, str] | None = None,
     certificate: float | None = None,
     command: str | None = None,
 ) -> str:
@@ -237,6 +158,7 @@ def render_picks(
         title: What was selected from.
         items: What stands behind each row.
         labels: Class of each row, shape (n,), or None.
+        known: Labels of rows that were selected before, by position.
         certificate: Of the coreset, or None.
         command: How the selection was made, to make it again.
 
@@ -252,9 +174,10 @@ def render_picks(
         lstrip_blocks=True,
     )
     items = Items() if items is None else items
-    picks = [_pick_card(position, coverage, items, labels) for position in range(len(coverage.picks))]
+    label_of = (known or {}).get if labels is None else labels.__getitem__
+    picks = [_pick_card(position, coverage, items, label_of) for position in range(len(coverage.picks))]
     worst = [
-        card_of(items, int(row), label=None if labels is None else labels[row], distance=float(coverage.distances[row]))
+        card_of(items, int(row), label=label_of(int(row)), distance=float(coverage.distances[row]))
         for row in coverage.worst(WORST)
         # A row at distance 0 is served perfectly: a duplicate of a pick is not worth a card.
         if coverage.distances[row] > 0
@@ -266,7 +189,7 @@ def render_picks(
         picks=[pick for pick in picks if pick.number > 0],
         worst=worst,
         curve=_curve(coverage),
-        half=_picks_for(coverage, 0.5),
+        reached=reached(coverage),
         classes=_classes(coverage, labels),
         map=draw_map(features, coverage),
         map_size=MAP_SIZE,
@@ -277,9 +200,9 @@ def render_picks(
     )
 
 
-def _pick_card(position: int, coverage: Coverage, items: Items, labels: NDArray[Any] | None) -> PickCard:
+def _pick_card(position: int, coverage: Coverage, items: Items, label_of: Callable[[int], Any]) -> PickCard:
     def show(row: int, distance: float | None) -> Card:
-        return card_of(items, row, label=None if labels is None else labels[row], distance=distance)
+        return card_of(items, row, label=label_of(row), distance=distance)
 
     nearest, farthest = coverage.nearest(position), coverage.farthest(position)
     around = [show(int(row), float(coverage.distances[row])) for row in [*nearest, *farthest]]
@@ -295,22 +218,17 @@ def _pick_card(position: int, coverage: Coverage, items: Items, labels: NDArray[
 
 
 def _curve(coverage: Coverage) -> str | None:
-    """Draw the mean distance of a row to its nearest pick against the number of picks."""
+    """Draw the mean distance of a row to its nearest pick against the number of picks, with dots where it is told."""
     if coverage.curve is None or len(coverage.curve) < 3:
         return None
     mean = coverage.curve / len(coverage.owner)
-    line = Line("mean distance", Style(0, 0), np.arange(len(mean), dtype=np.float64), mean)
-    return line_chart([line], Axes("new picks", "mean distance to the nearest pick", whole_x=True), name="curve")
-
-
-def _picks_for(coverage: Coverage, share: float) -> int | None:
-    """Tell how many of the new picks gained a share of all that the picks after the first gained."""
-    if coverage.curve is None or len(coverage.curve) < 4:
-        return None
-    curve = coverage.curve[np.isfinite(coverage.curve)]
-    # Of what the picks after the first gained: the first one's gain has no start to be measured from.
-    reached = curve <= curve[0] - share * (curve[0] - curve[-1])
-    return int(np.argmax(reached)) + len(coverage.curve) - len(curve)
+    lines = [Line("mean distance", Style(0, 0), np.arange(len(mean), dtype=np.float64), mean)]
+    told = reached(coverage)
+    places = () if told is None else (told.half, told.most)
+    # A line of one point is a dot.
+    lines += [Line("", Style(1, 0), np.array([float(place)]), mean[place : place + 1]) for place in places]
+    axes = Axes("new picks", "mean distance to the nearest pick", whole_x=True)
+    return line_chart(lines, axes, name="curve")
 
 
 def _classes(coverage: Coverage, labels: NDArray[Any] | None) -> list[tuple[str, int, int]]:
