@@ -33,7 +33,7 @@ class PilotWarning(UserWarning):
 
 @dataclass(frozen=True)
 class Pilot:
-    """What a pilot found.
+    """What a pilot, a short training on a few examples, found.
 
     Attributes:
         w: Parameters, float64, shape (K * p,).

@@ -115,7 +115,9 @@ def preconditioned_gradients(
 
 
 def features(problem: Problem, *, seed: int = 0) -> Any:
-    """Return the features of all examples: what CRAIG compares for convex losses. See ``coordinates``.
+    """Return the features of all examples, which CRAIG compares for convex losses.
+
+    A sparse table of many columns is projected to 256 numbers a row; see ``coordinates``.
 
     Args:
         problem: Of n examples with d features.
@@ -123,6 +125,12 @@ def features(problem: Problem, *, seed: int = 0) -> Any:
 
     Returns:
         Shape (n, d), or (n, 256).
+
+    Example:
+        >>> from adacore.convex.problems import ridge
+        >>> features(ridge(np.array([[1.0], [2.0]]), [1.0, 2.0], intercept=False))
+        array([[1.],
+               [2.]])
     """
     return coordinates(problem.design, seed=seed)
 
@@ -238,9 +246,10 @@ def _projected(problem: Problem, rows: Array, M: Array) -> Array:
 
 
 def measured_error(problem: Problem, w: Array, indices: Any, weights: Array) -> float:
-    """Return epsilon of eq. (5) at w with the Hessian of L in place of each example's.
+    """Measure how far a coreset's preconditioned gradient is from that of all examples: epsilon of eq. (5) at w.
 
-    ``epsilon = ||H^-1 (g - sum_j gamma_j g_j / n)||``, g and H of the mean over all n examples.
+    ``epsilon = ||H^-1 (g - sum_j gamma_j g_j / n)||``, with g and H of the mean over all n examples: one Hessian, in
+    place of each example's own.
 
     Args:
         problem: All n examples.
@@ -250,6 +259,12 @@ def measured_error(problem: Problem, w: Array, indices: Any, weights: Array) -> 
 
     Returns:
         epsilon, on the scale of the mean.
+
+    Example:
+        >>> from adacore.convex.problems import ridge
+        >>> problem = ridge(np.array([[1.0], [1.0], [3.0]]), [1.0, 1.0, 3.0], intercept=False)
+        >>> measured_error(problem, np.zeros(1), np.array([0, 2]), np.array([2.0, 1.0]))  # rows 0 and 1 are equal
+        0.0
     """
     # Late, for the same reason: most callers select and do not measure.
     from scipy.linalg import cho_solve

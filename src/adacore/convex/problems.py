@@ -286,12 +286,18 @@ def smoothed_hinge(X: Any, y: ArrayLike, *, l2: float = 1e-5, intercept: bool = 
 
     Raises:
         ValueError: If the labels are not of two classes, or shapes or l2 are wrong.
+
+    Example:
+        >>> smoothed_hinge(np.array([[1.0], [2.0]]), ["no", "yes"]).value(np.zeros(2))
+        0.5
     """
     return _make(X, _signs(y, "smoothed hinge"), SmoothedHinge(), l2, 0.0, intercept)
 
 
 def ridge(X: Any, y: ArrayLike, *, l2: float = 1e-5, intercept: bool = True) -> Problem:
-    """Make a ridge regression: ``f_i(w) = (w^T x_i - y_i)^2 / 2 + l2/2 w^T w``; B.1.
+    """Make a ridge regression; B.1.
+
+    ``f_i(w) = (w^T x_i + b - y_i)^2 / 2 + l2/2 w^T w``.
 
     Args:
         X: Features, dense or CSR, shape (n, d).
@@ -304,12 +310,18 @@ def ridge(X: Any, y: ArrayLike, *, l2: float = 1e-5, intercept: bool = True) -> 
 
     Raises:
         ValueError: If shapes or l2 are wrong.
+
+    Example:
+        >>> ridge(np.array([[1.0], [2.0]]), [1.0, 2.0], l2=0.0, intercept=False).value(np.zeros(1))
+        1.25
     """
     return _make(X, np.asarray(y, dtype=np.float64), Squared(), l2, 0.0, intercept)
 
 
 def elastic_net(X: Any, y: ArrayLike, *, l1: float, l2: float = 0.0, intercept: bool = True) -> Problem:
-    """Make an elastic net, or with l2 = 0 a LASSO: ridge's f_i + l1 ||w||_1, with ridge's Hessian.
+    """Make an elastic net, or with l2 = 0 a LASSO.
+
+    ``f_i(w) = (w^T x_i + b - y_i)^2 / 2 + l2/2 w^T w + l1 ||w||_1``. Its Hessian is that of a ridge regression.
 
     Args:
         X: Features, dense or CSR, shape (n, d).
@@ -323,6 +335,11 @@ def elastic_net(X: Any, y: ArrayLike, *, l1: float, l2: float = 0.0, intercept: 
 
     Raises:
         ValueError: If shapes, l1 or l2 are wrong.
+
+    Example:
+        >>> problem = elastic_net(np.array([[1.0], [2.0]]), [1.0, 2.0], l1=0.5, intercept=False)
+        >>> problem.value(np.ones(1))  # both rows fitted: what remains is l1 |w|
+        0.5
     """
     return _make(X, np.asarray(y, dtype=np.float64), Squared(), l2, l1, intercept)
 

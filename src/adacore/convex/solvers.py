@@ -132,7 +132,7 @@ def newton(
     tolerance: float = 1e-10,
     damped: bool = True,
 ) -> Trace:
-    """Newton's method on a weighted subset, eq. (3): w <- w - eta H^-1 g, backtracking from eta where damped.
+    """Train on a weighted subset by Newton's method, eq. (3): w <- w - eta H^-1 g, backtracking from eta where damped.
 
     Args:
         problem: The full data.
@@ -251,7 +251,7 @@ def lbfgs(
     passes: int = 200,
     tolerance: float = 1e-10,
 ) -> Trace:
-    """L-BFGS on a weighted subset (SciPy's).
+    """Train on a weighted subset by L-BFGS (SciPy's).
 
     Args:
         problem: The full data.
@@ -266,6 +266,12 @@ def lbfgs(
 
     Raises:
         ValueError: If there is an l1 penalty.
+
+    Example:
+        >>> from adacore.convex.problems import ridge
+        >>> trace = lbfgs(ridge(np.array([[1.0], [2.0]]), [1.0, 2.0], l2=0.0, intercept=False))
+        >>> trace.converged, trace.w.round(6)
+        (True, array([1.]))
     """
     from scipy.optimize import minimize
 

@@ -27,7 +27,7 @@ def sgd(
     seed: int = 0,
     start: Array | None = None,
 ) -> Trace:
-    """Stochastic gradient descent on a weighted subset with the schedule alpha_k = alpha_0 b^k; eq. (2), Section 5.1.
+    """Train on a weighted subset by stochastic gradient descent, rate alpha_k = alpha_0 b^k; eq. (2), Section 5.1.
 
     A pass visits every example of the subset once, in a random order. With weights of mean one, an example's gradient
     counts gamma_j times. Momentum is the paper's damped one: ``v <- beta v + (1 - beta) g``.
@@ -127,7 +127,7 @@ def adahessian(
     seed: int = 0,
     start: Array | None = None,
 ) -> Trace:
-    """AdaHessian (Yao et al., 2020) on a weighted subset: averaged gradients over averaged Hessian diagonals, power k.
+    """Train on a weighted subset by AdaHessian (Yao et al., 2020): averaged gradients over averaged curvature.
 
     ``w <- w - alpha m / (sqrt(v)^k + 1e-8)``, m and v the bias-corrected averages of batch gradients and of the squares
     of batch Hessian diagonals, eq. (7) and (9). The diagonals are exact, where Hutchinson's estimator has noise.
@@ -150,6 +150,13 @@ def adahessian(
 
     Raises:
         ValueError: If a setting is out of range, or there is an l1 penalty.
+
+    Example:
+        >>> from adacore.convex.problems import logistic
+        >>> problem = logistic(np.array([[-1.0], [1.0], [2.0]]), [0, 1, 1], l2=0.1)
+        >>> trace = adahessian(problem, rate=0.1, passes=50)
+        >>> problem.value(trace.w) < problem.value(problem.zero())
+        True
     """
     check_smooth(problem)
     _check_schedule(rate, decay, passes, batch_size)

@@ -21,7 +21,7 @@ ROWS_AT_A_TIME = 1 << 16
 
 @dataclass(frozen=True, eq=False)
 class Assignment:
-    """What every row belongs to.
+    """Which pick is nearest to every row, and how far it is.
 
     Attributes:
         owner: Position in ``picks`` of the nearest pick, ties to the first, int64, shape (n,).

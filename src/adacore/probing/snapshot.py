@@ -33,7 +33,7 @@ class Curvature:
 
 @dataclass(frozen=True)
 class Requirements:
-    """What a selector needs to know; the probe computes just that.
+    """What a selector needs to know about the examples; the probe computes just that.
 
     Attributes:
         proxy: Space of the gradient proxies, or None for none.

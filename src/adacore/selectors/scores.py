@@ -111,7 +111,7 @@ _STATISTICS: dict[str, Combine] = {"repeated": "sum"}
 
 @dataclass(frozen=True)
 class Score:
-    """A method that scores each example by itself and takes the highest scores, or samples in proportion to them.
+    """Base of methods that score each example by itself: the highest scores are taken, or drawn in proportion.
 
     A subclass names itself, what it requires, and the function that scores a snapshot::
 
