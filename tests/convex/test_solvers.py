@@ -133,6 +133,27 @@ def test_lbfgs_that_stops_early_says_so() -> None:
     assert trace.converged == (gradient <= max(1e-8, valley.gradient_noise(trace.w)))
 
 
+def test_rounding_is_expected_of_rows_as_they_are_weighted() -> None:
+    """One heavy row of large features: its roundings decide, and equal shares of all rows would forget them."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((400, 3))
+    X[0] *= 1e6
+    weights = np.r_[1e6, np.ones(399)]
+    problem = ridge(X, rng.standard_normal(400), l2=1e-6)
+    w = newton(problem, Coreset(np.arange(400), weights, 400), tolerance=0.0).w
+    assert problem.gradient_noise(w, weights) > 50 * problem.gradient_noise(w)
+    repeated = problem.take(np.repeat(np.arange(400), np.r_[50, np.ones(399, int)]))
+    once = problem.gradient_noise(w, np.r_[50.0, np.ones(399)])
+    np.testing.assert_allclose(once, repeated.gradient_noise(w) * np.sqrt((400 + 4) / (449 + 4)))
+    # A row that weighs nothing adds nothing, whatever is in it.
+    light = problem.gradient_noise(w, np.r_[0.0, np.ones(399)])
+    rest = problem.take(np.arange(1, 400))
+    np.testing.assert_allclose(light, rest.gradient_noise(w) * np.sqrt((400 + 4) / (399 + 4)))
+    left = np.linalg.norm(problem.gradient(w, weights))
+    assert problem.gradient_noise(w) < left <= problem.gradient_noise(w, weights)
+    assert lbfgs(problem, Coreset(np.arange(400), weights, 400), start=w, tolerance=0.0).converged
+
+
 def test_an_optimum_that_is_none_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     from adacore.convex import solvers
 

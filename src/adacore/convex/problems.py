@@ -182,19 +182,32 @@ class Problem:
         product = total.reshape(p, K, m).transpose(1, 0, 2).reshape(K * p, m)
         return np.asarray(product + self.penalty()[:, None] * directions)
 
-    def gradient_noise(self, w: Array) -> float:
+    def gradient_noise(self, w: Array, weights: Array | None = None) -> float:
         """Return what rounding alone may leave of the gradient's norm at an exact optimum.
 
         A score of p products is off by at most about eps sum_j |W_kj x_ij| per rounding, and the residual by that times
         the loss's largest curvature; a sum of n terms of either sign adds eps times the terms' sizes. A factor of
         sqrt(n + p) stands for the random walk of as many roundings, and 8 for luck.
+
+        Args:
+            w: Parameters, float64, shape (K * p,).
+            weights: Of the rows, as for ``gradient``: a row's rounding counts as much as the row.
+
+        Returns:
+            A norm, >= 0.
+
+        Example:
+            >>> problem = ridge(np.array([[1.0], [1e8]]), np.array([1.0, 1e8]), intercept=False)
+            >>> few, many = (problem.gradient_noise(np.ones(1), np.array([1.0, heavy])) for heavy in (1e-16, 1.0))
+            >>> few < 1e-12 < many
+            True
         """
         eps = np.finfo(np.float64).eps
         # Absolute values throughout: rounding errors add up where the terms themselves cancel.
         size = replace(self, design=abs(self.design))
         scores = size._forward(np.abs(w).reshape(self.loss.outputs, self.width).T)
         errors = np.abs(self.residuals(w)) + self.loss.curvature_bound * (scores + np.abs(self.targets)[:, None])
-        terms = size._backward(errors / self.n).T.ravel() + self.penalty() * np.abs(w)
+        terms = size._backward(errors * self._shares(weights)[:, None]).T.ravel() + self.penalty() * np.abs(w)
         return float(8.0 * eps * np.sqrt(self.n + self.width) * np.linalg.norm(terms))
 
     def _forward(self, M: Array) -> Array:

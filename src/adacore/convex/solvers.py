@@ -179,7 +179,7 @@ def _newton_steps(subset: Problem, weights: Array, w: Array, rates: Array, toler
         if eta == 0.0:
             # Rounding of the loss, eps L, hides a decrease of about half the gradient's square over the curvature: the
             # gradient stops short of a tolerance that rounding does not reach.
-            noise = subset.gradient_noise(w)
+            noise = subset.gradient_noise(w, weights)
             at_rounding = f"no step lowers the loss any more; the gradient's norm is {norm:.3g}"
             return Ending(norm <= noise, False, f"{at_rounding}, rounding alone may leave {noise:.3g}")
         w = w - eta * direction
@@ -303,7 +303,7 @@ def lbfgs(
     seconds = time.perf_counter() - begin
     largest = float(np.abs(subset.gradient(found.x, weights)).max())
     # A tolerance below what rounding leaves can't be reached, and a solver that stops there has done its work.
-    noise = subset.gradient_noise(found.x)
+    noise = subset.gradient_noise(found.x, weights)
     # SciPy counts a stalled line search and a flat loss as ends of their own: what says that w is an optimum is its
     # gradient alone.
     ending = Ending(

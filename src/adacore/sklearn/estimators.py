@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import field
 from typing import Any, Self
 
 import numpy as np
@@ -25,7 +26,15 @@ from sklearn.utils.validation import (
 from adacore.sklearn.accounts import FitLedger, warn_if_slow
 from adacore.sklearn.defaults import weights_for
 from adacore.sklearn.features import is_frame
-from adacore.sklearn.parameters import allows_missing, check_rows, settings_of
+from adacore.sklearn.parameters import (
+    OfGradients,
+    OfTargets,
+    Selection,
+    allows_missing,
+    check_rows,
+    parameters,
+    settings_of,
+)
 from adacore.sklearn.selection import Settings, cached
 from adacore.sklearn.weighting import scaled_weights, warn_if_heavy, weight_parameter
 
@@ -41,41 +50,12 @@ def _has(name: str) -> Any:
     return available_if(check)
 
 
-class _CoresetEstimator(MetaEstimatorMixin, BaseEstimator):  # type: ignore[misc]
+@parameters
+class _CoresetEstimator(MetaEstimatorMixin, OfGradients, Selection, BaseEstimator):  # type: ignore[misc]
     """What both estimators share; the parameters are documented there."""
 
-    def __init__(
-        self,
-        estimator: Any = None,
-        *,
-        method: str = "auto",
-        fraction: float = 0.1,
-        budget: int | None = None,
-        quotas: Any = "proportional",
-        weights: str = "auto",
-        features: Any = "auto",
-        at: Any = "pilot",
-        problem: str = "auto",
-        l2: float = 1e-5,
-        curvature: str = "auto",
-        pilot_size: int = 2_500,
-        memory: Any = None,
-        random_state: Any = 0,
-    ) -> None:
-        self.estimator = estimator
-        self.method = method
-        self.fraction = fraction
-        self.budget = budget
-        self.quotas = quotas
-        self.weights = weights
-        self.features = features
-        self.at = at
-        self.problem = problem
-        self.l2 = l2
-        self.curvature = curvature
-        self.pilot_size = pilot_size
-        self.memory = memory
-        self.random_state = random_state
+    estimator: Any = field(default=None, kw_only=False)
+    weights: str = "auto"
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None, **fit_params: Any) -> Self:
         """Choose a coreset and fit the estimator on it with its weights.
@@ -285,7 +265,8 @@ class CoresetClassifier(ClassifierMixin, _CoresetEstimator):  # type: ignore[mis
         return codes, settings_of(self, "classification", classes=classes)
 
 
-class CoresetRegressor(RegressorMixin, _CoresetEstimator):  # type: ignore[misc]
+@parameters
+class CoresetRegressor(RegressorMixin, OfTargets, _CoresetEstimator):  # type: ignore[misc]
     """Fit a regressor on a weighted coreset of its training data.
 
     The coreset is chosen once a fit, the target being one more column of what selection compares: medoids of the
@@ -332,45 +313,6 @@ class CoresetRegressor(RegressorMixin, _CoresetEstimator):  # type: ignore[misc]
         >>> bool(CoresetRegressor(Ridge(), fraction=0.1).fit(X, y).score(X, y) > 0.99)
         True
     """
-
-    def __init__(
-        self,
-        estimator: Any = None,
-        *,
-        method: str = "auto",
-        fraction: float = 0.1,
-        budget: int | None = None,
-        quotas: Any = "proportional",
-        weights: str = "auto",
-        features: Any = "auto",
-        target: str = "auto",
-        bins: int | None = 10,
-        at: Any = "pilot",
-        problem: str = "auto",
-        l2: float = 1e-5,
-        curvature: str = "auto",
-        pilot_size: int = 2_500,
-        memory: Any = None,
-        random_state: Any = 0,
-    ) -> None:
-        super().__init__(
-            estimator,
-            method=method,
-            fraction=fraction,
-            budget=budget,
-            quotas=quotas,
-            weights=weights,
-            features=features,
-            at=at,
-            problem=problem,
-            l2=l2,
-            curvature=curvature,
-            pilot_size=pilot_size,
-            memory=memory,
-            random_state=random_state,
-        )
-        self.target = target
-        self.bins = bins
 
     def _wrapped(self) -> Any:
         return Ridge() if self.estimator is None else self.estimator

@@ -1,9 +1,15 @@
-"""How the parameters of an estimator become the settings of a selection; and how its rows are checked."""
+"""Parameters that the estimators, the resampler and the search share, what becomes of them, and how rows are checked.
+
+scikit-learn reads an estimator's parameters off the signature of its constructor. A dataclass writes that constructor:
+whoever inherits from ``Selection`` and its kin has their fields as keyword parameters, with the defaults that stand
+here. What they mean is documented by the classes that users see.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, dataclass_transform
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +23,47 @@ from adacore.sklearn.features import is_frame
 from adacore.sklearn.selection import METHODS, PROBLEMS, Settings
 
 TARGETS = ("auto", "bins", "column", "none")
+
+
+@dataclass_transform(eq_default=False, kw_only_default=True)
+def parameters(cls: type) -> type:
+    """Make a dataclass whose fields are scikit-learn parameters.
+
+    scikit-learn prints and clones estimators itself, and puts them into sets: nothing but the constructor is written.
+    """
+    return dataclass(eq=False, repr=False, kw_only=True, match_args=False)(cls)
+
+
+@parameters
+class Selection:
+    """How many rows are chosen, by which method, and what of them is compared."""
+
+    method: str = "auto"
+    fraction: float = 0.1
+    budget: int | None = None
+    quotas: Any = "proportional"
+    features: Any = "auto"
+    memory: Any = None
+    random_state: Any = 0
+
+
+@parameters
+class OfTargets:
+    """How real targets take part."""
+
+    target: str = "auto"
+    bins: int | None = 10
+
+
+@parameters
+class OfGradients:
+    """Of AdaCore: whose gradients they are, where they are taken, and what they are preconditioned with."""
+
+    at: Any = "pilot"
+    problem: str = "auto"
+    l2: float = 1e-5
+    curvature: str = "auto"
+    pilot_size: int = 2_500
 
 
 def check_rows(owner: Any, X: Any, estimator: Any) -> Any:
@@ -35,6 +82,7 @@ def check_rows(owner: Any, X: Any, estimator: Any) -> Any:
 
     Raises:
         ValueError: If there are no rows, or nan where there may be none.
+        TypeError: If a cell of an array of objects holds several values.
     """
     if is_frame(X):
         # Only names and number of columns are noted: checking values would turn a frame of mixed types into an array.
@@ -44,7 +92,16 @@ def check_rows(owner: Any, X: Any, estimator: Any) -> Any:
         return X
     # Refused here although the estimator would refuse it as well: it sees the chosen rows alone.
     missing = estimator is None or allows_missing(estimator)
-    return validate_data(owner, X, accept_sparse="csr", dtype=None, ensure_all_finite="allow-nan" if missing else True)
+    rows = validate_data(owner, X, accept_sparse="csr", dtype=None, ensure_all_finite="allow-nan" if missing else True)
+    if rows.dtype == object:
+        odd = next((kind for kind in set(map(type, rows.ravel().tolist())) if issubclass(kind, _CONTAINERS)), None)
+        if odd is not None:  # the words are scikit-learn's, whose checks look for them
+            raise TypeError(f"X holds a {odd.__name__}: argument must be a string or a number in every cell")
+    return rows
+
+
+_CONTAINERS = (dict, list, set, tuple, np.ndarray)
+"""What no estimator takes in a cell; whatever else is in one, an encoder of the estimator's may know it."""
 
 
 def allows_missing(estimator: Any) -> bool:

@@ -13,7 +13,7 @@ from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import _check_sample_weight, check_consistent_length, column_or_1d
 
 from adacore.sklearn.accounts import FitLedger
-from adacore.sklearn.parameters import check_rows, settings_of
+from adacore.sklearn.parameters import OfGradients, OfTargets, Selection, check_rows, parameters, settings_of
 from adacore.sklearn.selection import Settings, cached
 
 UNLIKE_CLASSES = ((20, 5), (100, 20))
@@ -29,7 +29,8 @@ class WeightsDroppedWarning(UserWarning):
     """A pipeline took the coreset's examples and dropped their weights."""
 
 
-class CoresetResampler(BaseEstimator):  # type: ignore[misc]
+@parameters
+class CoresetResampler(OfGradients, OfTargets, Selection, BaseEstimator):  # type: ignore[misc]
     """Choose a weighted coreset: ``fit_resample`` returns its rows, ``sample_weight_`` holds their weights.
 
     Pass the weights on to whatever is fitted on the rows. A pipeline of imbalanced-learn cannot: it takes the rows and
@@ -73,39 +74,6 @@ class CoresetResampler(BaseEstimator):  # type: ignore[misc]
 
     # As imbalanced-learn's own samplers declare themselves.
     _estimator_type = "sampler"
-
-    def __init__(
-        self,
-        *,
-        method: str = "auto",
-        fraction: float = 0.1,
-        budget: int | None = None,
-        quotas: Any = "proportional",
-        features: Any = "auto",
-        target: str = "auto",
-        bins: int | None = 10,
-        at: Any = "pilot",
-        problem: str = "auto",
-        l2: float = 1e-5,
-        curvature: str = "auto",
-        pilot_size: int = 2_500,
-        memory: Any = None,
-        random_state: Any = 0,
-    ) -> None:
-        self.method = method
-        self.fraction = fraction
-        self.budget = budget
-        self.quotas = quotas
-        self.features = features
-        self.target = target
-        self.bins = bins
-        self.at = at
-        self.problem = problem
-        self.l2 = l2
-        self.curvature = curvature
-        self.pilot_size = pilot_size
-        self.memory = memory
-        self.random_state = random_state
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Choose the coreset; see ``fit_resample``."""

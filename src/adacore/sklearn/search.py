@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import field
 from typing import Any, Self
 
 import numpy as np
@@ -18,7 +19,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 from adacore.errors import unknown_name
 from adacore.sklearn.defaults import search_weights_for
 from adacore.sklearn.on_coreset import OnCoreset, Part, fingerprint
-from adacore.sklearn.parameters import settings_of
+from adacore.sklearn.parameters import OfTargets, Selection, parameters, settings_of
 from adacore.sklearn.selection import Settings, cached
 from adacore.sklearn.weighting import scaled_weights, warn_if_heavy, weight_parameter
 
@@ -35,7 +36,8 @@ def _search_has(name: str) -> Any:
     return available_if(check)
 
 
-class CoresetSearch(MetaEstimatorMixin, BaseEstimator):  # type: ignore[misc]
+@parameters
+class CoresetSearch(MetaEstimatorMixin, OfTargets, Selection, BaseEstimator):  # type: ignore[misc]
     """Search over an estimator's parameters with candidates fitted on coresets, and refit the best on all data.
 
     For each fold of the search's cross-validation a coreset of its training rows is chosen, once. Every candidate is
@@ -81,34 +83,9 @@ class CoresetSearch(MetaEstimatorMixin, BaseEstimator):  # type: ignore[misc]
         (0.001, True)
     """
 
-    def __init__(
-        self,
-        search: Any,
-        *,
-        method: str = "auto",
-        fraction: float = 0.1,
-        budget: int | None = None,
-        quotas: Any = "proportional",
-        weights: str = "auto",
-        features: Any = "auto",
-        target: str = "auto",
-        bins: int | None = 10,
-        refit_on: str = "all",
-        memory: Any = None,
-        random_state: Any = 0,
-    ) -> None:
-        self.search = search
-        self.method = method
-        self.fraction = fraction
-        self.budget = budget
-        self.quotas = quotas
-        self.weights = weights
-        self.features = features
-        self.target = target
-        self.bins = bins
-        self.refit_on = refit_on
-        self.memory = memory
-        self.random_state = random_state
+    search: Any = field(kw_only=False)
+    weights: str = "auto"
+    refit_on: str = "all"
 
     def fit(self, X: Any, y: Any = None, *, sample_weight: Any = None, groups: Any = None, **fit_params: Any) -> Self:
         """Choose a coreset of each fold, run the search on them, and refit the best parameters.
