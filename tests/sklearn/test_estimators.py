@@ -325,3 +325,29 @@ def test_bad_parameters_are_told_so(model: Any, error: Any, message: str) -> Non
     X, y = _table(100)
     with pytest.raises(error, match=message):
         model.fit(X, y)
+
+
+def test_an_estimator_of_the_other_kind_is_refused() -> None:
+    X, y = make_classification(60, 4, random_state=0)
+    with pytest.raises(TypeError, match="Ridge is a regressor: wrap it in CoresetRegressor"):
+        CoresetClassifier(Ridge()).fit(X, y)
+    with pytest.raises(TypeError, match="LogisticRegression is a classifier: wrap it in CoresetClassifier"):
+        CoresetRegressor(make_pipeline(StandardScaler(), LogisticRegression())).fit(X, y.astype(float))
+
+
+@pytest.mark.parametrize("method", ["random", "craig"])
+@pytest.mark.parametrize("cell", [{"a": 1}, [1.0]], ids=["dict", "list"])
+def test_a_cell_that_holds_several_values_is_refused_chosen_or_not(method: str, cell: Any) -> None:
+    X = np.ones((50, 2), object)
+    X[:, 0] = np.arange(50)
+    X[49, 1] = cell  # random rows need not hold it
+    for model in (CoresetRegressor(method=method, fraction=0.1), CoresetClassifier(method=method, fraction=0.1)):
+        with pytest.raises(TypeError, match="argument must be a string or a number"):
+            model.fit(X, np.arange(50) % 2)
+
+
+def test_unknown_parameters_and_classes_for_instances_are_named() -> None:
+    with pytest.raises(TypeError, match=r"CoresetClassifier.__init__.*'frction'"):
+        CoresetClassifier(frction=0.1)  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match=r"features=StandardScaler is a class: pass an instance"):
+        CoresetClassifier(features=StandardScaler).fit(*make_classification(60, 4, random_state=0))

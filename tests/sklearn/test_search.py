@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,8 @@ from sklearn.svm import SVC
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
 import sklearn
-from adacore.sklearn import CoresetSearch
+from adacore.sklearn import CoresetSearch, SlowSelectionWarning
+from adacore.sklearn import search as search_module
 from adacore.sklearn import selection as selection_module
 
 
@@ -216,12 +218,34 @@ def test_metadata_is_routed() -> None:
 
 def test_a_search_that_cuts_rows_by_itself_is_refused() -> None:
     X, y = _table()
-    halving = HalvingGridSearchCV(LogisticRegression(), GRID, cv=3, error_score="raise")
-    with pytest.raises(ValueError, match="resource"):
+    halving = HalvingGridSearchCV(LogisticRegression(), GRID, cv=3)  # whose error_score hides what a fit raises
+    with pytest.raises(ValueError, match="resource='n_samples'"):
         CoresetSearch(halving).fit(X, y)
     trees = HistGradientBoostingClassifier()
     by_iterations = HalvingGridSearchCV(trees, {"max_depth": [2, 4]}, resource="max_iter", max_resources=8, cv=3)
     assert CoresetSearch(by_iterations, fraction=0.3).fit(X, y).best_params_["max_depth"] in {2, 4}
+
+
+@pytest.mark.parametrize("search", [SVC(), None, SVC])
+def test_what_is_no_search_is_refused(search: Any) -> None:
+    with pytest.raises(TypeError, match="is no search: pass one, as GridSearchCV"):
+        CoresetSearch(search).fit(*_table())
+
+
+def test_a_search_whose_selection_costs_more_than_it_saves_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    X, y = _table()
+    monkeypatch.setattr(search_module, "NOTICED_SECONDS", 0.0)
+    original = selection_module.choose
+    for seconds in (1e3, -1e3):
+        monkeypatch.setattr(selection_module, "choose", lambda *args, took=seconds: (original(*args)[0], took))
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            CoresetSearch(GridSearchCV(LogisticRegression(), GRID, cv=3)).fit(X, y)
+            # Without a refit there is no fit on all rows to compare with.
+            CoresetSearch(GridSearchCV(LogisticRegression(), GRID, cv=3, refit=False)).fit(X, y)
+        told = [str(w.message) for w in caught if w.category is SlowSelectionWarning]
+        assert len(told) == (seconds > 0)
+        assert all("fitting 3 candidates on all rows of 3 folds" in words for words in told)
 
 
 @pytest.mark.parametrize(

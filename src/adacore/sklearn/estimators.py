@@ -7,7 +7,15 @@ from dataclasses import field
 from typing import Any, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, RegressorMixin, clone
+from sklearn.base import (
+    BaseEstimator,
+    ClassifierMixin,
+    MetaEstimatorMixin,
+    RegressorMixin,
+    clone,
+    is_classifier,
+    is_regressor,
+)
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.utils import _safe_indexing, get_tags
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
@@ -24,7 +32,7 @@ from sklearn.utils.validation import (
 )
 
 from adacore.sklearn.accounts import FitLedger, warn_if_slow
-from adacore.sklearn.defaults import weights_for
+from adacore.sklearn.defaults import final_estimator, weights_for
 from adacore.sklearn.features import is_frame
 from adacore.sklearn.parameters import (
     OfGradients,
@@ -77,6 +85,7 @@ class _CoresetEstimator(MetaEstimatorMixin, OfGradients, Selection, BaseEstimato
         """
         # A clone: scikit-learn's contract is that ``fit`` leaves its parameters as they were given.
         estimator = clone(self._wrapped())
+        self._check_kind(estimator)
         meaning = self.weights
         if meaning == "auto":
             meaning = weights_for(estimator)
@@ -151,6 +160,15 @@ class _CoresetEstimator(MetaEstimatorMixin, OfGradients, Selection, BaseEstimato
     def _wrapped(self) -> Any:
         raise NotImplementedError
 
+    def _check_kind(self, estimator: Any) -> None:
+        """Refuse a regressor where classes are the targets, and the other way round: either would fit, and mislead."""
+        ours, other = (is_classifier, "regressor") if is_classifier(self) else (is_regressor, "classifier")
+        theirs = is_regressor if other == "regressor" else is_classifier
+        # What is neither, as one's own estimator without tags, is given the benefit of the doubt.
+        if theirs(estimator) and not ours(estimator):
+            right = "CoresetRegressor" if other == "regressor" else "CoresetClassifier"
+            raise TypeError(f"{type(final_estimator(estimator)).__name__} is a {other}: wrap it in {right}")
+
     def _check_targets(self, y: Any) -> Any:
         raise NotImplementedError
 
@@ -174,6 +192,7 @@ class _CoresetEstimator(MetaEstimatorMixin, OfGradients, Selection, BaseEstimato
         return self.estimator_
 
 
+@parameters
 class CoresetClassifier(ClassifierMixin, _CoresetEstimator):  # type: ignore[misc]
     """Fit a classifier on a weighted coreset of its training data.
 

@@ -96,6 +96,8 @@ def as_numbers(X: Any, y: Any, weights: NDArray[np.float64] | None, features: An
         # A ColumnTransformer hands no weights on to its parts; then the mean of the unweighted rows is used.
         weighted = weights is not None and isinstance(transformer, StandardScaler)
         found = transformer.fit(X, **({"sample_weight": weights} if weighted else {})).transform(X)
+    elif isinstance(features, type):
+        raise TypeError(f"features={features.__name__} is a class: pass an instance, {features.__name__}()")
     elif hasattr(features, "fit") and hasattr(features, "transform"):
         # A clone: the caller's transformer stays as it was, and fits on other rows elsewhere.
         found = clone(features).fit_transform(X, y)

@@ -100,7 +100,7 @@ def check_rows(owner: Any, X: Any, estimator: Any) -> Any:
     return rows
 
 
-_CONTAINERS = (dict, list, set, tuple, np.ndarray)
+_CONTAINERS = (dict, list, set, tuple)
 """What no estimator takes in a cell; whatever else is in one, an encoder of the estimator's may know it."""
 
 

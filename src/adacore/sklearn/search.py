@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import field
 from typing import Any, Self
@@ -17,6 +18,7 @@ from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
 from adacore.errors import unknown_name
+from adacore.sklearn.accounts import NOTICED_SECONDS, SlowSelectionWarning
 from adacore.sklearn.defaults import search_weights_for
 from adacore.sklearn.on_coreset import OnCoreset, Part, fingerprint
 from adacore.sklearn.parameters import OfTargets, Selection, parameters, settings_of
@@ -103,9 +105,9 @@ class CoresetSearch(MetaEstimatorMixin, OfTargets, Selection, BaseEstimator):  #
 
         Raises:
             ValueError: If data or a parameter is wrong.
+            TypeError: If ``search`` is no search, or its estimator takes no sample_weight where weights are given.
         """
-        if self.refit_on not in REFITS:
-            raise unknown_name("refit_on", self.refit_on, REFITS)
+        self._check()
         estimator = self.search.estimator
         if get_tags(estimator).input_tags.pairwise and self.method != "random":
             raise ValueError("X holds distances or a kernel, not features to compare: pass method='random'")
@@ -141,7 +143,44 @@ class CoresetSearch(MetaEstimatorMixin, OfTargets, Selection, BaseEstimator):  #
             raise ValueError("groups are given twice: pass them once")
         self.search_.fit(X, y, **fit_params)
         self._unwrap(estimator)
+        self._warn_if_slow()
         return self
+
+    def _warn_if_slow(self) -> None:
+        """Warn if selecting took longer than what it saved: fits of all candidates on the folds' rows.
+
+        The refit on all rows is the pilot: a candidate on (folds - 1) / folds of them would have taken about that share
+        of it, though candidates differ.
+        """
+        refit = getattr(self.search_, "refit_time_", None)
+        if refit is None or self.refit_on != "all" or self.selecting_seconds_ < NOTICED_SECONDS:
+            return
+        folds, fits = self.search_.n_splits_, np.asarray(self.search_.cv_results_["mean_fit_time"])
+        on_all = len(fits) * (folds - 1) * refit
+        saved = on_all - folds * float(np.nansum(fits))
+        if self.selecting_seconds_ > saved:
+            warnings.warn(
+                f"selecting took {self.selecting_seconds_:.2g} s, and fitting {len(fits)} candidates on all rows of "
+                f"{folds} folds would take about {on_all:.2g} s: run the search itself, or pass method='random', or "
+                "memory= if several searches share the folds",
+                SlowSelectionWarning,
+                stacklevel=3,
+            )
+
+    def _check(self) -> None:
+        """Refuse what could only fail later, inside of the search, whose own message would not say why."""
+        if not (hasattr(self.search, "estimator") and hasattr(self.search, "cv")):
+            raise TypeError(
+                f"search={self.search!r} is no search: pass one, as GridSearchCV(estimator, grid); for a single "
+                "estimator there are CoresetClassifier and CoresetRegressor"
+            )
+        if getattr(self.search, "resource", None) == "n_samples":
+            raise ValueError(
+                "the search halves with resource='n_samples': it cuts rows out itself, for which no coreset is chosen; "
+                "name a parameter of the estimator as its resource, or use GridSearchCV or RandomizedSearchCV"
+            )
+        if self.refit_on not in REFITS:
+            raise unknown_name("refit_on", self.refit_on, REFITS)
 
     def _choose(
         self,
