@@ -1,13 +1,19 @@
 """Compare facility_location with naive greedy on random small problems over all options.
 
     python benchmarks/fuzz_facility_location.py --seconds 120
-    python benchmarks/fuzz_facility_location.py --problems 100000 --engine tree
+    python benchmarks/fuzz_facility_location.py --problems 100000
     python benchmarks/fuzz_facility_location.py --seconds 120 --engine products
 
 The oracle holds all distances in float64 and looks at every candidate for every pick. A pick may differ from the
 oracle's only where the two are a tie up to the rounding of the oracle's own sums. Every problem follows from its number
-alone. ``--engine`` sends problems of every size and dimension through one engine; ``products-torch`` is the one for
-many dimensions as it computes on a GPU, here on the CPU.
+alone.
+
+Each problem draws rows of some kind and scale, any combination of options (initial, candidates, clients, weights,
+labels, quotas, metric, threads), what is asked for (a budget, a tolerance, refinement, another method), the form in
+which rows come (float16 to float64, bfloat16, whole numbers, tensors, memory maps, sparse), and the engine. Of some,
+the nearest picks and the farthest-first picks are looked at too. ``--engine`` sends plain problems of every size and
+dimension through one engine instead; ``products-torch`` is the one for many dimensions as it computes on a GPU, here
+on the CPU.
 """
 
 from __future__ import annotations
@@ -29,8 +35,9 @@ sys.modules["tests"] = types.ModuleType("tests")
 sys.modules["tests"].__path__ = [str(Path(__file__).resolve().parent.parent / "tests")]
 
 from tests.facility.random_problems import RandomProblem, check_problem, draw_problem  # noqa: E402
+from tests.facility.varied_problems import check_varied, draw_varied  # noqa: E402
 
-ENGINES = ("usual", "tree", "products", "products-torch")
+ENGINES = ("any", "usual", "tree", "products", "products-torch")
 
 MANY_DIMENSIONS = (64, 384, 1500)
 """Most random problems have few dimensions, where the bounds on rounding are tight; in many they are loose."""
@@ -38,7 +45,7 @@ MANY_DIMENSIONS = (64, 384, 1500)
 
 def force_engine(name: str) -> None:
     """Send every problem through one engine."""
-    if name == "usual":
+    if name in ("any", "usual"):
         return
     engines.MOST_PAIRS = 0
     if name == "tree":
@@ -67,29 +74,39 @@ def widen(problem: RandomProblem, number: int) -> RandomProblem:
     return RandomProblem(problem.kind, wide, options)
 
 
+def check_number(number: int, engine: str) -> tuple[str, str | None]:
+    """Draw a problem and run it; return what it is, and what is wrong with the answer, if anything."""
+    told = "not drawn"
+    try:
+        if engine == "any":
+            varied = draw_varied(number)
+            told = str(varied)
+            return told, check_varied(varied)
+        problem = draw_problem(number)
+        if engine.startswith("products"):
+            problem = widen(problem, number)
+        options = {name: value for name, value in problem.options.items() if isinstance(value, int | str | dict)}
+        told = f"{problem.kind}, {problem.x.shape}, {options}, {sorted(set(problem.options) - set(options))}"
+        return told, check_problem(problem)
+    except Exception as error:  # whatever the engine raises is wrong: every drawn problem has an answer
+        return told, f"{type(error).__name__}: {error}"
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description="Compare facility_location with naive greedy on small problems.")
     parser.add_argument("--seconds", type=float, default=float("inf"), help="stop after so long")
     parser.add_argument("--problems", type=int, default=None, help="stop after so many")
     parser.add_argument("--first", type=int, default=0, help="number of the first problem")
-    parser.add_argument("--engine", choices=ENGINES, default="usual", help="which engine takes all problems")
+    parser.add_argument("--engine", choices=ENGINES, default="any", help="which engine takes all problems")
     arguments = parser.parse_args()
     force_engine(arguments.engine)
     start, number, wrong = time.monotonic(), arguments.first, 0
     most = arguments.problems if arguments.problems is not None else sys.maxsize
     while number - arguments.first < most and time.monotonic() - start < arguments.seconds:
-        problem = draw_problem(number)
-        if arguments.engine.startswith("products"):
-            problem = widen(problem, number)
-        try:
-            complaint = check_problem(problem)
-        except Exception as error:
-            complaint = f"{type(error).__name__}: {error}"
+        told, complaint = check_number(number, arguments.engine)
         if complaint is not None:
             wrong += 1
-            options = {name: value for name, value in problem.options.items() if isinstance(value, int | str | dict)}
-            others = sorted(set(problem.options) - set(options))
-            print(f"problem {number} ({problem.kind}, {problem.x.shape}, {options}, {others}): {complaint}", flush=True)
+            print(f"problem {number} ({told}): {complaint}", flush=True)
         number += 1
     print(f"{number - arguments.first} problems, {wrong} wrong, {time.monotonic() - start:.0f} s")
     return 1 if wrong else 0

@@ -1,11 +1,12 @@
 """How many examples to select, in all and in each class."""
 
 import heapq
-import math
 from numbers import Integral, Real
 
 import numpy as np
 from numpy.typing import NDArray
+
+from adacore.errors import shown
 
 
 def resolve_budget(n: int, *, budget: int | None = None, fraction: float | None = None) -> int:
@@ -36,16 +37,16 @@ def resolve_budget(n: int, *, budget: int | None = None, fraction: float | None 
         raise ValueError(f"two sizes given, budget={budget!r} and fraction={fraction!r}: pass one of them")
     if budget is not None:
         if isinstance(budget, bool) or not isinstance(budget, Integral):
-            raise TypeError(f"budget={budget!r} is not a whole number: pass an int in [1, {n}], or fraction=")
+            raise TypeError(f"budget={shown(budget)} is not a whole number: pass an int in [1, {n}], or fraction=")
         if not 1 <= budget <= n:
-            raise ValueError(f"budget={budget} is outside [1, {n}], the number of examples: choose one within")
+            raise ValueError(f"budget={shown(budget)} is outside [1, {n}], the number of examples: choose one within")
         return int(budget)
     if fraction is None:
         raise ValueError("no size given: pass budget= (a number of examples) or fraction= (a share in (0, 1])")
     if isinstance(fraction, bool) or not isinstance(fraction, Real):
-        raise TypeError(f"fraction={fraction!r} is not a number: pass a float in (0, 1]")
-    if not (math.isfinite(fraction) and 0 < fraction <= 1):
-        raise ValueError(f"fraction={fraction} is outside (0, 1]: pass for example 0.1 for 10 %")
+        raise TypeError(f"fraction={shown(fraction)} is not a number: pass a float in (0, 1]")
+    if not 0 < fraction <= 1:  # nan, infinite and huge numbers too
+        raise ValueError(f"fraction={shown(fraction)} is outside (0, 1]: pass for example 0.1 for 10 %")
     # At least one: a coreset of nothing cannot be trained on, and 0.1 of 3 rows is 0.
     return max(1, round(float(fraction) * n))
 

@@ -9,11 +9,14 @@ import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from numbers import Integral, Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
+
+from adacore.errors import shown
 
 if TYPE_CHECKING:
     import torch
@@ -45,7 +48,7 @@ class Coreset:
 
     Raises:
         ValueError: If the arrays contradict each other or the population.
-        TypeError: If the indices are not whole numbers.
+        TypeError: If the indices are not whole numbers, or other values are no numbers.
 
     Example:
         >>> coreset = Coreset(np.array([4, 1]), np.array([3.0, 2.0]), population=5)
@@ -69,10 +72,17 @@ class Coreset:
             raise TypeError(f"indices have dtype {indices.dtype}: expected whole numbers")
         # The only way to write a frozen dataclass, and only here, while it is made.
         object.__setattr__(self, "indices", np.ascontiguousarray(indices, dtype=np.int64))
-        object.__setattr__(self, "weights", np.ascontiguousarray(self.weights, dtype=np.float64))
-        for name in ("gains", "initial_weights"):
+        for name in ("weights", "gains", "initial_weights"):
             if getattr(self, name) is not None:
-                object.__setattr__(self, name, np.ascontiguousarray(getattr(self, name), dtype=np.float64))
+                object.__setattr__(self, name, _numbers(getattr(self, name), name))
+        if isinstance(self.population, bool) or not isinstance(self.population, Integral):
+            raise TypeError(
+                f"population={shown(self.population)} is not a whole number: pass how many examples there are"
+            )
+        for name in ("objective", "lower_bound"):
+            value = getattr(self, name)
+            if value is not None and (isinstance(value, bool) or not isinstance(value, Real)):
+                raise TypeError(f"{name}={shown(value)} is not a number: pass a float, or None where it is not known")
         object.__setattr__(self, "statistics", {str(key): _plain(value) for key, value in self.statistics.items()})
         self._validate()
 
@@ -84,16 +94,20 @@ class Coreset:
             )
         if self.gains is not None and self.gains.shape != (k,):
             raise ValueError(f"gains have shape {self.gains.shape}: expected ({k},), one for each index")
-        if k and not (self.indices.min() >= 0 and self.indices.max() < self.population):
+        outside = self.indices[(self.indices < 0) | (self.indices >= self.population)]
+        if outside.size:
             raise ValueError(
-                f"indices run from {self.indices.min()} to {self.indices.max()}: expected [0, {self.population})"
+                f"indices hold {outside[0]}: expected positions in [0, {self.population}), population= examples in all"
             )
         # An example twice would be counted twice in sums by index, and once where weights are written to an array.
-        if np.unique(self.indices).size != k:
-            raise ValueError("an index occurs twice: each example may be selected once")
-        for weights in (self.weights, np.empty(0) if self.initial_weights is None else self.initial_weights):
-            if not (np.isfinite(weights).all() and (weights >= 0).all()):
-                raise ValueError("a weight is negative, nan or infinite: expected finite weights >= 0")
+        distinct, counts = np.unique(self.indices, return_counts=True)
+        if distinct.size != k:
+            raise ValueError(f"index {distinct[counts > 1][0]} occurs twice: each example may be selected once")
+        for name in ("weights", "initial_weights"):
+            weights = np.empty(0) if getattr(self, name) is None else getattr(self, name)
+            wrong = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))
+            if wrong.size:
+                raise ValueError(f"{name}[{wrong[0]}] is {weights[wrong[0]]}: expected finite weights >= 0")
 
     def __len__(self) -> int:
         return int(self.indices.size)
@@ -219,8 +233,9 @@ class Coreset:
             ValueError: If the suffix is neither.
         """
         path = Path(path)
-        if path.suffix not in {".npz", ".parquet"}:
-            raise ValueError(f"{path} ends in {path.suffix!r}: a coreset is saved as .npz or .parquet")
+        _check_suffix(path)
+        if not path.parent.is_dir():
+            raise FileNotFoundError(f"there is no folder {path.parent} to save {path.name} in: make it first")
         metadata, arrays = self._metadata(), self._arrays()
         with _replacing(path) as file:
             if path.suffix == ".npz":
@@ -251,8 +266,7 @@ class Coreset:
             FileNotFoundError: If there is no such file.
         """
         path = Path(path)
-        if path.suffix not in {".npz", ".parquet"}:
-            raise ValueError(f"{path} ends in {path.suffix!r}: a coreset is saved as .npz or .parquet")
+        _check_suffix(path)
         if not path.exists():
             raise FileNotFoundError(f"no coreset at {path}: check the path")
         try:
@@ -265,6 +279,20 @@ class Coreset:
         except Exception as error:  # of a corrupt file, zipfile and pyarrow raise almost anything
             raise ValueError(f"{path} is not a readable coreset ({error}): save it again with Coreset.save") from error
         return coreset
+
+
+def _numbers(values: Any, name: str) -> NDArray[np.float64]:
+    try:
+        return np.ascontiguousarray(values, dtype=np.float64)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise TypeError(f"{name} are no real numbers ({error}): pass one float for each index") from error
+
+
+def _check_suffix(path: Path) -> None:
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder: name a file in it that ends in .npz or .parquet")
+    if path.suffix not in {".npz", ".parquet"}:
+        raise ValueError(f"{path} ends in {path.suffix!r}: a coreset is saved as .npz or .parquet")
 
 
 def _plain(value: Any) -> Statistic:

@@ -4,6 +4,7 @@ import difflib
 import importlib.util
 import os
 import re
+import reprlib
 import sys
 import traceback
 from collections.abc import Iterable, Mapping
@@ -53,6 +54,27 @@ def require_extra(extra: str, what: str, *, modules: Iterable[str] | None = None
             )
 
 
+def shown(value: object) -> str:
+    """Write a value for an error: one line, cut in the middle where it is long.
+
+    Args:
+        value: Whatever was passed.
+
+    Returns:
+        Its repr, of at most some 80 characters.
+
+    Example:
+        >>> shown(0.5), shown(10**100)
+        ('0.5', '1000000000000000000...000000000000000000000')
+    """
+    short = reprlib.Repr()
+    short.maxstring = short.maxother = 80
+    try:
+        return " ".join(short.repr(value).split())
+    except ValueError:  # Python writes no whole number of more than 4,300 digits
+        return "a number of thousands of digits"
+
+
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> ValueError:
     """Make the error for a name that is not in a by-name table, with the nearest known one.
 
@@ -70,9 +92,9 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> ValueError:
     """
     names = sorted(known)
     # 0.5: below difflib's 0.6, since names are short and two letters of four may be swapped.
-    near = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5) if isinstance(name, str) else []
     hint = f"did you mean {near[0]!r}? " if near else ""
-    return ValueError(f"unknown {kind} {name!r}: {hint}Known: {', '.join(names)}")
+    return ValueError(f"unknown {kind} {shown(name)}: {hint}Known: {', '.join(names)}")
 
 
 def unreadable(path: Path | str, reason: object) -> ValueError:

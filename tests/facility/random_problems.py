@@ -114,8 +114,11 @@ def draw_problem(number: int) -> RandomProblem:
 
 def check_problem(problem: RandomProblem) -> str | None:
     """Run a problem; return what is wrong with the answer, if anything."""
-    x, options = problem.x, problem.options
-    coreset = facility_location(x, threads=1, **options)
+    return check_selection(facility_location(problem.x, threads=1, **problem.options), problem.x, problem.options)
+
+
+def check_selection(coreset: Coreset, x: NDArray[Any], options: dict[str, Any]) -> str | None:
+    """Say what is wrong with an exact selection among rows, if anything."""
     served = options.get("clients", x)
     weights = np.asarray(options.get("weights", np.ones(len(served))), dtype=float)
     distances = distances_between(served, x, options.get("metric", "euclidean"))

@@ -187,5 +187,5 @@ def test_the_plan_bounds_memory_and_grows_with_the_problem():
     assert small.seconds < large.seconds < 60
     assert large.bytes < 200e6
     assert plan(1_000_000, 10, 1_000).bytes < 2e9
-    with pytest.raises(ValueError, match="outside"):
+    with pytest.raises(ValueError, match="k=11 exceeds n=10"):
         plan(10, 2, 11)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Mapping, Set
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Rows = NDArray[np.float32] | NDArray[np.float64]
+from adacore.coreset import Coreset
+from adacore.errors import shown
+from adacore.facility.sparse.compressed import CompressedRows, compress, compressed_or_dense
 
-DENSE_BYTES = 2**30
-"""Sparse rows are written out without their empty columns where that takes at most this much: 1 GiB holds 2,000 rows
-of 134,000 columns, and is little beside the list memory of a selection that large."""
+DenseRows = NDArray[np.float32] | NDArray[np.float64]
+Rows = DenseRows | CompressedRows
 
 _EXACT_IN_FLOAT32 = {"float16", "float32", "bool", "int8", "uint8", "int16", "uint16"}
 
@@ -35,16 +39,47 @@ def as_array(values: Any, name: str) -> NDArray[Any]:
         if np.ma.getmaskarray(values).any():
             raise ValueError(f"{name} is a masked array with masked entries: drop or fill them first")
         return np.asarray(values.data)
-    if hasattr(values, "detach"):
+    # ``np.asarray`` makes arrays without dimensions of these, and what it says of such an array helps nobody.
+    if values is None or callable(values) or isinstance(values, str | bytes | Mapping | Set | Coreset):
+        what = "None" if values is None else f"a {type(values).__name__}"
+        remedy = "its .indices" if isinstance(values, Coreset) else "a numpy array, a torch tensor or a list"
+        raise TypeError(f"{name} is {what}: pass {remedy}")
+    try:
+        if not hasattr(values, "detach"):
+            return np.asarray(values)
         values = values.detach()
         if values.dtype.is_floating_point and values.dtype.itemsize < 4:
             values = values.float()  # numpy has no bfloat16
         # A lazily conjugated tensor has no numpy view; for real ones nothing is done.
         return np.asarray(values.cpu().resolve_conj().numpy())
-    try:
-        return np.asarray(values)
-    except (ValueError, TypeError) as error:
-        raise TypeError(f"{name} is no array ({error}): pass a numpy array, a torch tensor or equal rows") from error
+    except (ValueError, TypeError, NotImplementedError, OverflowError) as error:
+        words = " ".join(str(error).split())
+        raise TypeError(f"{name} is no array ({words}): pass a numpy array, a torch tensor or equal rows") from error
+
+
+def check_real(array: NDArray[Any], name: str) -> None:
+    """Refuse numbers that are not real.
+
+    Args:
+        array: What was passed.
+        name: Its name, for the error.
+
+    Raises:
+        TypeError: If they are not, with the first that is none.
+    """
+    if array.dtype.kind in "fiub":
+        return
+    if array.dtype.kind == "O":
+        for at, value in np.ndenumerate(array):
+            place = f"{name}[{', '.join(map(str, at))}]"
+            if isinstance(value, bool) or not isinstance(value, Real):
+                raise TypeError(f"{place} is {shown(value)}: expected real numbers; encode or drop what is none")
+            # As ``float()`` would: a whole number may be beyond what float64 holds.
+            number: Any = value
+            if number == number and not -sys.float_info.max <= number <= sys.float_info.max:
+                raise TypeError(f"{place} is {shown(value)}: beyond 1.8e308, what float64 holds; divide by a constant")
+        raise TypeError(f"{name} has dtype object and holds numbers: pass {name}.astype(float)")
+    raise TypeError(f"{name} has dtype {array.dtype}: expected real numbers; convert it first")
 
 
 def as_rows(values: Any, name: str) -> Rows:
@@ -52,7 +87,8 @@ def as_rows(values: Any, name: str) -> Rows:
 
     C-contiguous float32 and float64 arrays, memory maps and CPU tensors are used where they lie. Others are copied
     once: float16, bfloat16, booleans and integers of at most 16 bits to float32, everything else to float64. Sparse
-    matrices are written out without the columns that are empty, which changes no distance.
+    matrices stay sparse, without the columns that are empty, which changes no distance; they are written out where that
+    takes little more memory.
 
     Args:
         values: What was passed, shape (n, d).
@@ -66,7 +102,9 @@ def as_rows(values: Any, name: str) -> Rows:
         TypeError: If the numbers are not real.
     """
     if hasattr(values, "tocsr"):
-        return _from_sparse(values, name)
+        return compressed_or_dense(compress(values, name))
+    if getattr(values, "layout", None) is not None and "strided" not in str(values.layout):
+        raise TypeError(f"{name} is a sparse torch tensor: pass a scipy CSR array, or {name}.to_dense()")
     rows = as_array(values, name)
     if rows.ndim != 2:
         raise ValueError(f"{name} has shape {rows.shape}: expected (n, d), one row per example; reshape it")
@@ -76,11 +114,8 @@ def as_rows(values: Any, name: str) -> Rows:
         raise ValueError(
             f"{name} has shape {rows.shape}: examples without features can't be compared; pass d >= 1 columns"
         )
-    if rows.dtype.kind not in "fiub":
-        raise TypeError(f"{name} has dtype {rows.dtype}: expected real numbers; convert it first")
-    # Where float32 holds every value, half the memory and the same distances: those are computed in float64 anyway.
-    dtype = np.float32 if rows.dtype.name in _EXACT_IN_FLOAT32 else np.float64
-    rows = np.ascontiguousarray(rows, dtype=dtype)
+    check_real(rows, name)
+    rows = np.ascontiguousarray(rows, dtype=float_kind(rows.dtype))
     # The extremes of a finite array are finite, and nan spreads to them: no array of flags is needed.
     if not (np.isfinite(rows.min()) and np.isfinite(rows.max())):
         row, column = (int(i) for i in np.argwhere(~np.isfinite(rows))[0])
@@ -109,28 +144,25 @@ def as_rows_of_both(x: Any, clients: Any) -> Rows:
     if hasattr(x, "tocsr") or hasattr(clients, "tocsr"):
         from scipy.sparse import csr_array, vstack  # whoever has sparse rows has scipy
 
+        parts = [
+            compress(values if hasattr(values, "tocsr") else csr_array(as_rows(values, name)), name)
+            for values, name in ((x, "x"), (clients, "clients"))
+        ]
         # Together, so that both keep the same columns.
-        return as_rows(vstack([csr_array(x), csr_array(clients)]), "x with clients")
+        return compressed_or_dense(vstack(parts, format="csr"))
     return np.concatenate([as_rows(x, "x"), as_rows(clients, "clients")])
 
 
-def _from_sparse(values: Any, name: str) -> Rows:
-    if len(values.shape) != 2 or 0 in values.shape:
-        raise ValueError(f"{name} has shape {values.shape}: expected (n, d) with n >= 1 examples and d >= 1 columns")
-    if values.dtype.kind not in "fiub":
-        raise TypeError(f"{name} has dtype {values.dtype}: expected real numbers; convert it first")
-    filled = values.tocsc()
-    # Stored columns only: bags of words have hundreds of thousands of columns, of which a subset of rows fills few.
-    filled = filled[:, np.diff(filled.indptr) > 0]
-    size = filled.dtype.itemsize * filled.shape[0] * filled.shape[1]
-    if size > DENSE_BYTES:
-        raise ValueError(
-            f"{name} is sparse with {filled.shape[1]:,} columns that are not empty: {filled.shape[0]:,} such rows take "
-            f"{size / 2**30:.1f} GiB; project them to fewer columns first, for example by "
-            "sklearn.random_projection.SparseRandomProjection"
-        )
-    dense = np.asarray(filled.toarray(order="C"))
-    return as_rows(dense if dense.shape[1] else np.zeros((dense.shape[0], 1), np.float32), name)
+def float_kind(dtype: np.dtype[Any]) -> type[np.float32] | type[np.float64]:
+    """Choose the kind of float that holds all numbers of a kind: float32 where it can, in half the memory.
+
+    Args:
+        dtype: Kind of number.
+
+    Returns:
+        The kind; distances are those of float64 either way.
+    """
+    return np.float32 if dtype.name in _EXACT_IN_FLOAT32 else np.float64
 
 
 def as_positions(values: Any, n: int, name: str) -> NDArray[np.int64]:
@@ -155,6 +187,10 @@ def as_positions(values: Any, n: int, name: str) -> NDArray[np.int64]:
         if array.shape != (n,):
             raise ValueError(f"{name} is a mask of shape {array.shape}: expected ({n},), one flag per row of x")
         return np.flatnonzero(array).astype(np.int64)
+    if array.dtype.kind == "O" and all(isinstance(value, Integral) for value in array.flat):
+        raise ValueError(
+            f"{name} holds {shown(max(array.flat, key=abs))}: expected positions in [0, {n}), the rows of x"
+        )
     if array.dtype.kind not in "iu":
         raise TypeError(f"{name} has dtype {array.dtype}: expected positions (whole numbers) or a mask (booleans)")
     if array.ndim != 1:
@@ -188,9 +224,11 @@ def as_weights(values: Any, n: int, rows: str) -> NDArray[np.float64]:
     weights = as_array(values, "weights")
     if weights.shape != (n,):
         raise ValueError(f"weights have shape {weights.shape}: expected ({n},), one for each row of {rows}")
-    if weights.dtype.kind not in "fiub":
-        raise TypeError(f"weights have dtype {weights.dtype}: expected real numbers")
+    check_real(weights, "weights")
     weights = weights.astype(np.float64)
-    if not (np.isfinite(weights).all() and (weights >= 0).all() and weights.any()):
-        raise ValueError("weights hold a negative, nan or infinite number, or only zeros: expected finite numbers >= 0")
+    wrong = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))  # nan is not >= 0
+    if wrong.size:
+        raise ValueError(f"weights[{wrong[0]}] is {weights[wrong[0]]}: expected finite numbers >= 0, one for each row")
+    if not weights.any():
+        raise ValueError("weights hold only zeros: nobody would be served; give one row at least a weight above 0")
     return weights

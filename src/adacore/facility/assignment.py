@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -95,27 +94,17 @@ def assign_rows(
     import torch  # 1 s, and not needed to import the engine
 
     from adacore.facility.products.nearest import nearest
-    from adacore.facility.products.rows import choose_shift, make_rows
     from adacore.facility.products.settings import full_precision
-    from adacore.facility.products.sides import own_exponent, to_device
+    from adacore.facility.products.sides import open_rows, own_exponent
 
-    device, exponent = workers.device or torch.device("cpu"), own_exponent(problem)
-    same = math.ldexp(problem.same, -exponent)
     with full_precision():
-        exact = to_device(problem.rows, device)
-        factors = to_device(np.ldexp(problem.unit, -exponent), device)
-        clients, picked = to_device(problem.clients, device), to_device(chosen, device)
-        # One shift for picks and rows: both must be moved alike for distances to stay.
-        shift = choose_shift(exact, clients, factors[clients])
-        others = make_rows(exact, picked, factors[picked], shift, same)
-        parts = []
+        take = open_rows(problem, workers.device or torch.device("cpu"))
+        others, parts = take(chosen), []
         for first in range(0, problem.clients.size, ROWS_AT_A_TIME):
-            some = clients[first : first + ROWS_AT_A_TIME]
-            rows = make_rows(exact, some, factors[some], shift, same)
-            owner, distances = nearest(rows, others, workers)
+            owner, distances = nearest(take(problem.clients[first : first + ROWS_AT_A_TIME]), others, workers)
             parts.append((owner.cpu().numpy(), distances.cpu().numpy()))
             # Between pieces of some 65,000 rows, which is where an interruption is noticed.
             workers.check()
     owners, values = (np.concatenate(part) for part in zip(*parts, strict=True))
     # Exact: a power of two.
-    return owners, np.ldexp(values, exponent)
+    return owners, np.ldexp(values, own_exponent(problem))

@@ -37,6 +37,10 @@ def check_device(device: Any, x: Any) -> torch.device | None:
         raise ValueError(f"device={device!r} is no device: pass 'cpu', 'cuda' or a torch.device") from error
     if asked.type == "cpu":
         return None
+    if hasattr(x, "tocsr"):
+        raise ValueError(
+            f"device={device!r}: sparse rows are compared on the CPU; leave device= out, or pass x.toarray()"
+        )
     if asked.type != "cuda":  # what decides is computed in float64, which other accelerators lack
         if device is None:
             return None

@@ -82,7 +82,7 @@ def start_greedy(problem: Problem, workers: Workers, report: Reporter | None = N
     small = (problem.candidates.size + problem.initial.size) * problem.clients.size <= MOST_PAIRS
     if small and workers.device is None:
         return MatrixGreedy(problem, workers)
-    if problem.d >= LEAST_DIMENSIONS or workers.device is not None:
+    if problem.sparse or problem.d >= LEAST_DIMENSIONS or workers.device is not None:
         from adacore.facility.products import ProductGreedy  # here, for it loads torch: 1 s
 
         return ProductGreedy(problem, workers, report)

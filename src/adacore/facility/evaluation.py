@@ -30,7 +30,7 @@ class Evaluation:
     """
 
     def __init__(self, problem: Problem, workers: Workers) -> None:
-        self.rows = problem.rows
+        self.rows = problem.dense_rows()
         self.tree = build_tree(problem)
         self.workers = workers
         self.far = 2.1 * float(self.tree.tile_norms.max())

@@ -70,12 +70,12 @@ def k_center(
 
     from adacore.facility.products.farthest import farthest_first
     from adacore.facility.products.settings import full_precision
-    from adacore.facility.products.sides import split_sides
+    from adacore.facility.products.sides import open_rows
 
     with open_workers(threads, place) as workers:
         with full_precision():
-            sides = split_sides(problem, workers.device or torch.device("cpu"))
-            picks = farthest_first(sides.clients, sides.initial, k, workers)
+            take = open_rows(problem, workers.device or torch.device("cpu"))
+            picks = farthest_first(take(problem.clients), take(problem.initial) if before else None, k, workers)
         # Initial rows first, so that they win ties; what they cover is told apart by ``before``.
         owner, distances = assign_rows(problem, np.concatenate([problem.initial, picks]), workers)
     weights = np.bincount(owner, minlength=before + picks.size).astype(np.float64)

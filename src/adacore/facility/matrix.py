@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from adacore.facility.heap import CandidateQueue
 from adacore.facility.list_gains import TIE
 from adacore.facility.minima import sum_minima
 from adacore.facility.problem import Problem
+from adacore.facility.sparse.compressed import CompressedRows
 from adacore.facility.tree import UNDERFLOWING
 from adacore.facility.workers import Workers
 
@@ -37,19 +39,19 @@ class MatrixGreedy:
         self._weights = problem.weights[served]
         # Initial rows first, so that their numbers as owners are their positions.
         self._able = np.concatenate([problem.initial, problem.candidates])
-        points, clients = problem.scaled(self._able), problem.scaled(problem.clients[served])
         # A candidate's distances in a row: what is added up for a gain, and lowered by a pick, is contiguous.
-        self._matrix = np.empty((len(points), len(clients)))
-        for row in range(len(points)):
+        self._matrix = np.empty((self._able.size, self._weights.size))
+        write = _write_distances(problem, self._able, problem.clients[served])
+        for row in range(self._able.size):
             workers.check()
-            distances_from(points[row], clients, self._matrix[row])
+            write(row, self._matrix[row])
         # As ``distances.distance_or_zero`` does; so all engines see the same distances.
         self._matrix[self._matrix <= problem.scaled_same()] = 0
         self.distances = self._matrix.size
         self.picks: NDArray[np.int64] = np.empty(0, np.int64)
         self.gains: NDArray[np.float64] = np.empty(0)
-        self.owner = np.zeros(len(clients), np.int64)
-        self.minima = np.full(len(clients), np.inf)
+        self.owner = np.zeros(self._weights.size, np.int64)
+        self.minima = np.full(self._weights.size, np.inf)
         self.total = np.inf
         self.exhausted = False
         self._queue = CandidateQueue(self._able)
@@ -165,6 +167,23 @@ class MatrixGreedy:
         positions, gains = self._queue.entries()
         list_gains.list_gains(positions, 0, positions.size, self._lists, self.minima, self._weights, gains)
         return gains
+
+
+def _write_distances(
+    problem: Problem, able: NDArray[np.int64], clients: NDArray[np.int64]
+) -> Callable[[int, NDArray[np.float64]], None]:
+    """Return what writes the distances from one of the rows ``able`` to all clients."""
+    rows = problem.rows
+    if not isinstance(rows, CompressedRows):
+        points, others = problem.scaled(able), problem.scaled(clients)
+        return lambda row, out: distances_from(points[row], others, out)
+    from adacore.facility.sparse.kernels import ExactRows, pair_distances  # compiled only where rows are sparse
+
+    # In the problem's own units, as ``scaled`` has them.
+    factors = np.ldexp(problem.unit, -problem.distance_exponent)
+    from_these, to_those = (ExactRows(rows, some, factors[some], 0.0) for some in (able, clients))
+    everyone = np.arange(clients.size)
+    return lambda row, out: pair_distances(to_those, everyone, from_these, np.array([row]), out)
 
 
 @kernel

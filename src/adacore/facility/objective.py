@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from adacore.facility.arrays import as_positions
+from adacore.facility.assignment import assign_rows
 from adacore.facility.problem import check_problem
-
-_CELLS = 4_000_000
-"""Distances that are held at a time: 32 MB in float64."""
+from adacore.facility.threads import thread_count
+from adacore.facility.workers import open_workers
 
 
 def facility_objective(x: Any, indices: ArrayLike, *, metric: str = "euclidean", weights: Any = None) -> float:
@@ -33,19 +33,11 @@ def facility_objective(x: Any, indices: ArrayLike, *, metric: str = "euclidean",
         >>> facility_objective(np.array([[0.0], [1.0], [5.0]]), [0, 2])
         1.0
     """
-    import torch  # its distances are computed in blocks, by differences, on all cores
-
     problem = check_problem(x, weights=weights, metric=metric).in_own_units()
     chosen = as_positions(indices, problem.clients.size, "indices")
     if not chosen.size:
         raise ValueError("indices name no row: L of an empty set is infinite; pass at least one")
-    # In the engine's units, where no square over- or underflows; the exponent is put back at the end.
-    picks = torch.from_numpy(problem.scaled(chosen))
-    total = 0.0
-    for rows in np.array_split(problem.clients, -(-problem.clients.size * len(picks) // _CELLS)):
-        # By differences: the product form cancels, and rows equal to a pick would not be at distance 0.
-        distances = torch.cdist(
-            torch.from_numpy(problem.scaled(rows)), picks, compute_mode="donot_use_mm_for_euclid_dist"
-        )
-        total += float(problem.weights[rows] @ distances.amin(1).numpy())
-    return float(problem.loss_in_units(total))
+    with open_workers(thread_count()) as workers:
+        _, distances = assign_rows(problem, chosen, workers)
+    # In the engine's units, where no sum of weights overflows; the exponent, a power of two, is put back at the end.
+    return float(np.ldexp(problem.weights @ distances, problem.weight_exponent))

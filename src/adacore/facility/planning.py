@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Integral
 from typing import TYPE_CHECKING, Literal, overload
 
-from adacore.budget import resolve_budget
+from adacore.errors import shown
 from adacore.facility.threads import thread_count
 
 if TYPE_CHECKING:
@@ -93,6 +94,7 @@ def plan(
 
     Raises:
         ValueError: If a number is out of range, or ``workers`` is given without ``parts``.
+        TypeError: If one is not whole.
 
     Example:
         >>> plan(50_000, 10, 5_000).bytes < 200e6
@@ -100,9 +102,14 @@ def plan(
         >>> plan(10_000_000, 10, 1_000, parts="auto", workers=2).parts
         1000
     """
-    k = resolve_budget(n, budget=k)
-    if d < 1:
-        raise ValueError(f"d={d} is below 1: examples need at least one feature")
+    for name, value in (("n", n), ("d", d), ("k", k)):
+        if isinstance(value, bool) or not isinstance(value, Integral):
+            raise TypeError(f"{name}={shown(value)} is not a whole number: pass an int >= 1")
+        if value < 1:
+            raise ValueError(f"{name}={shown(value)} is below 1: pass an int >= 1")
+    if k > n:
+        raise ValueError(f"k={k} exceeds n={n}: choose at most as many as there are rows")
+    n, d, k = int(n), int(d), int(k)
     if parts is not None:
         from adacore.facility.part_planning import plan_parts  # which asks this function for a part's cost
 

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adacore.errors import unknown_name
-from adacore.facility.arrays import Rows, as_positions, as_rows, as_rows_of_both, as_weights
+from adacore.facility.arrays import DenseRows, Rows, as_positions, as_rows, as_rows_of_both, as_weights
+from adacore.facility.sparse.compressed import CompressedRows
 
 METRICS = ("cosine", "euclidean")
 
@@ -44,7 +45,7 @@ class Problem:
 
     Attributes:
         rows: All rows: those of ``x``, then those of ``clients=`` where given. float32 or float64, C-contiguous,
-            shape (N, d). The caller's own memory where possible; never written to.
+            shape (N, d), or compressed where they are sparse. The caller's own memory where possible; never written to.
         unit: Factor of each row, float64, shape (N,): 1, or 1 / ||x_i|| for the cosine metric.
         clients: Rows to be served, int64, ascending, shape (m,).
         weights: w of each client, float64, shape (m,), divided by 2^weight_exponent: the largest is in [1, 2).
@@ -80,15 +81,30 @@ class Problem:
             return served
         return np.concatenate([served, np.setdiff1d(others, served, assume_unique=True)])
 
+    @property
+    def sparse(self) -> bool:
+        """Whether the rows are compressed: products of sparse rows compare them."""
+        return isinstance(self.rows, CompressedRows)
+
+    def dense_rows(self) -> DenseRows:
+        """Return the rows, of a problem that is not ``sparse``."""
+        assert not isinstance(self.rows, CompressedRows)
+        return self.rows
+
+    def key(self, row: int) -> bytes:
+        """Tell rows apart: rows with equal keys are equal, and so are all their distances."""
+        own = self.rows.key(row) if isinstance(self.rows, CompressedRows) else self.rows[row].tobytes()
+        return bytes(own + self.unit[row].tobytes())
+
     def scaled(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Return rows in the engine's units, float64, shape (len(rows), d).
+        """Return dense rows in the engine's units, float64, shape (len(rows), d).
 
         Args:
             rows: Which, int64.
         """
         # One rounding at most: for the Euclidean metric the factor is a power of two and the product exact.
         factors = np.ldexp(self.unit[rows], -self.distance_exponent)
-        scaled: NDArray[np.float64] = np.multiply(self.rows[rows], factors[:, None], dtype=np.float64)
+        scaled: NDArray[np.float64] = np.multiply(self.dense_rows()[rows], factors[:, None], dtype=np.float64)
         return scaled
 
     def scaled_same(self) -> float:
@@ -140,6 +156,12 @@ def _half_spread(problem: Problem) -> float:
     lows, highs = np.full(problem.d, np.inf), np.full(problem.d, -np.inf)
     for first in range(0, members.size, ROWS_AT_A_TIME):
         some = members[first : first + ROWS_AT_A_TIME]
+        if isinstance(problem.rows, CompressedRows):
+            # Zeros lie in nearly every column: the largest number, with its sign, is the spread but for a factor of 2.
+            largest = problem.rows.take(some).largest() * problem.unit[some]
+            np.maximum(highs, largest.max(initial=0.0), out=highs)
+            np.minimum(lows, -highs, out=lows)
+            continue
         block = problem.rows[some]
         # For the Euclidean metric the units are 1, and the block need not be copied.
         if scaled:
@@ -191,7 +213,7 @@ def check_problem(
     # An initial row has gain 0; as a candidate it could only be returned twice.
     able = np.setdiff1d(able, selected, assume_unique=True)
     if able.size == 0:
-        raise ValueError("every candidate is in initial= already: nothing is left to select; pass other candidates")
+        raise ValueError("all that may be selected is in initial= already, nothing is left: name fewer rows there")
     if metric == "euclidean":
         return Problem(rows, np.ones(rows.shape[0]), served, weighed, able, selected)
     # A factor for each row instead of a normalized copy: the caller's rows are read where they lie.
@@ -201,15 +223,19 @@ def check_problem(
 def _inverse_lengths(rows: Rows, n: int) -> NDArray[np.float64]:
     """Compute 1 / ||x_i||, without overflow where squares would."""
     inverse = np.empty(rows.shape[0])
+    if isinstance(rows, CompressedRows):
+        from adacore.facility.sparse.kernels import inverse_lengths  # here, for it loads the compiler
+
+        largest = rows.largest()
+        _check_directions(largest, 0, n)
+        inverse_lengths(rows, np.ldexp(1.0, -np.frexp(largest)[1]), inverse)
+        return inverse
     for first in range(0, rows.shape[0], ROWS_AT_A_TIME):
         block = rows[first : first + ROWS_AT_A_TIME].astype(np.float64)
         # Squares of 1e200 overflow and those of 1e-200 underflow: the largest coordinate is brought near 1 by a power
         # of two.
         largest = np.abs(block).max(axis=1)
-        if (largest < SHORTEST).any():
-            row = first + int(np.argmin(largest))
-            name = f"x[{row}]" if row < n else f"clients[{row - n}]"
-            raise ValueError(f"{name} has length 0 and no direction: drop such rows, or pass metric='euclidean'")
+        _check_directions(largest, first, n)
         exponents = np.frexp(largest)[1]
         block = np.ldexp(block, -exponents[:, None])
         # NumPy's sum along rows is pairwise: its error does not grow with d. That of einsum grows as sqrt(d), so that
@@ -217,3 +243,11 @@ def _inverse_lengths(rows: Rows, n: int) -> NDArray[np.float64]:
         squares = np.square(block, out=block).sum(axis=1)
         inverse[first : first + len(block)] = np.ldexp(1 / np.sqrt(squares), -exponents)
     return inverse
+
+
+def _check_directions(largest: NDArray[np.float64], first: int, n: int) -> None:
+    """Refuse rows without a direction, from the largest coordinate of each row from ``first`` on."""
+    if (largest < SHORTEST).any():
+        row = first + int(np.argmin(largest))
+        name = f"x[{row}]" if row < n else f"clients[{row - n}]"
+        raise ValueError(f"{name} has length 0 and no direction: drop such rows, or pass metric='euclidean'")

@@ -63,13 +63,34 @@ def refined(problem: Problem, outcome: Outcome, workers: Workers) -> Outcome:
     Returns:
         A selection of the same size with at most the same L; gains are those of its picks in their order.
     """
-    k, before = outcome.rows.size, problem.initial.size
+    k = outcome.rows.size
     if k == 0 or k == problem.candidates.size or outcome.objective <= 0:
         return outcome
+    from adacore.facility.sparse.refinement import refined_sparse  # here, for it loads torch
+
+    least = LEAST_GAIN * outcome.objective
+    found = (
+        refined_sparse(problem, outcome, workers, PASSES, least)
+        if problem.sparse
+        else _refined_on_tree(problem, outcome, workers, least)
+    )
+    # Measured from the start: sums of changes have gathered rounding, and the promise is "at most the same L".
+    if not found.objective < outcome.objective:
+        return outcome
+    return replace(
+        found,
+        lower_bound=outcome.lower_bound,
+        distances=int(outcome.distances + found.distances),
+        method=outcome.method,
+    )
+
+
+def _refined_on_tree(problem: Problem, outcome: Outcome, workers: Workers, least: float) -> Outcome:
+    before = problem.initial.size
     run = Evaluation(problem, workers)
     rows, tree = run.rows, run.tree
     medoids = tree.positions_of(np.concatenate([problem.initial, outcome.rows]))
-    candidates = np.sort(tree.positions_of(problem.candidates))
+    candidates = tree.positions_of(problem.candidates)
     size = run.weights.size
     # ``far`` exceeds every distance: until a second point is entered it stands for "there is none", and nothing is
     # pruned.
@@ -87,7 +108,8 @@ def refined(problem: Problem, outcome: Outcome, workers: Workers) -> Outcome:
     # over the clients: n instead of n k distances for each candidate.
     removal = np.empty(medoids.size)
     fill_removal(run.weights, nearest, before, removal)
-    # Candidates in the order of positions, each swapped at once where that pays: eager swaps, FasterPAM's rule.
+    # Candidates in the order of their rows, which no tree decides, each swapped at once where that pays: eager swaps,
+    # FasterPAM's rule.
     for _ in range(PASSES):
         swaps = 0
         for first in range(0, candidates.size, CANDIDATES_AT_A_TIME):
@@ -95,22 +117,14 @@ def refined(problem: Problem, outcome: Outcome, workers: Workers) -> Outcome:
             some = candidates[first : first + CANDIDATES_AT_A_TIME]
             done, pairs = swap_some(
                 rows, tree, nearest, run.weights, medoids, is_medoid, before, removal, some,
-                LEAST_GAIN * outcome.objective, run.far,
+                least, run.far,
             )  # fmt: skip
             swaps += done
             evaluated += pairs
         if swaps == 0:
             break
     found = _evaluated(problem, medoids, workers)
-    # Measured from the start: sums of changes have gathered rounding, and the promise is "at most the same L".
-    if not found.objective < outcome.objective:
-        return outcome
-    return replace(
-        found,
-        lower_bound=outcome.lower_bound,
-        distances=int(outcome.distances + evaluated + found.distances),
-        method=outcome.method,
-    )
+    return replace(found, distances=int(evaluated + found.distances))
 
 
 def _evaluated(problem: Problem, medoids: NDArray[np.int64], workers: Workers) -> Outcome:

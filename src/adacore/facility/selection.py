@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import sys
 import time
 import warnings
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adacore.coreset import Coreset
-from adacore.errors import unknown_name
+from adacore.errors import shown, unknown_name
 from adacore.facility.devices import check_device
 from adacore.facility.planning import plan
 from adacore.facility.problem import Problem, check_problem
@@ -114,10 +114,13 @@ def facility_location(
     if method not in METHODS:
         raise unknown_name("method", method, METHODS)
     if isinstance(epsilon, bool) or not (isinstance(epsilon, Real) and 0 < epsilon < 1):
-        raise ValueError(f"epsilon={epsilon!r} is outside (0, 1): pass for example 0.1")
+        raise ValueError(f"epsilon={shown(epsilon)} is outside (0, 1): pass for example 0.1")
+    for name, flag in (("refine", refine), ("progress", False if progress is None else progress)):
+        if not isinstance(flag, bool | np.bool_):  # "no" is true to Python
+            raise TypeError(f"{name}={shown(flag)} is neither True nor False: pass one of them")
     start = time.perf_counter()
     threads, place = check_threads(threads), check_device(device, x)
-    generator = np.random.default_rng(seed)
+    generator = check_seed(seed)
     if clients is not None and labels is not None:
         raise ValueError("labels= are of the rows of x, and clients= are others: call once for each stratum, with both")
     problem = check_problem(x, weights=weights, initial=initial, candidates=candidates, clients=clients, metric=metric)
@@ -126,7 +129,11 @@ def facility_location(
     target = check_tolerance(tolerance, budget, fraction, quotas, method)
     parts = split_problem(problem, strata)
     available = np.array([part.candidates.size for part in parts])
-    budgets = available if target is not None else share_budget(strata, available, quotas, budget, fraction)
+    budgets = (
+        available
+        if target is not None
+        else share_budget(strata, available, quotas, budget, fraction, labels is not None)
+    )
     _check_served(parts, budgets, strata)
     if method == "exact" and target is None and place is None:
         _warn_of_hours(parts, budgets)
@@ -176,6 +183,26 @@ def _select(
     return run_strata(select_stratum, work, workers)
 
 
+def check_seed(seed: Any) -> np.random.Generator:
+    """Check a seed, and make a generator of it.
+
+    Args:
+        seed: What was passed: a whole number, a generator, or None for one that nobody knows.
+
+    Returns:
+        The generator.
+
+    Raises:
+        ValueError: If it is negative.
+        TypeError: If it is neither.
+    """
+    try:
+        return np.random.default_rng(seed)
+    except (ValueError, TypeError) as error:
+        # numpy's own words are about its SeedSequence.
+        raise type(error)(f"seed={shown(seed)}: pass a whole number >= 0, a numpy Generator, or None") from error
+
+
 def check_tolerance(
     tolerance: float | None, budget: int | None, fraction: float | None, quotas: Any, method: str
 ) -> float | None:
@@ -203,9 +230,9 @@ def check_tolerance(
     if quotas != "proportional":
         raise ValueError(f"quotas={quotas!r} share out a budget, and tolerance= has none: pass budget= or fraction=")
     if isinstance(tolerance, bool) or not isinstance(tolerance, Real):
-        raise TypeError(f"tolerance={tolerance!r} is not a number: pass a float >= 0")
-    if not (math.isfinite(tolerance) and tolerance >= 0):
-        raise ValueError(f"tolerance={tolerance!r} is no finite number >= 0: L(S) can't go below 0")
+        raise TypeError(f"tolerance={shown(tolerance)} is not a number: pass a float >= 0")
+    if not 0 <= tolerance <= sys.float_info.max:  # nan is not >= 0
+        raise ValueError(f"tolerance={shown(tolerance)} is no finite number >= 0: pass one, in the units of distances")
     if method != "exact":
         raise ValueError(f"tolerance= needs method='exact', not {method!r}: pass budget= or fraction= with that")
     return float(tolerance)

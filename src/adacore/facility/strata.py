@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from adacore.budget import resolve_budget, split_budget
 from adacore.coreset import Coreset
-from adacore.errors import unknown_name
+from adacore.errors import shown, unknown_name
 from adacore.facility.arrays import as_array
 from adacore.facility.problem import Problem
 from adacore.facility.workers import Workers
@@ -104,6 +104,7 @@ def share_budget(
     quotas: Any,
     budget: int | None,
     fraction: float | None,
+    labelled: bool = True,
 ) -> NDArray[np.int64]:
     """Say how many to select in each stratum.
 
@@ -113,6 +114,7 @@ def share_budget(
         quotas: ``"proportional"`` to the strata's sizes, ``"equal"``, or a number for each label.
         budget: How many to select in all; with numbers for labels, None or their sum.
         fraction: Share of the rows to select; see ``adacore.budget.resolve_budget``.
+        labelled: Whether labels were given.
 
     Returns:
         int64, shape (strata,).
@@ -122,9 +124,9 @@ def share_budget(
         TypeError: If something is not of the right kind.
     """
     if isinstance(quotas, Mapping):
-        return _given_quotas(strata, available, quotas, budget, fraction)
+        return _given_quotas(strata, available, quotas, budget, fraction, labelled)
     if not isinstance(quotas, str):
-        raise TypeError(f"quotas={quotas!r}: expected 'proportional', 'equal', or a mapping of labels to numbers")
+        raise TypeError(f"quotas={shown(quotas)}: expected 'proportional', 'equal', or a mapping of labels to numbers")
     if quotas not in QUOTAS:
         raise unknown_name("quotas", quotas, QUOTAS)
     counts = strata.counts
@@ -137,9 +139,18 @@ def share_budget(
 
 
 def _given_quotas(
-    strata: Strata, available: NDArray[np.int64], quotas: Mapping[Any, Any], budget: int | None, fraction: float | None
+    strata: Strata,
+    available: NDArray[np.int64],
+    quotas: Mapping[Any, Any],
+    budget: int | None,
+    fraction: float | None,
+    labelled: bool,
 ) -> NDArray[np.int64]:
     names = strata.names.tolist()
+    if not labelled:
+        raise ValueError(
+            f"quotas={shown(dict(quotas))} name labels, and labels= is not given: pass the label of each row"
+        )
     # Both are refused: a misspelt label would otherwise silently get nothing, or its budget go to nobody.
     unknown, missing = [key for key in quotas if key not in names], [name for name in names if name not in quotas]
     if unknown or missing:
@@ -149,14 +160,17 @@ def _given_quotas(
     for c, name in enumerate(names):
         value = quotas[name]
         if isinstance(value, bool) or not isinstance(value, int | np.integer):
-            raise TypeError(f"quotas[{name!r}]={value!r} is not a whole number")
+            raise TypeError(f"quotas[{name!r}]={shown(value)} is not a whole number: pass an int >= 0")
         if not 0 <= value <= available[c]:
-            raise ValueError(f"quotas[{name!r}]={value} is outside [0, {available[c]}], what may be selected there")
+            raise ValueError(
+                f"quotas[{name!r}]={shown(value)} is outside [0, {available[c]}], the rows that may be selected there: "
+                "choose one within"
+            )
         shares[c] = value
     total = int(shares.sum())
     if fraction is not None or (budget is not None and budget != total):
         given = f"fraction={fraction}" if fraction is not None else f"budget={budget}"
-        raise ValueError(f"quotas sum to {total}, and {given} is given too: leave it out")
+        raise ValueError(f"quotas sum to {total}, and {given} is given too: leave it out, or make both the same")
     if total == 0:
         raise ValueError("quotas are all 0: ask for at least one example")
     return shares

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
+from numbers import Integral
 from typing import TypeVar
 
 from adacore.facility.workers import Workers, enclosing_workers
@@ -45,11 +46,11 @@ def check_threads(threads: int | None) -> int:
     """
     if threads is None:
         return thread_count()
-    if isinstance(threads, bool) or not isinstance(threads, int):
+    if isinstance(threads, bool) or not isinstance(threads, Integral):
         raise TypeError(f"threads={threads!r} is not a whole number: pass an int >= 1, or None for all that torch uses")
     if threads < 1:
         raise ValueError(f"threads={threads} is below 1: pass an int >= 1, or None for all that torch uses")
-    return threads
+    return int(threads)
 
 
 def run_in_threads(

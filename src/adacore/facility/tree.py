@@ -127,8 +127,8 @@ def build_tree(problem: Problem) -> Tree:
     factors = np.ldexp(problem.unit[order], -problem.distance_exponent)
     served = int((problem.weights > 0).sum())
     # Each part by itself, so that at most one leaf mixes clients with rows that nobody weighs.
-    sort_into_leaves(problem.rows, order, factors, 0, served)
-    sort_into_leaves(problem.rows, order, factors, served, n)
+    sort_into_leaves(problem.dense_rows(), order, factors, 0, served)
+    sort_into_leaves(problem.dense_rows(), order, factors, served, n)
     tiles = -(-n // TILE)
     weights = np.zeros((tiles, TILE))
     weights.reshape(-1)[:served] = problem.weights[np.searchsorted(problem.clients, order[:served])]

@@ -11,7 +11,7 @@ from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, Literal
 
-from adacore.errors import unknown_name
+from adacore.errors import shown, unknown_name
 
 
 def check_choice(name: str, value: object, choices: Sequence[str]) -> None:
@@ -62,7 +62,12 @@ def check_number(
     """
     if isinstance(value, bool) or not isinstance(value, Real):  # True is a number to Python, seldom to its user
         raise TypeError(f"{name}={value!r} is not a number: pass for example {example}")
-    number = float(value)
+    # A whole number beyond float64 is beyond every bound there is, and no conversion takes it.
+    try:
+        number = float(value)
+    except OverflowError:
+        huge: Any = value
+        number = math.inf if huge > 0 else -math.inf
     # nan fails either comparison, and so is refused with the rest.
     inside = (number >= least if above is None else number > above) and (
         number < below if most is None else number <= most
@@ -70,7 +75,7 @@ def check_number(
     if not inside:
         start = f"[{least:g}" if above is None else f"({above:g}"
         end = f"{below:g})" if most is None else f"{most:g}]"
-        raise ValueError(f"{name}={value} is outside {start}, {end}: pass for example {example}")
+        raise ValueError(f"{name}={shown(value)} is outside {start}, {end}: pass for example {example}")
 
 
 def check_whole(name: str, value: object, *, least: int = 1, optional: bool = False) -> None:

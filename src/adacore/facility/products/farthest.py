@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from adacore.facility.list_gains import TIE
-from adacore.facility.products.nearest import nearest
-from adacore.facility.products.rows import NUMBERS_AT_A_TIME, UNDERFLOW, UNIT_ROUNDOFF, Rows, pair_distances
+from adacore.facility.products.nearest import Kind, nearest
+from adacore.facility.products.rows import UNDERFLOW, UNIT_ROUNDOFF, Comparable
 from adacore.facility.workers import Workers
 
 LEAST_BATCH, MOST_BATCH = 64, 2048
@@ -25,29 +25,14 @@ was picked. A pass over all rows costs as much for 1 pick as for some 20, for it
 ROWS_AT_A_TIME = 4096
 
 
-def take_rows(rows: Rows, at: Tensor) -> Rows:
-    """Return some of the rows."""
-    return Rows(rows.exact, rows.index[at], rows.factors[at], rows.single[at], rows.low[at], rows.high[at], rows.same)
-
-
-def nearest_to_mean(rows: Rows) -> int:
+def nearest_to_mean(rows: Comparable) -> int:
     """Find the row that is nearest to the mean of all, in double precision, ties to the first."""
-    step = max(1, NUMBERS_AT_A_TIME // rows.d)
-    mean = torch.zeros(rows.d, dtype=torch.float64, device=rows.single.device)
-    for first in range(0, rows.n, step):
-        some = slice(first, first + step)
-        mean += (rows.exact[rows.index[some]].double() * rows.factors[some, None]).sum(dim=0)
-    mean /= rows.n
-    distances = torch.empty(rows.n, dtype=torch.float64, device=rows.single.device)
-    for first in range(0, rows.n, step):
-        some = slice(first, first + step)
-        block = (rows.exact[rows.index[some]].double() * rows.factors[some, None]).sub_(mean)
-        distances[some] = torch.linalg.vector_norm(block, dim=1)
+    distances = rows.distances_to_mean()
     # Rows that are no distance apart are as far from the mean but for ``same``, by the triangle inequality.
     return int((distances <= distances.min() * (1 + TIE) + rows.same).nonzero()[0, 0])
 
 
-def farthest_first(rows: Rows, initial: Rows | None, k: int, workers: Workers) -> NDArray[np.int64]:
+def farthest_first(rows: Kind, initial: Kind | None, k: int, workers: Workers) -> NDArray[np.int64]:
     """Pick again and again the row that is farthest from all that is selected, ties within 1e-12 to the first.
 
     Args:
@@ -60,17 +45,17 @@ def farthest_first(rows: Rows, initial: Rows | None, k: int, workers: Workers) -
         Positions of the picks, in order; fewer than ``k`` where every row equals one that is selected.
     """
     # On squared distances, from above, in single precision: minima only fall, so that one found early stays valid.
-    bounds = torch.full((rows.n,), torch.inf, dtype=torch.float32, device=rows.single.device)
+    bounds = torch.full((rows.n,), torch.inf, dtype=torch.float32, device=rows.low.device)
     picks: list[int] = []
     if initial is None:
         picks.append(nearest_to_mean(rows))
-        _lower(rows, take_rows(rows, _at(picks, rows)), bounds, workers)
+        _lower(rows, rows.take(_at(picks, rows)), bounds, workers)
     else:
         _lower(rows, initial, bounds, workers)
     size = LEAST_BATCH
     while len(picks) < k:
         batch, outside = _top(bounds, size)
-        minima = _minima(take_rows(rows, batch), rows, initial, picks)
+        minima = _minima(rows.take(batch), rows, initial, picks)
         before = len(picks)
         while len(picks) < k:
             farthest = float(minima.max())
@@ -79,14 +64,14 @@ def farthest_first(rows: Rows, initial: Rows | None, k: int, workers: Workers) -
                 break
             ties = batch[minima >= farthest * (1 - TIE)]
             picks.append(int(ties.min()))
-            distances = pair_distances(rows, batch, rows, _at(picks[-1:], rows))
+            distances = rows.distances(batch, rows, _at(picks[-1:], rows))
             minima = torch.minimum(minima, distances)
         made = len(picks) - before
         # Everyone outside is at distance 0 for certain, and so is the batch.
         if made == 0 and outside <= 0:
             break
         if made:
-            _lower(rows, take_rows(rows, _at(picks[before:], rows)), bounds, workers)
+            _lower(rows, rows.take(_at(picks[before:], rows)), bounds, workers)
         else:
             # The batch's own bounds come down to what they are, so that the next batch is another one, and larger.
             exact = minima.square().mul_(1 + 4 * UNIT_ROUNDOFF).float()
@@ -100,8 +85,8 @@ def farthest_first(rows: Rows, initial: Rows | None, k: int, workers: Workers) -
     return np.array(picks, dtype=np.int64)
 
 
-def _at(positions: list[int], rows: Rows) -> Tensor:
-    return torch.tensor(positions, dtype=torch.int64, device=rows.single.device)
+def _at(positions: list[int], rows: Comparable) -> Tensor:
+    return torch.tensor(positions, dtype=torch.int64, device=rows.low.device)
 
 
 def _top(bounds: Tensor, size: int) -> tuple[Tensor, float]:
@@ -113,25 +98,25 @@ def _top(bounds: Tensor, size: int) -> tuple[Tensor, float]:
     return batch[:size], float(values[-1].double().clamp(min=0).sqrt()) * (1 + 1e-15)
 
 
-def _minima(batch: Rows, rows: Rows, initial: Rows | None, picks: list[int]) -> Tensor:
+def _minima(batch: Kind, rows: Kind, initial: Kind | None, picks: list[int]) -> Tensor:
     """Compute the batch's distances to what is selected, in double precision."""
-    minima = torch.full((batch.n,), torch.inf, dtype=torch.float64, device=batch.single.device)
+    minima = torch.full((batch.n,), torch.inf, dtype=torch.float64, device=batch.low.device)
     if initial is not None:
         minima = nearest(batch, initial)[1]
     if picks:
-        minima = torch.minimum(minima, nearest(batch, take_rows(rows, _at(picks, rows)))[1])
+        minima = torch.minimum(minima, nearest(batch, rows.take(_at(picks, rows)))[1])
     return minima
 
 
-def _lower(rows: Rows, others: Rows, bounds: Tensor, workers: Workers) -> None:
+def _lower(rows: Kind, others: Kind, bounds: Tensor, workers: Workers) -> None:
     """Bring upper bounds on squared distances down to those to some others, where these are lower."""
-    step = ROWS_AT_A_TIME if rows.single.device.type == "cpu" else max(ROWS_AT_A_TIME, (1 << 28) // others.n)
+    step = ROWS_AT_A_TIME if rows.low.device.type == "cpu" else max(ROWS_AT_A_TIME, (1 << 28) // others.n)
 
     def work(first: int, last: int) -> int:
         some = slice(first, last)
         for begin in range(0, others.n, ROWS_AT_A_TIME):
             those = slice(begin, begin + ROWS_AT_A_TIME)
-            products = torch.addmm(others.high[those], rows.single[some], others.single[those].T, alpha=-2)
+            products = rows.products(some, others, those, others.high[those])
             torch.minimum(bounds[some], products.amin(dim=1).add_(rows.high[some]), out=bounds[some])
         return 0
 

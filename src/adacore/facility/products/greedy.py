@@ -87,11 +87,17 @@ class ProductGreedy:
         self._evaluated, self._looked_at = 0, 0
         with full_precision():
             # Within ``full_precision``: the sample of pairs and the distances to initial rows are products too.
-            sides = split_sides(problem, workers.device or torch.device("cpu"))
-            self.rows = sides.candidate_rows
-            self.candidates = np.flatnonzero(sides.able)
-            self._exponent = sides.exponent
-            self._evaluator: Evaluator = choose_evaluator(sides, workers, compiled)
+            if problem.sparse:
+                from adacore.facility.sparse.evaluator import SparseEvaluator  # which imports from this room
+
+                sparse = SparseEvaluator(problem, workers)
+                self.rows, able, self._exponent = problem.candidates, np.ones(sparse.n, np.bool_), sparse.exponent
+                self._evaluator: Evaluator = sparse
+            else:
+                sides = split_sides(problem, workers.device or torch.device("cpu"))
+                self.rows, able, self._exponent = sides.candidate_rows, sides.able, sides.exponent
+                self._evaluator = choose_evaluator(sides, workers, compiled)
+            self.candidates = np.flatnonzero(able)
             # Candidates ascend by row, so that positions break ties as rows do.
             self.queue = CandidateQueue(np.arange(self.rows.size))
             self._last_bounds = np.full(self.rows.size, np.inf)
@@ -152,7 +158,8 @@ class ProductGreedy:
                 self.workers.check()
         # A running sum gathers rounding: what is compared and reported is summed anew.
         self._measure_total()
-        spent = not going and floor <= 0
+        # Picking from lists ends at the target as well, where candidates still have something to gain.
+        spent = not going and floor <= 0 and self._total > target
         self.exhausted = self.exhausted or spent or self.count == self.candidates.size or self._total <= 0
 
     def _go_on(self, limit: int, floor: float, target: float) -> bool:
@@ -185,8 +192,7 @@ class ProductGreedy:
 
     def _key(self, position: int) -> bytes:
         """Tell rows apart: equal rows have equal gains, and only the lowest of them can be picked."""
-        row = self.rows[position]
-        return bytes(self.problem.rows[row].tobytes() + self.problem.unit[row].tobytes())
+        return self.problem.key(int(self.rows[position]))
 
     def _medoid(self, positions: NDArray[np.int64]) -> tuple[int, Served, float]:
         """Find the candidate with the least sum of distances, ties to the lowest row.

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import torch
 from torch import Tensor
 
-from adacore.facility.products.rows import UNIT_ROUNDOFF, Rows, pair_distances
+from adacore.facility.products.rows import UNIT_ROUNDOFF, Comparable
 from adacore.facility.workers import Workers
+
+Kind = TypeVar("Kind", bound=Comparable)
 
 OTHERS_AT_A_TIME = 4096
 BLOCK_NUMBERS = 1 << 22
@@ -15,7 +19,7 @@ BLOCK_NUMBERS = 1 << 22
 BLOCK_NUMBERS_ON_GPU = 1 << 28
 
 
-def nearest(rows: Rows, others: Rows, workers: Workers | None = None) -> tuple[Tensor, Tensor]:
+def nearest(rows: Kind, others: Kind, workers: Workers | None = None) -> tuple[Tensor, Tensor]:
     """Find for every row which of the others is nearest, ties to the first.
 
     Args:
@@ -26,7 +30,7 @@ def nearest(rows: Rows, others: Rows, workers: Workers | None = None) -> tuple[T
     Returns:
         Numbers of the nearest, int64, and the distances in double precision, both of shape (rows.n,).
     """
-    device = rows.single.device
+    device = rows.low.device
     owner = torch.zeros(rows.n, dtype=torch.int64, device=device)
     distances = torch.full((rows.n,), torch.inf, dtype=torch.float64, device=device)
     width = min(OTHERS_AT_A_TIME, others.n)
@@ -43,12 +47,12 @@ def nearest(rows: Rows, others: Rows, workers: Workers | None = None) -> tuple[T
     return owner, distances
 
 
-def _look_at(rows: Rows, others: Rows, some: slice, those: slice, owner: Tensor, distances: Tensor) -> None:
+def _look_at(rows: Kind, others: Kind, some: slice, those: slice, owner: Tensor, distances: Tensor) -> None:
     """Let a range of the others compete for a range of rows; those looked at earlier win ties."""
     # t_j = low_j - 2 y_i . y_j. With t least at j0, the nearest j has
     # t_j + low_i <= d_ij^2 <= d_ij0^2 <= t_j0 + (high - low)_j0 + high_i,
     # so that only those with t_j <= min t + max (high - low)_j + (high - low)_i are left.
-    products = torch.addmm(others.low[those], rows.single[some], others.single[those].T, alpha=-2)
+    products = rows.products(some, others, those, others.low[those])
     slack = (others.high[those].double() - others.low[those]).max() + (rows.high[some].double() - rows.low[some])
     most = products.amin(dim=1).double() + slack
     if those.start:  # what was nearest until now bounds it too
@@ -57,7 +61,7 @@ def _look_at(rows: Rows, others: Rows, some: slice, those: slice, owner: Tensor,
     limit = torch.nextafter(limit, torch.full_like(limit, torch.inf))
     # One or two for each row as a rule: all that is looked at in double precision.
     client, other = (products <= limit[:, None]).nonzero(as_tuple=True)
-    exact = pair_distances(rows, client + some.start, others, other + those.start)
+    exact = rows.distances(client + some.start, others, other + those.start)
     least = torch.full((some.stop - some.start,), torch.inf, dtype=torch.float64, device=exact.device)
     # A minimum does not depend on the order in which a GPU's threads arrive, as a sum would.
     least.scatter_reduce_(0, client, exact, "amin")

@@ -29,6 +29,7 @@ is negative for such pairs. Upper bounds stay above what only became less.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol, Self
 
 import numpy as np
 import torch
@@ -47,6 +48,38 @@ UNDERFLOW = 2.0**-120
 
 NUMBERS_AT_A_TIME = 1 << 22
 """Numbers that are converted to float64 at once: 32 MiB, well below what a block of products takes."""
+
+
+class Comparable(Protocol):
+    """Rows that can be multiplied in single and compared in double precision: dense ones, here, or sparse ones."""
+
+    @property
+    def n(self) -> int:
+        """Number of rows."""
+
+    @property
+    def low(self) -> Tensor:
+        """|y_i|^2 less what rounding may add, float32, shape (n,); see the module's text."""
+
+    @property
+    def high(self) -> Tensor:
+        """The same, more than what rounding may take away."""
+
+    @property
+    def same(self) -> float:
+        """Distances up to this count as 0."""
+
+    def take(self, at: Tensor) -> Self:
+        """Return some of the rows, by position."""
+
+    def products(self, some: slice, others: Self, those: slice, norms: Tensor) -> Tensor:
+        """Compute norms_j - 2 y_i . y_j for some of the rows and some of the others, float32."""
+
+    def distances(self, i: Tensor, others: Self, j: Tensor) -> Tensor:
+        """Compute distances of pairs in double precision; see ``pair_distances``."""
+
+    def distances_to_mean(self) -> Tensor:
+        """Compute every row's distance to the mean of all, in double precision."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,6 +113,35 @@ class Rows:
     def d(self) -> int:
         """Number of dimensions."""
         return int(self.exact.shape[1])
+
+    def take(self, at: Tensor) -> Rows:
+        """Return some of the rows, by position."""
+        return Rows(
+            self.exact, self.index[at], self.factors[at], self.single[at], self.low[at], self.high[at], self.same
+        )
+
+    def products(self, some: slice, others: Rows, those: slice, norms: Tensor) -> Tensor:
+        """Compute norms_j - 2 y_i . y_j for some of the rows and some of the others."""
+        return torch.addmm(norms, self.single[some], others.single[those].T, alpha=-2)
+
+    def distances(self, i: Tensor, others: Rows, j: Tensor) -> Tensor:
+        """Compute distances of pairs in double precision; see ``pair_distances``."""
+        return pair_distances(self, i, others, j)
+
+    def distances_to_mean(self) -> Tensor:
+        """Compute every row's distance to the mean of all, in double precision."""
+        step = max(1, NUMBERS_AT_A_TIME // self.d)
+        mean = torch.zeros(self.d, dtype=torch.float64, device=self.single.device)
+        for first in range(0, self.n, step):
+            some = slice(first, first + step)
+            mean += (self.exact[self.index[some]].double() * self.factors[some, None]).sum(dim=0)
+        mean /= self.n
+        distances = torch.empty(self.n, dtype=torch.float64, device=self.single.device)
+        for first in range(0, self.n, step):
+            some = slice(first, first + step)
+            block = (self.exact[self.index[some]].double() * self.factors[some, None]).sub_(mean)
+            distances[some] = torch.linalg.vector_norm(block, dim=1)
+        return distances
 
 
 def gamma(terms: int) -> float:

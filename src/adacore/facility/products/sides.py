@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -69,20 +71,12 @@ def split_sides(problem: Problem, device: torch.device) -> Sides:
     Returns:
         The two sides, on that device.
     """
-    own = own_exponent(problem)
-    exact = to_device(problem.rows, device)
-    factors, equal_up_to = np.ldexp(problem.unit, -own), math.ldexp(problem.same, -own)
+    take = open_dense_rows(problem, device)
     clients = problem.clients
     inside = np.isin(problem.candidates, clients, assume_unique=True)
     # Every candidate must be a client, for one matrix to serve as both sides.
     same = bool(inside.all()) and problem.candidates.size >= MOSTLY * clients.size
     rows = clients if same else problem.candidates
-    # One shift for all sides: distances between them stay only if both are moved alike.
-    shift = choose_shift(exact, to_device(clients, device), to_device(factors[clients], device))
-
-    def take(index: NDArray[np.int64]) -> Rows:
-        return make_rows(exact, to_device(index, device), to_device(factors[index], device), shift, equal_up_to)
-
     served = take(clients)
     return Sides(
         served,
@@ -91,8 +85,39 @@ def split_sides(problem: Problem, device: torch.device) -> Sides:
         rows,
         take(problem.initial) if problem.initial.size else None,
         problem.weights,
-        own - problem.distance_exponent,
+        own_exponent(problem) - problem.distance_exponent,
     )
+
+
+def open_dense_rows(problem: Problem, device: torch.device) -> Callable[[NDArray[np.int64]], Rows]:
+    """Bring dense rows of a problem to the form in which they are multiplied.
+
+    Args:
+        problem: The problem, in its own units.
+        device: Where to compute.
+
+    Returns:
+        A function of rows' numbers; all that it returns lies in one set of coordinates.
+    """
+    own = own_exponent(problem)
+    exact = to_device(problem.dense_rows(), device)
+    factors, equal_up_to = np.ldexp(problem.unit, -own), math.ldexp(problem.same, -own)
+    # One shift for all: distances stay only if all are moved alike.
+    shift = choose_shift(exact, to_device(problem.clients, device), to_device(factors[problem.clients], device))
+
+    def take(index: NDArray[np.int64]) -> Rows:
+        return make_rows(exact, to_device(index, device), to_device(factors[index], device), shift, equal_up_to)
+
+    return take
+
+
+def open_rows(problem: Problem, device: torch.device) -> Callable[[NDArray[np.int64]], Any]:
+    """Bring rows of a problem, dense or sparse, to the form in which they are multiplied; see ``open_dense_rows``."""
+    if not problem.sparse:
+        return open_dense_rows(problem, device)
+    from adacore.facility.sparse.rows import open_sparse_rows  # which imports from this room
+
+    return open_sparse_rows(problem)
 
 
 def to_device(values: NDArray[np.generic], device: torch.device) -> torch.Tensor:

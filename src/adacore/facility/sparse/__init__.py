@@ -1,0 +1,1 @@
+"""Sparse rows: compared by products of sparse rows, never written out densely as a whole."""
