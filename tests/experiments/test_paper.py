@@ -20,7 +20,7 @@ from adacore.experiments.paper.convex import judge_convex
 from adacore.experiments.paper.differences import differences
 from adacore.experiments.paper.pictures import average, draw, has_curves
 from adacore.experiments.paper.quotes import wrong_quotes
-from adacore.experiments.paper.records import is_small, make_record, read_records
+from adacore.experiments.paper.records import is_small, read_records
 from adacore.experiments.paper.results import results
 from adacore.experiments.paper.run import take_over
 from adacore.experiments.paper.set_ups import (
@@ -385,6 +385,14 @@ def test_a_smaller_scale_is_said_and_reproduces_no_accuracy() -> None:
     assert "adacore reproduce table4-cifar10-s10 --scale small" in page
 
 
+def test_runs_that_were_cut_off_are_said_to_be() -> None:
+    record = {**record_of(method("adacore", [0.5] * 3), name="uniform-first60"), "cut_off": 60, "command": "python x"}
+    page = results([{"item": "T", "about": "A", "record": record["name"]}], {record["name"]: record})
+    assert "| T | the first 60 of 200 epochs, 3 seeds |" in page
+    assert "**Cut off** after 60 of 200 epochs" in page
+    assert "\n    python x\n" in page
+
+
 def test_a_method_that_holds_out_data_is_named() -> None:
     record = record_of(method("adacore", [0.5] * 3), method("glister", [0.4] * 3, settings={"validation": 0.1}))
     page = results([{"item": "T", "about": "A", "record": record["name"]}], {record["name"]: record})
@@ -474,11 +482,6 @@ def test_records_are_read_back_and_damaged_ones_named(tmp_path: Path) -> None:
     (tmp_path / "bad.json").write_text("{")
     with pytest.raises(ValueError, match=r"bad\.json is no record"):
         read_records(tmp_path)
-
-
-def test_a_record_of_a_folder_without_runs(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="holds no run"):
-        make_record(tmp_path, "x")
 
 
 def test_the_digits_demo_is_a_comparison() -> None:

@@ -18,7 +18,7 @@ from adacore.experiments.evidence.sentences import (
     with_interval,
 )
 from adacore.experiments.evidence.summaries import CONTROL, base_name, find_control
-from adacore.experiments.evidence.verdicts import Judgement
+from adacore.experiments.evidence.verdicts import LEAST_SEEDS, Judgement
 from adacore.experiments.paper.claims import Finding, accuracies, judge_claims, reproduced
 from adacore.experiments.paper.convex import convex_headline, judge_convex
 from adacore.experiments.paper.differences import differences, flags, smaller_scale
@@ -60,6 +60,11 @@ def card(entry: Entry, record: Record) -> str:
     # Before any number: whoever reads one of a smaller scale must know what it is.
     if is_small(record):
         lines += [f"**Smaller scale**: {smaller_scale(record)}. Verdicts are about this scale.", ""]
+    if "cut_off" in record:
+        lines += [
+            f"**Cut off** after {record['cut_off']} of {record['settings']['epochs']} epochs: no whole training.",
+            "",
+        ]
     lines += [f"- **Paper**: {told}" for told in (paper_words(entry),) if told]
     lines += [f"- **Against Random**: {line}" for line in against_random(record)]
     lines += _findings(judge_claims(entry.get("claims", ()), record))
@@ -74,7 +79,8 @@ def card(entry: Entry, record: Record) -> str:
     if has_curves(record):
         about = "Test accuracy against gradients, probing included; bands: lowest to highest seed"
         lines += ["", f"![{about}]({PICTURES}/{record['name']}.svg)"]
-    lines += ["", *_table(entry, record), "", f"    adacore reproduce {record['name']}{flags(record)}", ""]
+    command = record.get("command", f"adacore reproduce {record['name']}{flags(record)}")
+    lines += ["", *_table(entry, record), "", f"    {command}", ""]
     return "\n".join([*lines, f"Made with {record['made_with']}."])
 
 
@@ -165,25 +171,25 @@ def relative_cost(method: Mapping[str, Any], record: Record) -> str:
     return f"{by_seconds} seconds and {by_gradients} gradients"
 
 
-def headline(record: Record) -> tuple[str, str, str]:
-    """Say of the record's AdaCore, or else of its first method, how it stands to Random and at what cost.
+def headline(entry: Entry, record: Record) -> tuple[str, str, str]:
+    """Say of the entry's method, else of AdaCore or the record's first, how it stands to Random and at what cost.
 
     Args:
+        entry: What the paper says.
         record: What was measured.
 
     Returns:
         Verdict, difference with its interval, and cost; a dash each where there is none.
     """
     judged = [method for method in record["methods"] if judgement_of(method) is not None]
-    # A page about another method than AdaCore still has a headline: its first method's.
-    ours = next(
-        (method for method in judged if base_name(method["method"]) == "adacore"), judged[0] if judged else None
-    )
+    # A record without AdaCore still has a headline: its first method's.
+    wanted = [entry.get("method", "adacore"), *(method["method"] for method in judged)]
+    ours = next((method for name in wanted for method in judged if method["method"] == name), None)
     judgement = None if ours is None else judgement_of(ours)
     if ours is None or judgement is None:
         return "–", "–", "–"
     gap = f"{100 * judgement.difference.mean:+.1f} points".replace("-", "−")
-    span = points(judgement.difference)
+    span = _interval(judgement)
     name = "" if ours["method"] == "adacore" else f"{display_name(ours['method'])}: "
     # Named where it is not drawn anew for every epoch: such a control is weaker.
     control = _control(record)
@@ -253,7 +259,7 @@ def _table(entry: Entry, record: Record) -> list[str]:
             "–" if numbers is None else _paper_number(numbers),
             with_interval(mean_interval(list(accuracies(method).values()))) + _seen_classes(method),
             _standing(method, judgement),
-            "–" if judgement is None else points(judgement.difference),
+            "–" if judgement is None else _interval(judgement),
             _seeds(method),
             seconds(spent["total"]),
             f"{seconds(spent['probing'])}, {seconds(spent['selecting'])}",
@@ -262,6 +268,11 @@ def _table(entry: Entry, record: Record) -> list[str]:
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return lines
+
+
+def _interval(judgement: Judgement) -> str:
+    # Two seeds give an interval that looks precise, or absurd, by chance.
+    return points(judgement.difference) if judgement.difference.count >= LEAST_SEEDS else "–"
 
 
 def _standing(method: Mapping[str, Any], judgement: Judgement | None) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 
 from adacore.experiments.evidence.summaries import summarise, to_json
 from adacore.experiments.runs.experiment import MOVABLE
-from adacore.experiments.runs.recorded_runs import Method, Run, experiments_of, read_methods
+from adacore.experiments.runs.recorded_runs import Method, Run, experiments_of
 from adacore.labelling.durable_files import replace_file
 
 POINTS = 50
@@ -21,20 +21,16 @@ POINTS = 50
 _OWN = ("method", "seed", *MOVABLE)
 
 
-def make_record(folder: Path, name: str) -> dict[str, Any]:
+def make_record(methods: Sequence[Method], name: str) -> dict[str, Any]:
     """Gather what results are made of.
 
     Args:
-        folder: That holds the runs.
+        methods: With their runs, from ``read_methods``.
         name: Of the figure, table or part.
 
     Returns:
         Plain values: settings and versions, and for each method summary, curves by seed and what the analysis found.
-
-    Raises:
-        ValueError: If the folder holds no run.
     """
-    methods = read_methods(folder).methods
     summaries = summarise({method.label: method.outcomes for method in methods}, experiments=experiments_of(methods))
     settings = [{k: v for k, v in method.runs[0].settings.items() if k not in _OWN} for method in methods]
     # Told once, and for each method only what is its own: a record is read by people, in a diff.

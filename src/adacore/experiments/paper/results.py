@@ -107,7 +107,7 @@ def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def _against_random(entry: Entry, records: Mapping[str, Record]) -> list[str]:
     record = records[entry["record"]]
-    told = convex_headline(record) if is_convex(record) else headline(record)
+    told = convex_headline(record) if is_convex(record) else headline(entry, record)
     return [str(entry["item"]), _scale(record), *told]
 
 
@@ -118,6 +118,8 @@ def _scale(record: Record) -> str:
     counted = f"{seeds} seed{'s' * (seeds > 1)}"
     if is_small(record):
         return f"smaller scale, {counted}"
+    if "cut_off" in record:
+        return f"the first {record['cut_off']} of {record['settings']['epochs']} epochs, {counted}"
     # Where another model was run, the scale is not the paper's, whatever else is.
     model = next((words for words in differences(record) if words.startswith("model ")), "")
     return f"{model.removeprefix('model ') or 'as set up'}, {counted}"

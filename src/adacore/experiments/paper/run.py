@@ -15,6 +15,7 @@ from adacore.experiments.report import write_report
 from adacore.experiments.runs.comparison import compare, method_folder
 from adacore.experiments.runs.experiment import experiment_of
 from adacore.experiments.runs.folder_lock import LOCK
+from adacore.experiments.runs.recorded_runs import read_methods
 from adacore.experiments.runs.run_folder import RunFolder
 from adacore.experiments.runs.settings import CompareConfig, to_mapping
 
@@ -60,7 +61,7 @@ def reproduce(
             compare(configs[part], folder / part, console=console)
         # Of all parts together: a figure's methods may be spread over several of them.
         report = write_report(folder)
-        records.append(write_record(make_record(folder, comparison), root / RECORDS))
+        records.append(write_record(make_record(read_methods(folder).methods, comparison), root / RECORDS))
         _say(console, f"Report, to open in a browser: {report}")
         _say(console, f"Record, for docs/records: {records[-1]}")
     return records
