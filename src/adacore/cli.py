@@ -41,6 +41,7 @@ class Command:
 
     Attributes:
         summary: One line for the list of commands.
+        example: A command line to begin with, and what it does; shown below the flags.
         add_arguments: Declares its flags.
         run: Does it with the values that were given, by name, and returns the exit code.
         interrupted: What to do after Ctrl-C, given the same values.
@@ -50,6 +51,7 @@ class Command:
     add_arguments: Callable[[Parser], None]
     run: Callable[[dict[str, Any]], int]
     interrupted: Callable[[Mapping[str, Any]], str] = lambda given: "nothing was written"
+    example: str | None = None
 
 
 class Parser(ArgumentParser):
@@ -69,6 +71,7 @@ class Parser(ArgumentParser):
         """Declare a flag, or an argument if it has no dashes, which is then required."""
         # Shown as a person would write it on the command line.
         given = ",".join(default) if isinstance(default, tuple) else "on" if default is True else default
+        given = f"{given:.4g}" if isinstance(given, float) else given
         shown = "" if default is None or default is False or default == () else f" (default: {given})"
         name, text = flag.lstrip("-").replace("-", "_"), (text + shown).replace("%", "%%")
         self.kinds[name] = kind
@@ -178,12 +181,19 @@ COMMANDS: dict[str, Command] = {
         _laboratory("run_compare"),
         _again,
     ),
-    "select": Command("choose the examples that stand for all from a table of features", _add_select, _select),
+    "select": Command(
+        "choose the rows of a table that stand for all: what to label, keep or look at",
+        _add_select,
+        _select,
+        example="Example: adacore select embeddings.npy --budget 100 --metric cosine --items texts.csv:text --report "
+        "picks.html --sheet label.csv",
+    ),
     "label": Command(
-        "simulate which rows to label, on a table whose classes are known",
+        "simulate what choosing rows to label is worth, on a table whose classes are known",
         _laboratory("add_label"),
         _laboratory("run_label"),
         _again,
+        example="Example: adacore label digits --budgets 20,50,100 --methods random,facility_location,k_means",
     ),
     "report": Command(
         "make one HTML file of a run or a comparison", _laboratory("add_report"), _laboratory("run_report")
@@ -215,7 +225,8 @@ def make_parser(wanted: Iterable[str] = tuple(COMMANDS)) -> tuple[Parser, dict[s
     commands = parser.add_subcommands(required=False, dest="command", metavar="COMMAND")
     singles = {}
     for name, command in COMMANDS.items():
-        singles[name] = Parser(description=command.summary.capitalize() + ".")
+        summary = command.summary[0].upper() + command.summary[1:]
+        singles[name] = Parser(description=f"{summary}.", epilog=command.example)
         if name in wanted:
             command.add_arguments(singles[name])
         commands.add_subcommand(name, singles[name], help=command.summary)

@@ -237,3 +237,29 @@ def test_nan_in_a_simulation_is_one_line(folder, capsys):
     np.save("y.npy", np.arange(60) % 3)
     assert main(["label", "nan.npy", "--labels", "y.npy", "--budgets", "5"]) == 2
     assert "row 9" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_texts_may_stand_in_the_table_of_their_embeddings(folder, kind):
+    import pyarrow as pa
+    from pyarrow import csv, parquet
+
+    texts = Path("texts.txt").read_text().splitlines()
+    table = pa.table({"text": texts, **{f"e{k}": ROWS[:, k] for k in range(ROWS.shape[1])}})
+    csv.write_csv(table, "t.csv")
+    parquet.write_table(table, "t.parquet")
+    words = ["select", f"t.{kind}", "--budget", "5", "--items", f"t.{kind}:text", "--sheet", "label.csv"]
+    assert main(words) == 0
+    assert main(["select", "rows.npy", "--budget", "5", "--out", "same.npz"]) == 0
+    assert Coreset.load("coreset.npz").indices.tolist() == Coreset.load("same.npz").indices.tolist()
+    assert "text <" in Path("label.csv").read_text()
+
+
+def test_labels_written_into_a_sheet_are_shown_in_the_next_round(folder):
+    assert main(["select", "rows.npy", "--budget", "5", "--items", "texts.txt", "--sheet", "label.csv"]) == 0
+    lines = Path("label.csv").read_text().splitlines()
+    Path("label.csv").write_text("\n".join([lines[0], *(line + "lynx" for line in lines[1:4]), *lines[4:]]))
+    assert main(["select", "rows.npy", "--budget", "5", "--initial", "label.csv", "--report", "more.html"]) == 0
+    page = Path("more.html").read_text()
+    assert page.count('<span class="tag">lynx</span>') == 3
+    assert "5 rows and 5 selected before stand for 60" in page

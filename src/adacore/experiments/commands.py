@@ -138,7 +138,10 @@ def add_label(parser: Any) -> None:
     """Declare the flags of ``adacore label``."""
     from adacore.experiments.runs.simulated_labelling import LabelSettings
 
-    text = "a table of numbers: .npy, .parquet, .csv, .tsv, or LIBSVM; or a data set: digits, mnist, ijcnn1"
+    text = (
+        "a table of numbers, a row for each example: .npy, .parquet, .csv, .tsv, or LIBSVM; or digits, which needs no "
+        "file, or another data set below ADACORE_DATA: mnist, cifar10, ijcnn1"
+    )
     parser.add("features", str, text)
     parser.add("--out", str, "folder of outcomes, record and report; given again, it goes on", default="runs/label")
     parser.add_settings(LabelSettings)

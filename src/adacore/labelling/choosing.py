@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from adacore.errors import unknown_name
 from adacore.labelling.coverage import Coverage, coverage_of, labels_in
 from adacore.labelling.durable_files import prepare_file
-from adacore.labelling.items import Items, read_items
+from adacore.labelling.items import Items, item_column, read_items
 from adacore.labelling.positions import read_known_labels, read_positions
 from adacore.labelling.tables import read_features
 
@@ -44,34 +44,46 @@ class SelectSettings:
         TypeError: budget=2.5 is not a whole number: pass an int of at least 1
     """
 
-    budget: int | None = _setting(None, "number of examples to select")
-    fraction: float | None = _setting(None, "share of the examples to select, in (0, 1]", above=0, most=1)
+    budget: int | None = _setting(None, "number of rows to select")
+    fraction: float | None = _setting(
+        None, "instead of --budget, share of the rows to select, in (0, 1]", above=0, most=1
+    )
     tolerance: float | None = _setting(
         None,
-        "select as few as make L(S), the sum of all rows' distances to the nearest selected one, at most this",
+        "instead of --budget, select as few as bring L, the sum of all rows' distances to the nearest selected one, "
+        "down to this",
         least=0,
     )
-    labels: str | None = _setting(None, "classes to select within: a column's name, target (LIBSVM), or an .npy file")
-    method: Literal["exact", "stochastic", "sampled"] = _setting(
-        "exact", "greedy on all rows, on random candidates for each pick, or on a random sample of the rows"
-    )
-    seed: int | None = _setting(None, "of what is random in the latter two", least=0)
     metric: Literal["euclidean", "cosine"] = _setting(
-        "euclidean", "of the distances; cosine for embeddings, whose length means nothing"
+        "euclidean", "how distance is measured; cosine for embeddings, of which only the direction means something"
     )
-    refine: bool = _setting(False, "improve the selection by swaps until none helps; takes longer")
-    quotas: str = _setting(
-        "proportional", "with --labels, how many of each class: proportional, equal, or a number for each: cat=10,dog=5"
-    )
-    initial: str | None = _setting(
-        None, "file of rows that are selected already: positions (.txt, .csv, .npy), a mask (.npy), or a coreset"
-    )
-    exclude: str | None = _setting(None, "file of rows that must not be selected, as --initial")
     items: str | None = _setting(
-        None, "what stands behind the rows, for the report: file.parquet:column, .csv, .txt, or a folder of images"
+        None,
+        "what stands behind the rows, in their order: a folder of images, a .txt file with a text a line, or a column, "
+        "as in texts.csv:text or texts.parquet:text",
     )
     report: str | None = _setting(None, "a .html file that shows the picks and what they stand for")
     sheet: str | None = _setting(None, "a .csv file to label in: position, item, weight, label")
+    initial: str | None = _setting(
+        None,
+        "rows that are labelled or selected already, from which the selection goes on: the --sheet of an earlier "
+        "round, positions (.txt, .csv, .npy), a mask (.npy), or a coreset",
+    )
+    exclude: str | None = _setting(None, "rows that must not be selected, in a file as for --initial")
+    labels: str | None = _setting(
+        None, "select within classes that are known: a column's name, target (LIBSVM), or an .npy file"
+    )
+    quotas: str = _setting(
+        "proportional", "with --labels, how many of each class: proportional, equal, or a number for each: cat=10,dog=5"
+    )
+    out: str = _setting("coreset.npz", "where the selection is saved, a .npz or .parquet file")
+    method: Literal["exact", "stochastic", "sampled"] = _setting(
+        "exact",
+        "exact: greedy on all rows; for millions of rows sampled: on a random sample of them, or stochastic: on random "
+        "candidates for each pick",
+    )
+    seed: int | None = _setting(None, "of the random draws of --method sampled and stochastic", least=0)
+    refine: bool = _setting(False, "improve the selection by swaps until none helps, which takes several times longer")
     engine: Literal["local", "ray"] = _setting(
         "local", "this process, or Ray's: files larger than memory, on many cores or machines (docs/scale.md)"
     )
@@ -79,7 +91,6 @@ class SelectSettings:
         None, "with --engine ray, a folder that keeps what is done: killed, it goes on from there"
     )
     address: str | None = _setting(None, "with --engine ray, of a cluster, as ray.init takes it; this machine if none")
-    out: str = _setting("coreset.npz", "where to, a .npz or .parquet file")
 
     def __post_init__(self) -> None:
         # Field types and bounds are checked first: the checks below may then rely on texts being texts.
@@ -161,7 +172,7 @@ def choose_rows(features: str | Path, settings: SelectSettings) -> Choice:
     """
     from adacore.facility import facility_location  # which compiles: a wrong file name need not wait for it
 
-    table = read_features(features, labels=settings.labels)
+    table = read_features(features, labels=settings.labels, without=item_column(settings.items, features))
     n = table.x.shape[0]
     # All files are read before anything is computed: a wrong one is noticed at once and not after minutes.
     items = Items() if settings.items is None else read_items(settings.items, n)

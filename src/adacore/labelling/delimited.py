@@ -16,7 +16,9 @@ from adacore.labelling.texts import check_table_is_utf8
 _DELIMITERS = ",;\t"
 
 
-def read_delimited(path: Path, labels: str | None) -> tuple[NDArray[Any], NDArray[Any] | None]:
+def read_delimited(
+    path: Path, labels: str | None, without: str | None = None
+) -> tuple[NDArray[Any], NDArray[Any] | None]:
     """Read columns of numbers from text that is separated by commas, semicolons or tabs, plain or compressed.
 
     The first line is one of names if it holds something that is no number, or counts 0, 1, 2, ..., as pandas names
@@ -25,6 +27,7 @@ def read_delimited(path: Path, labels: str | None) -> tuple[NDArray[Any], NDArra
     Args:
         path: The file, UTF-8.
         labels: The column that holds classes, which is no feature; None, or a name that is no column, for none.
+        without: A column that is left out; or None.
 
     Returns:
         Features, shape (n, d), float64, and classes, shape (n,), or None.
@@ -68,6 +71,7 @@ def read_delimited(path: Path, labels: str | None) -> tuple[NDArray[Any], NDArra
     if named and kept[0] in {"", "Unnamed: 0"} and len(kept) > 1:
         warnings.warn(f"{path}: its first column has no name, as pandas writes an index; it is left out", stacklevel=2)
         kept = kept[1:]
+    kept = [name for name in kept if name != without]
     table = table.select(kept)
     return columns_of(rows_in_blocks(table), table.num_rows, table.schema, kept, labels, path)
 

@@ -88,6 +88,24 @@ def _check_images(items: Items) -> None:
             raise ValueError(f"row {row}: cannot read the image {path}: {words[:200]}; mend or replace it") from error
 
 
+def item_column(source: str | Path | None, table: str | Path) -> str | None:
+    """Name the column of a table of features that holds its items, and is no feature.
+
+    Args:
+        source: Of the items, as ``read_items`` takes it.
+        table: The file of the features.
+
+    Returns:
+        The column, where the items come from a named column of the same file; else None.
+
+    Example:
+        >>> item_column("rows.csv:text", "rows.csv"), item_column("texts.txt", "rows.npy")
+        ('text', None)
+    """
+    path, column = _split(str(source or ""))
+    return column if column is not None and path == Path(table) else None
+
+
 def _lines(path: Path) -> list[str]:
     """Split at line feeds alone: splitlines() also splits at characters that may stand within a text."""
     lines = read_text(path).split("\n")

@@ -23,12 +23,15 @@ _INDEX = re.compile(r"__index_level_\d+__")
 _EXACT_IN_FLOAT32 = {"float16", "float32", "bool", "int8", "uint8", "int16", "uint16"}
 
 
-def read_parquet(path: Path, labels: str | None) -> tuple[NDArray[Any], NDArray[Any] | None]:
+def read_parquet(
+    path: Path, labels: str | None, without: str | None = None
+) -> tuple[NDArray[Any], NDArray[Any] | None]:
     """Read columns of numbers from a Parquet file, a block at a time.
 
     Args:
         path: The file.
         labels: The column that holds classes, which is no feature; None, or a name that is no column, for none.
+        without: A column that is left out; or None.
 
     Returns:
         Features, shape (n, d), float32 if that holds every column exactly and float64 if not; and classes, shape (n,).
@@ -46,7 +49,7 @@ def read_parquet(path: Path, labels: str | None) -> tuple[NDArray[Any], NDArray[
     try:
         # A memory map, and a block at a time: reading the whole table first would hold the data twice.
         with pq.ParquetFile(path, memory_map=True) as file:
-            kept = columns_kept(file.schema_arrow, labels)
+            kept = [name for name in columns_kept(file.schema_arrow, labels) if name != without]
             blocks = file.iter_batches(batch_size=BLOCK, columns=kept)
             return columns_of(blocks, file.metadata.num_rows, file.schema_arrow, kept, labels, path)
     except (OSError, pa.ArrowException) as error:

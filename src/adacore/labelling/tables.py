@@ -46,7 +46,7 @@ class Features:
     labels: NDArray[Any] | None = None
 
 
-def read_features(path: str | Path, *, labels: str | None = None) -> Features:
+def read_features(path: str | Path, *, labels: str | None = None, without: str | None = None) -> Features:
     """Read features, and classes to select within.
 
     Args:
@@ -54,6 +54,7 @@ def read_features(path: str | Path, *, labels: str | None = None) -> Features:
             length; ``.csv`` and ``.tsv``; anything else is read as LIBSVM. Text may be compressed (.bz2, .gz, .xz).
         labels: Where the classes are: the name of a column (Parquet, CSV), ``"target"`` (LIBSVM), or an ``.npy`` file
             of shape (n,); None to select without classes. A column that holds labels is not a feature.
+        without: A column (Parquet, CSV) that is no feature either, such as one of texts; or None.
 
     Returns:
         The table.
@@ -74,11 +75,11 @@ def read_features(path: str | Path, *, labels: str | None = None) -> Features:
     elif suffix in {".parquet", ".pq"}:
         from adacore.labelling.parquet import read_parquet
 
-        x, classes = read_parquet(path, labels)
+        x, classes = read_parquet(path, labels, without)
     elif suffix in {".csv", ".tsv"}:
         from adacore.labelling.delimited import read_delimited
 
-        x, classes = read_delimited(path, labels)
+        x, classes = read_delimited(path, labels, without)
     else:
         x, targets = read_libsvm(path)
         classes, columns = targets if labels == "target" else None, "target"

@@ -51,7 +51,7 @@ class LabelSettings:
         (20, 50)
     """
 
-    labels: str | None = _setting(None, "the known classes: a column's name, target (LIBSVM), or an .npy file")
+    labels: str | None = _setting(None, "the true classes: a column's name, target (LIBSVM), or an .npy file")
     methods: tuple[str, ...] = _setting(
         (RANDOM, "facility_location", "k_means"),
         "methods, separated by commas: random, facility_location, facility_location(metric=cosine, weighted=true, "
@@ -62,7 +62,9 @@ class LabelSettings:
     estimators: tuple[str, ...] = _setting(
         ("logistic", "nearest"), "what learns from the labels: logistic, nearest, or package.module:Class"
     )
-    seeds: int = _setting(10, "divisions of the rows into pool and test; all methods share them", least=1)
+    seeds: int = _setting(
+        10, "random divisions into rows to choose from and rows to test on, shared by all methods", least=1
+    )
     first_seed: int = _setting(
         0, "number of the first seed: a method that was chosen on some seeds is to be judged on others", least=0
     )
