@@ -1,9 +1,11 @@
 """What choosing rows to label is worth, on data whose classes are known; writes docs/records/labelling-*.json.
 
-    python benchmarks/labelling.py digits mnist ...     # the records: seeds 100 to 119, all if none is named
-    python benchmarks/labelling.py tables               # of docs/labelling.md, from the records; so are:
-    python benchmarks/labelling.py claims               # facility location against random labels, one family of tests
-    python benchmarks/labelling.py means                # facility location and AdaCore against others over data sets
+    python benchmarks/labelling.py digits mnist ...  # the records: seeds 100 to 119, all data sets if none is named
+    python benchmarks/labelling.py --seeds=12 mnist  # fewer, where time runs out
+    python benchmarks/labelling.py claims            # from the records: the default against random, one family of tests
+    python benchmarks/labelling.py means             # facility location and AdaCore against others over data sets
+    python benchmarks/labelling.py tables            # everything
+    python benchmarks/labelling.py page              # writes these three into docs/labelling.md
 
 A simulation that was stopped goes on where it was.
 """
@@ -87,10 +89,16 @@ def tables() -> str:
     """Write the tables of accuracies and savings."""
     lines = []
     for name, record in read_records().items():
+        counts = {row["seeds"] for row in record["rows"]}
         for estimator in record["settings"]["estimators"]:
             rows = [row for row in record["rows"] if row["estimator"] == estimator]
             budgets = sorted({row["budget"] for row in rows})
-            lines += ["", f"{name}, {estimator}:", "", f"| method | {' | '.join(map(str, budgets))} |"]
+            lines += [
+                "",
+                f"{name}, {estimator}, {'/'.join(map(str, sorted(counts)))} seeds:",
+                "",
+                f"| method | {' | '.join(map(str, budgets))} |",
+            ]
             random = [f"{100 * record['random'][estimator][str(b)]['mean']:.1f} %" for b in budgets]
             lines += ["| --- |" + " --- |" * len(budgets), f"| random | {' | '.join(random)} |"]
             for method in dict.fromkeys(row["method"] for row in rows):
@@ -136,7 +144,8 @@ def claims() -> str:
 def means() -> str:
     """Compare over data sets, each counting the same, with 95 % intervals of the paired differences."""
     records = read_records()
-    lines = [f"Over {', '.join(records)}; points, 95 % interval."]
+    # Both methods in every set, and only sets with the seeds of the present design.
+    lines = [f"Means over {', '.join(records)}, in points, with 95 % intervals."]
     pairs = [(HEADLINE, other) for other in ("k_means", "typiclust")]
     adacore_pairs = ("craig(targets=predicted)", "badge", "margin", "facility_location")
     pairs += [("adacore(targets=predicted)", other) for other in adacore_pairs]
@@ -160,12 +169,22 @@ def _points(interval: Any) -> str:
 
 def main() -> None:
     """Simulate on the data sets that are named, or print what is recorded."""
-    if sys.argv[1:] and sys.argv[1] in {"tables", "claims", "means"}:
-        print({"tables": tables, "claims": claims, "means": means}[sys.argv[1]]())
+    printed = {"tables": tables, "claims": claims, "means": means}
+    if sys.argv[1:2] == ["page"]:
+        page = ROOT / "docs" / "labelling.md"
+        text = page.read_text(encoding="utf-8")
+        for name, write in printed.items():
+            begin, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->"
+            before, _, rest = text.partition(begin)
+            text = f"{before}{begin}{write().strip()}\n{end}{rest.partition(end)[2]}"
+        page.write_text(text, encoding="utf-8")
+    elif sys.argv[1:] and sys.argv[1] in printed:
+        print(printed[sys.argv[1]]())
     else:
-        for name in sys.argv[1:] or DATASETS:
+        seeds = next((int(word.partition("=")[2]) for word in sys.argv[1:] if word.startswith("--seeds=")), SEEDS)
+        for name in [word for word in sys.argv[1:] if not word.startswith("--")] or DATASETS:
             settings = LabelSettings(
-                methods=(*FEATURES, *IN_ROUNDS), budgets=BUDGETS, seeds=SEEDS, first_seed=FIRST_SEED
+                methods=(*FEATURES, *IN_ROUNDS), budgets=BUDGETS, seeds=seeds, first_seed=FIRST_SEED
             )
             run(name, settings, name, RECORDS / f"labelling-{name}.json", RUNS / name)
 

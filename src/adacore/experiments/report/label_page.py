@@ -29,8 +29,7 @@ def label_table(record: Record) -> Table:
     """
     from rich.table import Table
 
-    seeds = record["settings"]["seeds"]
-    table = Table(title=f"Labels chosen by each method against random ones, {seeds} seeds")
+    table = Table(title=f"Labels chosen by each method against random ones, {seeds_text(record)}")
     for name in ("estimator", "labels", "method", "accuracy", "against random", "verdict", "label saving", "seconds"):
         table.add_column(name, justify="left" if name in {"estimator", "method", "verdict"} else "right")
     for row in record["rows"]:
@@ -45,6 +44,18 @@ def label_table(record: Record) -> Table:
             f"{row['choosing_seconds']:.2f}",
         )
     return table
+
+
+def seeds_text(record: Record) -> str:
+    """Say how many seeds the numbers come from, which may be fewer than were asked for while a simulation goes on.
+
+    Example:
+        >>> seeds_text({"rows": [{"seeds": 10}, {"seeds": 7}]}), seeds_text({"rows": [{"seeds": 10}]})
+        ('7 to 10 seeds', '10 seeds')
+    """
+    counts = [row["seeds"] for row in record["rows"]] or [record["settings"]["seeds"]]
+    low, high = min(counts), max(counts)
+    return f"{high} seeds" if low == high else f"{low} to {high} seeds"
 
 
 def difference_text(row: Record) -> str:
@@ -107,7 +118,7 @@ def write_label_report(record: Record, path: Path, title: str) -> Path:
         verdict=headline(record),
         sections=sections,
         legend=[(name, styles[name]) for name in names],
-        seeds=record["settings"]["seeds"],
+        seeds=seeds_text(record),
         difference=difference_text,
         saving=saving_text,
     )
