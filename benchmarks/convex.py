@@ -1,6 +1,6 @@
 """The bars of convex selection, measured on ijcnn1 at 10 % per class.
 
-    python benchmarks/convex.py               # all but the SVC search, whose record convex_search.py writes
+    python benchmarks/convex.py               # all but the SVC search, whose record sklearn_search.py writes
     python benchmarks/convex.py --recorded    # what was measured before
 
 Gradients of single examples are counted with those that selecting takes.
@@ -112,7 +112,7 @@ def report(record: dict[str, Any]) -> None:
         table = ", ".join(f"{m} fits: {m * full:.2f} s against {selecting + m * small:.2f} s" for m in (1, 10, 100))
         pays = math.ceil(selecting / (full - small)) if full > small else "never"
         print(f"{key}: {table}; pays after {pays} fits")
-    for rows, by_arm in read("convex-search").items():
+    for rows, by_arm in read("sklearn-search").items():
         for arm, row in by_arm.items():
             print(f"SVC search on {rows}, {arm}: {row['seconds']:.0f} s, test accuracy {row['test_accuracy']:.4f}")
 

@@ -2,7 +2,7 @@
 
 In Markdown a figure is followed by a comment that readers don't see: ``94.4 %<!-- record demo: adacore accuracy -->``.
 Of records that are no comparisons, the comment gives the path to a number, with a factor if the page writes it in
-another unit: ``97.7 %<!-- record convex-search: 15000 rows/random/test_accuracy x 100 -->``.
+another unit: ``97.7 %<!-- record sklearn-search: 15000 rows/random/test_accuracy x 100 -->``.
 """
 
 from __future__ import annotations
