@@ -123,6 +123,17 @@ def test_blocks_threads_and_lists_change_nothing(compiled):
     np.testing.assert_allclose(once.served_weights(), again.served_weights(), rtol=1e-12)
 
 
+@pytest.mark.parametrize("lists", [True, False], ids=["lists", "products"])
+def test_threads_change_nothing_to_the_last_bit(lists):
+    x = np.random.default_rng(4).normal(size=(2100, 20)).astype(np.float32)
+    found = []
+    for threads in (1, 2, 3, 5):
+        greedy = select(x, 60, weights=np.arange(2100.0), lists=lists, threads=threads)
+        bounds = greedy.remaining_bounds(1e9)
+        found.append((greedy.selected.tolist(), greedy.gains[1:].tolist(), greedy.total, bounds.tolist()))
+    assert found[1:] == found[:1] * 3
+
+
 def test_a_selection_goes_on_where_it_stopped():
     x = np.random.default_rng(3).normal(size=(1500, 16))
     whole = select(x, 80)

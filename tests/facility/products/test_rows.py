@@ -78,11 +78,14 @@ def test_sums_of_distances_are_bounded_from_below(kind, n, d, single, seed):
     assert (bounds <= sums * (1 + 1e-12)).all()
 
 
-def test_the_bounds_are_tight_in_many_dimensions():
+def test_the_bounds_are_tight_for_whoever_may_be_the_medoid():
     exact = torch.from_numpy(np.random.default_rng(0).normal(size=(400, 100)))
     rows = make_rows(exact, torch.arange(400), torch.ones(400, dtype=torch.float64), None)
     bounds = sum_bounds(rows, rows, torch.ones(400, dtype=torch.float64)).numpy()
-    assert (bounds >= 0.98 * true_distances(rows).sum(axis=1)).all()
+    sums = true_distances(rows).sum(axis=1)
+    contenders = bounds <= sums.min()
+    assert contenders.sum() < 100
+    assert (bounds[contenders] >= 0.98 * sums[contenders]).all()
 
 
 @settled

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -12,12 +13,12 @@ from adacore.facility.heap import CandidateQueue
 from adacore.facility.list_gains import Goal
 from adacore.facility.products import kernels, list_gains
 from adacore.facility.products.evaluators import Served
-from adacore.facility.products.kernels import ExactRows, Found, Reach, Side
-from adacore.facility.products.list_gains import Lists, Queue, State, client_kind
+from adacore.facility.products.kernels import SUM_ROUNDING, ExactRows, Found, Reach, Side
+from adacore.facility.products.list_gains import Lists, Part, Queue, State
 from adacore.facility.products.medoid import sum_bounds
 from adacore.facility.products.memory import BLOCK, free_bytes, list_capacity
 from adacore.facility.products.nearest import nearest
-from adacore.facility.products.rows import UNIT_ROUNDOFF, Rows
+from adacore.facility.products.rows import LEAST, LIMIT_ROUNDING, UNIT_ROUNDOFF, Rows
 from adacore.facility.products.sample import Sample
 from adacore.facility.products.sides import Sides
 from adacore.facility.tree import LEAF
@@ -28,12 +29,6 @@ CLIENTS_AT_A_TIME = 4096
 
 LISTS_AT_A_TIME = 2048
 """Lists bounded at a time by one thread: below a millisecond."""
-
-SUM_ROUNDING = 1 + (max(BLOCK, kernels.TERMS) + 24) * UNIT_ROUNDOFF
-"""A sum of up to 512 non-negative terms in float32, in any order, and the roundings of each term."""
-
-LIMIT_ROUNDING = 1 + 4 * UNIT_ROUNDOFF
-"""A squared minimum is enlarged by this before it is compared in float32."""
 
 
 class CompiledEvaluator:
@@ -130,32 +125,38 @@ class CompiledEvaluator:
         blocks = _blocks(self.n)
         # The upper triangle of blocks: d_ij = d_ji, one product tells what i gains from j and j from i.
         pairs = [(a, b) for a in range(len(blocks)) for b in range(a, len(blocks))]
-        everyone: list[tuple[torch.Tensor, NDArray[np.float64]]] = []
-        idle: list[tuple[torch.Tensor, NDArray[np.float64]]] = []
+        # Sums of whole numbers, which are the same in any order: threads then change no bound, not in its last bit. No
+        # gain exceeds the sum of weights times minima, which is brought below 2^61.
+        most = float(self._weights32.astype(np.float64) @ minima)
+        power = 61 - math.frexp(most)[1]
+        everyone: list[NDArray[np.int64]] = []
+        idle: list[tuple[torch.Tensor, NDArray[np.int64]]] = []
 
         def work(first: int, last: int) -> int:
             # As many rooms as threads at work; taken and put back under the GIL, without a lock.
             if idle:
-                mine = idle.pop()
+                scratch, gains = idle.pop()
             else:
-                mine = torch.empty(BLOCK * BLOCK), np.zeros(self.n)
-                everyone.append(mine)
-            scratch, gains = mine
+                scratch, gains = torch.empty(BLOCK * BLOCK), np.zeros(self.n, np.int64)
+                everyone.append(gains)
             for a, b in pairs[first:last]:
                 i, j = blocks[a], blocks[b]
                 block = self._product(scratch, self._i[i], j)
                 i_side, j_side = (Side(self._low_i[c], minima[c], self._weights32[c]) for c in (i, j))
+                gains_i, gains_j = np.zeros(i.stop - i.start), np.zeros(j.stop - j.start)
                 # On the diagonal both halves are in the block already.
                 if a == b:
-                    kernels.add_gains(block, i_side.low, j_side, gains[i])
+                    kernels.add_gains(block, i_side.low, j_side, gains_i)
                 else:
-                    kernels.add_gains_of_both(block, i_side, j_side, gains[i], gains[j])
-            idle.append(mine)
+                    kernels.add_gains_of_both(block, i_side, j_side, gains_i, gains_j)
+                for some, more in ((i, gains_i), (j, gains_j)):
+                    gains[some] += np.ceil(np.ldexp(more, power)).astype(np.int64)
+            idle.append((scratch, gains))
             return 0
 
         self._workers.share(work, len(pairs), 1)
         self.distances += self.n * (self.n + 1) // 2
-        return np.asarray(np.sum([gains for _, gains in everyone], axis=0) * SUM_ROUNDING)
+        return np.asarray(np.ldexp(np.sum(everyone, axis=0), -power) * SUM_ROUNDING)
 
     def served(self, position: int) -> Served:
         """See ``Evaluator``."""
@@ -214,6 +215,9 @@ class CompiledEvaluator:
         # In the order of the clients: the same sums everywhere.
         return np.bincount(self._owner, weights=self._weights, minlength=size)[:size].astype(np.float64)
 
+    def _state(self) -> State:
+        return State(self._minima, self._owner, self._weights, _up(self._minima), self._weights32)
+
     def _limits(self) -> NDArray[np.float32]:
         """Squared minima, rounded up; infinite before anything is selected."""
         return _up(np.square(self._minima) * LIMIT_ROUNDING)
@@ -237,11 +241,12 @@ class CompiledEvaluator:
         written = Lists(self.n, self.m, self._capacity, float(self._minima.max()))
         # A little less than the inverse of a step, so that what is rounded stays a lower bound.
         steps = np.float32((1 - 8 * UNIT_ROUNDOFF) / written.written.step)
-        kind = client_kind(self.m)
         # Lists are written block of candidates by block, so that each is contiguous; what columns of later blocks are
         # found to serve waits for its turn, with 2 bytes for the candidate. At most a quarter of all entries wait at
         # once (``PENDING``).
-        waiting: list[list[tuple[Any, Any, Any]]] = [[] for _ in blocks_i]
+        # By block of clients and not in the order in which threads come: so every list, and every sum over one, is the
+        # same whoever wrote it.
+        waiting: list[dict[int, Part]] = [{} for _ in blocks_i]
         idle: list[tuple[torch.Tensor, Found, Found]] = []
 
         def look(a: int, b: int) -> None:
@@ -254,12 +259,12 @@ class CompiledEvaluator:
             j_side = Reach(self._low_j[j], leaves[j.start // LEAF :], self._able[j] if both else self._able[:1])
             block = self._product(scratch, self._i[i], j)
             count, count_for_columns = kernels.find_served(block, i_side, j_side, both, steps, found, found_for_columns)
-            row, column, distance = (array[:count] for array in found)
             # Copies, for the room is used again.
-            waiting[a].append((row.copy(), column.astype(kind) + kind(j.start), distance.copy()))
+            row, column, lower = (array[:count].copy() for array in found)
+            waiting[a][b] = Part(row, column, lower, j.start)
             if both:
-                row, column, distance = (array[:count_for_columns] for array in found_for_columns)
-                waiting[b].append((column.copy(), row.astype(kind) + kind(i.start), distance.copy()))
+                row, column, lower = (array[:count_for_columns].copy() for array in found_for_columns)
+                waiting[b][a] = Part(column, row, lower, i.start)
             idle.append((scratch, found, found_for_columns))
 
         for a, i in enumerate(blocks_i):
@@ -274,9 +279,9 @@ class CompiledEvaluator:
 
             self._workers.share(work, len(blocks_j) - begin, 1)
             # Too long after all: everything is given up, and selection goes on by products.
-            if not written.take(i, waiting[a]):
+            if not written.take(i, [waiting[a][b] for b in sorted(waiting[a])]):
                 return False
-            waiting[a] = []
+            waiting[a].clear()
         self.distances += self.n * (self.n + 1) // 2 if self._same else self.n * self.m
         self._lists = written
         return True
@@ -284,9 +289,9 @@ class CompiledEvaluator:
     def list_bounds(self, positions: NDArray[np.int64]) -> NDArray[np.float64]:
         """See ``Evaluator``."""
         assert self._lists is not None
-        bounds, written = np.empty(positions.size), self._lists.written
+        bounds, written, state = np.empty(positions.size), self._lists.written, self._state()
         self._workers.share(
-            lambda a, b: list_gains.bounds_from_lists(positions, a, b, written, self._minima, self._weights, bounds),
+            lambda a, b: list_gains.bounds_from_lists(positions, a, b, written, state, bounds),
             positions.size,
             LISTS_AT_A_TIME,
         )
@@ -303,7 +308,7 @@ class CompiledEvaluator:
         """See ``Evaluator``."""
         assert self._lists is not None
         arrays = Queue(queue.bounds, queue.positions, queue.rows, self._seen)
-        state = State(self._minima, self._owner, self._weights)
+        state = self._state()
         count = 0
         while True:
             count, queue.size, self._lists.used, total, why = list_gains.pick_from_lists(
@@ -331,11 +336,10 @@ def _blocks(n: int) -> list[slice]:
 
 
 def _up(values: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Round to float32, upwards; 0 stays 0."""
+    """Round to float32, upwards, positive numbers to at least ``LEAST``; 0 stays 0."""
     with np.errstate(over="ignore"):
         rounded = np.nextafter(values.astype(np.float32), np.float32(np.inf))
-    rounded[values == 0] = 0
-    return rounded
+    return np.where(values == 0, kernels.ZERO, np.maximum(rounded, np.float32(LEAST)))
 
 
 def _filled_up(values: NDArray[Any], value: Any) -> NDArray[Any]:

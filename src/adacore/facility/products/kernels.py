@@ -14,13 +14,17 @@ from numpy.typing import NDArray
 
 from adacore.facility.compiled import Array, bounding_kernel, inlined, kernel, reordering_kernel
 from adacore.facility.distances import CAREFUL, DOWN, SMALL, UP
+from adacore.facility.products.rows import UNIT_ROUNDOFF
 from adacore.facility.simd import lanes_below, lowest_lane
 from adacore.facility.tree import LEAF
 
 ZERO = np.float32(0)
 
 TERMS = 512
-"""So many terms are summed in single precision, and such sums in double: their error is at most gamma_512 = 3e-5."""
+"""So many terms, all at least 0, are summed in single precision, and such sums in double."""
+
+SUM_ROUNDING = 1 + (TERMS + 24) * UNIT_ROUNDOFF
+"""What such a sum may fall short by, in any order: gamma_512 = 3e-5, and the roundings of each term."""
 
 
 class ExactRows(NamedTuple):

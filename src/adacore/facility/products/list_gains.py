@@ -11,10 +11,17 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from adacore.facility.compiled import Array, kernel
+from adacore.facility.compiled import Array, bounding_kernel, kernel
 from adacore.facility.heap import pop, push
 from adacore.facility.list_gains import TIE, Goal
-from adacore.facility.products.kernels import ExactRows, distance_to, scaled_row
+from adacore.facility.products.kernels import SUM_ROUNDING, TERMS, ZERO, ExactRows, distance_to, scaled_row
+from adacore.facility.products.rows import LEAST, UNIT_ROUNDOFF
+
+UPWARDS = 1 + 2 * UNIT_ROUNDOFF
+"""A minimum is enlarged by this before it is rounded to float32."""
+
+DROPPED = 0.5
+"""Entries are dropped from a list once fewer than this share are left: moving one costs as much as summing three."""
 
 ROUNDING = 1e-12
 """Sums over lists in double precision are off by less, relative: 2^-53 times the length of a list, at most 2^31."""
@@ -64,6 +71,22 @@ class Written(NamedTuple):
     exact_distances: NDArray[np.float64]
 
 
+class Part(NamedTuple):
+    """Pairs found in one block of products.
+
+    Attributes:
+        candidate: Which candidate of its block, uint16, shape (pairs,).
+        client: Which client of its block, uint16.
+        lower: A lower bound on the distance, in steps, uint16.
+        first_client: Where the block of clients begins.
+    """
+
+    candidate: NDArray[np.uint16]
+    client: NDArray[np.uint16]
+    lower: NDArray[np.uint16]
+    first_client: int
+
+
 class Lists:
     """For every candidate the clients that it may serve, and exact lists of those that were looked at.
 
@@ -94,28 +117,28 @@ class Lists:
             exact_distances=np.empty(0),
         )
 
-    def take(self, block: slice, parts: list[tuple[Any, Any, Any]]) -> bool:
+    def take(self, block: slice, parts: list[Part]) -> bool:
         """Write the lists of a block of candidates.
 
         Args:
             block: Which candidates.
-            parts: Candidate within the block, client and lower bound on the distance of each pair, in several parts.
+            parts: Pairs of a candidate and its client, in several parts, in the order in which lists are to have them.
 
         Returns:
             Whether they fit.
         """
         written = self.written
         lengths = np.zeros(block.stop - block.start, np.int64)
-        for candidate, _, _ in parts:
-            lengths += np.bincount(candidate, minlength=lengths.size)
+        for part in parts:
+            count_pairs(part.candidate, lengths)
         # Counted before anything is written.
         if self.entries + int(lengths.sum()) > written.clients.size:
             return False
         # A counting sort by candidate: lengths are known, every pair is moved once.
         starts = self.entries + np.cumsum(lengths) - lengths
         written.starts[block], written.lengths[block] = starts, lengths
-        for candidate, client, lower in parts:
-            sort_pairs(candidate, client, lower, starts, written.clients, written.lower)
+        for part in parts:
+            sort_pairs(part, starts, written.clients, written.lower)
         self.entries += int(lengths.sum())
         return True
 
@@ -153,37 +176,82 @@ class State(NamedTuple):
         minima: Distances to what is selected, float64.
         owner: Number of what serves them, int64.
         weights: float64.
+        coarse: ``minima`` rounded up, float32.
+        coarse_weights: ``weights`` rounded up, float32.
     """
 
     minima: NDArray[np.float64]
     owner: NDArray[np.int64]
     weights: NDArray[np.float64]
+    coarse: NDArray[np.float32]
+    coarse_weights: NDArray[np.float32]
 
 
 @kernel
-def sort_pairs(candidate: Array, client: Array, lower: Array, starts: Array, clients: Array, distances: Array) -> None:
-    """Move pairs to their candidates' lists; ``starts`` move to the lists' ends."""
+def count_pairs(candidate: Array, lengths: Array) -> None:
+    """Add to every candidate's length; NumPy's ``bincount`` would copy the numbers to int64 first."""
     for c in range(candidate.size):
-        at = starts[candidate[c]]
-        clients[at], distances[at] = client[c], lower[c]
-        starts[candidate[c]] = at + 1
+        lengths[candidate[c]] += 1
 
 
 @kernel
-def bound_from_list(position: int, lists: Written, minima: Array, weights: Array) -> Any:
-    """Bound a candidate's gain from above, and drop from its list whom it can no longer serve."""
-    # Whom the bound says can't be served never can: the lower bound on the distance stays, and the minimum only falls.
-    begin, kept, gain = lists.starts[position], 0, 0.0
-    clients, lower = lists.clients, lists.lower
-    for c in range(begin, begin + lists.lengths[position]):
-        i, steps = clients[c], lower[c]
-        saved = max(0.0, minima[i] - lists.step * np.float64(steps))
-        # Without a branch, which would be mispredicted every other time.
-        gain += weights[i] * saved
-        clients[begin + kept], lower[begin + kept] = i, steps
-        kept += saved > 0.0
-    lists.lengths[position] = kept
-    return gain * (1.0 + ROUNDING)
+def sort_pairs(part: Part, starts: Array, clients: Array, lower: Array) -> None:
+    """Move pairs to their candidates' lists; ``starts`` move to the lists' ends."""
+    for c in range(part.candidate.size):
+        at = starts[part.candidate[c]]
+        clients[at], lower[at] = part.first_client + part.client[c], part.lower[c]
+        starts[part.candidate[c]] = at + 1
+
+
+@bounding_kernel
+def sum_list(begin: int, end: int, lists: Written, minima: Array, weights: Array) -> Any:
+    """Sum what the clients of a list would save at most, and count those that would save anything.
+
+    Four sums of single precision side by side and no store between them: 0.7 ns an entry. One sum waits for each of its
+    additions, 2.3 ns; left to the compiler, minima would be gathered, which takes AMD's cores 1.6 ns.
+    """
+    clients, lower, step = lists.clients, lists.lower, np.float32(lists.step)
+    gain, left = 0.0, 0
+    for first in range(begin, end, TERMS):
+        last = min(first + TERMS, end)
+        whole = first + (last - first) // 4 * 4
+        a, b, c, d = ZERO, ZERO, ZERO, ZERO
+        for at in range(first, whole, 4):
+            i, j, k, m = clients[at], clients[at + 1], clients[at + 2], clients[at + 3]
+            saved_i = max(minima[i] - step * np.float32(lower[at]), ZERO)
+            saved_j = max(minima[j] - step * np.float32(lower[at + 1]), ZERO)
+            saved_k = max(minima[k] - step * np.float32(lower[at + 2]), ZERO)
+            saved_m = max(minima[m] - step * np.float32(lower[at + 3]), ZERO)
+            a += weights[i] * saved_i
+            b += weights[j] * saved_j
+            c += weights[k] * saved_k
+            d += weights[m] * saved_m
+            left += (saved_i > ZERO) + (saved_j > ZERO) + (saved_k > ZERO) + (saved_m > ZERO)
+        for at in range(whole, last):
+            saved_i = max(minima[clients[at]] - step * np.float32(lower[at]), ZERO)
+            a += weights[clients[at]] * saved_i
+            left += saved_i > ZERO
+        gain += np.float64((a + b) + (c + d))
+    return gain, left
+
+
+@kernel
+def bound_from_list(position: int, lists: Written, state: State) -> Any:
+    """Bound a candidate's gain from above; drop from its list whom it can no longer serve, once they are many."""
+    begin, length = lists.starts[position], lists.lengths[position]
+    gain, left = sum_list(begin, begin + length, lists, state.coarse, state.coarse_weights)
+    if left < DROPPED * length:
+        # Whom the bound says can't be served never can: the lower bound on the distance stays, and the minimum only
+        # falls.
+        kept, step = 0, np.float32(lists.step)
+        clients, lower = lists.clients, lists.lower
+        for c in range(begin, begin + length):
+            i, steps = clients[c], lower[c]
+            clients[begin + kept], lower[begin + kept] = i, steps
+            # Without a branch, which would be mispredicted every other time.
+            kept += state.coarse[i] > step * np.float32(steps)
+        lists.lengths[position] = kept
+    return gain * SUM_ROUNDING
 
 
 @kernel
@@ -204,16 +272,14 @@ def exact_gain_from_list(position: int, lists: Written, minima: Array, weights: 
 
 
 @kernel
-def bounds_from_lists(
-    positions: Array, first: int, last: int, lists: Written, minima: Array, weights: Array, bounds: Array
-) -> Any:
+def bounds_from_lists(positions: Array, first: int, last: int, lists: Written, state: State, bounds: Array) -> Any:
     """Bound the gains of candidates; returns 0, for no distance is evaluated."""
     for c in range(first, last):
         position = positions[c]
         if lists.exact_starts[position] >= 0:
-            bounds[c] = exact_gain_from_list(position, lists, minima, weights)
+            bounds[c] = exact_gain_from_list(position, lists, state.minima, state.weights)
         else:
-            bounds[c] = bound_from_list(position, lists, minima, weights)
+            bounds[c] = bound_from_list(position, lists, state)
     return 0
 
 
@@ -252,7 +318,7 @@ def pick_from_lists(
         margin of the target), and why it returned.
     """
     bounds, positions, order, seen = queue
-    minima, owner, weights = state
+    minima, owner, weights = state.minima, state.owner, state.weights
     tried, tried_gains = np.empty(max(1, size), np.int64), np.empty(max(1, size))
     x = np.empty(candidates.exact.shape[1])
     while count < picks.size:
@@ -264,7 +330,7 @@ def pick_from_lists(
                 # itself is asked for.
                 if seen[position] != goal.number + count:
                     size = pop(bounds, positions, order, size)
-                    bound = bound_from_list(position, lists, minima, weights)
+                    bound = bound_from_list(position, lists, state)
                     seen[position] = goal.number + count
                     if bound > 0.0:
                         size = push(bounds, positions, order, size, bound, position)
@@ -297,6 +363,7 @@ def pick_from_lists(
             i = lists.exact_clients[c]
             if lists.exact_distances[c] < minima[i]:
                 minima[i] = lists.exact_distances[c]
+                state.coarse[i] = np.float32(max(minima[i] * UPWARDS, LEAST)) if minima[i] > 0 else ZERO
                 owner[i] = goal.number + count
         picks[count], gains[count] = pick, gained
         count += 1

@@ -46,6 +46,13 @@ ROUNDINGS = 24
 UNDERFLOW = 2.0**-120
 """What a term of a product may lose by underflow is below 2^-126; this is for each dimension, with room."""
 
+LIMIT_ROUNDING = 1 + 4 * UNIT_ROUNDOFF
+"""A squared minimum is enlarged by this before it is compared in float32."""
+
+LEAST = 2.0**-60
+"""What is rounded to float32 upwards becomes at least this unless it is 0. A product of two such numbers does not
+underflow, and nobody who gains anything has a bound of 0."""
+
 NUMBERS_AT_A_TIME = 1 << 22
 """Numbers that are converted to float64 at once: 32 MiB, well below what a block of products takes."""
 

@@ -22,7 +22,7 @@ from adacore.facility.products.list_gains import ROUNDING, STEPS, step_for
 from adacore.facility.products.medoid import sum_bounds
 from adacore.facility.products.memory import LONG_ENTRY_BYTES, free_bytes
 from adacore.facility.products.nearest import nearest
-from adacore.facility.products.rows import UNIT_ROUNDOFF, pair_distances
+from adacore.facility.products.rows import LEAST, LIMIT_ROUNDING, UNIT_ROUNDOFF, pair_distances
 from adacore.facility.products.sample import Sample
 from adacore.facility.products.sides import Sides
 from adacore.facility.workers import Workers
@@ -43,9 +43,6 @@ ENTRIES_AT_A_TIME = 1 << 26
 
 SUM_ROUNDING = 1 + (TERMS + 24) * UNIT_ROUNDOFF
 """Roundings of a term, and of a sum of so many terms in single precision, in any order."""
-
-LIMIT_ROUNDING = 1 + 4 * UNIT_ROUNDOFF
-"""A squared minimum is enlarged by this before it is compared in float32."""
 
 COMPACTED = 1.5
 """Whenever there are so many times as many picks, clients that can't be served any more are dropped from the lists."""
@@ -381,7 +378,7 @@ def _ranges(n: int, step: int) -> list[slice]:
 
 
 def _up(values: Tensor) -> Tensor:
-    """Round to float32, upwards; 0 stays 0."""
+    """Round to float32, upwards, positive numbers to at least ``LEAST``; 0 stays 0."""
     rounded = values.float()
-    up = torch.nextafter(rounded, torch.full_like(rounded, torch.inf))
+    up = torch.nextafter(rounded, torch.full_like(rounded, torch.inf)).clamp_(min=LEAST)
     return torch.where(values == 0, torch.zeros_like(up), up)
