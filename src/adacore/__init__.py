@@ -42,6 +42,7 @@ if TYPE_CHECKING:  # what type checkers and editors read; at run time the table 
     )
     from adacore.training.loader import CoresetLoader
     from adacore.training.reselector import select
+    from adacore.training.stream_loader import StreamLoader
 
 __version__ = "0.2.0"
 
@@ -71,6 +72,7 @@ __all__ = [
     "Random",
     "Redundancy",
     "Stratified",
+    "StreamLoader",
     "TypiClust",
     "Whole",
     "assign",
@@ -84,6 +86,7 @@ _MODULES = {
     "Coreset": "adacore.coreset",
     "CoresetLoader": "adacore.training.loader",
     "Probe": "adacore.probing.probe",
+    "StreamLoader": "adacore.training.stream_loader",
     "embed": "adacore.probing.embedding",
     "assign": "adacore.facility",
     "facility_location": "adacore.facility",

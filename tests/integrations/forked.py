@@ -30,6 +30,7 @@ def run(size, function, folder, *args, kill_at=None):
     """
     context = multiprocessing.get_context("fork")
     port = free_port()
+    Path(folder).mkdir(exist_ok=True)
     results = [Path(folder) / f"result-{rank}.pt" for rank in range(size)]
     for result in results:
         result.unlink(missing_ok=True)

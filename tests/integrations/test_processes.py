@@ -5,11 +5,17 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from tests.integrations import trainings
 from tests.integrations.forked import POINTS, run
 from tests.integrations.trainings import TRAINERS, X, make_loader, make_model
 
 # Imported here, and inherited by every process that is forked: this takes longer than the training.
-PACKAGES = {"accelerate": "accelerate", "lightning": "lightning.pytorch", "hugging_face": "transformers.trainer"}
+PACKAGES = {
+    "accelerate": "accelerate",
+    "fabric": "lightning_fabric",
+    "lightning": "lightning.pytorch",
+    "hugging_face": "transformers.trainer",
+}
 MEASURED: dict = {}
 DAILY = [(name, 1, "in an epoch") for name in TRAINERS]
 
@@ -70,3 +76,30 @@ def test_a_training_that_was_killed_ends_as_the_undisturbed_one(tmp_path_factory
         assert 0 < len(result["seen"]) < len(whole["seen"])  # it did go on, and did not begin anew
         for here, there in zip(result["weights"], whole["weights"], strict=True):
             assert torch.equal(here, there)
+
+
+@pytest.mark.parametrize(
+    ("name", "function", "more"),
+    [
+        ("accelerate", trainings.accelerate_with_workers, ()),
+        pytest.param("hugging_face", trainings.hugging_face, (1, 13, 2), marks=pytest.mark.slow),
+    ],
+)
+def test_batches_that_workers_fetched_ahead_are_not_taken_for_trained_on(
+    tmp_path_factory, tmp_path, name, function, more
+):
+    (expected,) = undisturbed(tmp_path_factory, name, 1)
+    run(1, function, tmp_path, *more, kill_at="in an epoch")
+    (resumed,) = run(1, function, tmp_path, *more)
+    assert 0 < len(resumed["seen"]) < len(expected["seen"])
+    assert all(map(torch.equal, resumed["weights"], expected["weights"]))
+
+
+@pytest.mark.parametrize("size", [1, 2])
+def test_micro_batches_of_different_sizes_step_as_one_batch(tmp_path, size):
+    """15 examples in steps of 4: the last step has 3, of which its second micro-batch has one, in all processes."""
+    pytest.importorskip("transformers.trainer")
+    (whole,) = run(1, trainings.hugging_face, tmp_path / "whole", 1, 15)
+    for result in run(size, trainings.hugging_face, tmp_path / "parts", 2, 15):
+        for here, there in zip(result["weights"], whole["weights"], strict=True):
+            torch.testing.assert_close(here, there, rtol=0, atol=1e-6)

@@ -108,6 +108,36 @@ def accelerate(folder, **settings):
     return ended(model, seen)
 
 
+def accelerate_with_workers(folder):
+    """Which fetch all of an epoch long before it is trained on."""
+    return accelerate(folder, num_workers=2)
+
+
+def fabric(folder):
+    """``fabric.save`` after every step; the checkpoint is replaced in one piece."""
+    from lightning_fabric import Fabric
+
+    fabric = Fabric(accelerator="cpu", devices=processes(), strategy="ddp" if processes() > 1 else "auto")
+    fabric.launch()
+    model, seen, file = make_model(), [], Path(folder) / "checkpoint.ckpt"
+    loader = make_loader(model)
+    module, optimizer = fabric.setup(model, optimizer_of(model))
+    batches = fabric.setup_dataloaders(loader, use_distributed_sampler=False)
+    if file.exists():
+        loader.load_state_dict(fabric.load(file, {"model": module, "optimizer": optimizer})["loader"])
+    while loader.epoch < EPOCHS:
+        for batch in batches:
+            seen.append((batch[0].clone(), batch[2].clone()))
+            optimizer.zero_grad()
+            fabric.backward(loss_of(module, batch))
+            optimizer.step()
+            fabric.save(f"{file}.part", {"model": module, "optimizer": optimizer, "loader": loader.state_dict()})
+            if fabric.is_global_zero:
+                os.replace(f"{file}.part", file)  # noqa: PTH105
+            fabric.barrier()
+    return ended(model, seen)
+
+
 def lightning(folder):
     """``ModelCheckpoint`` after every step and every epoch."""
     import lightning.pytorch as pl
@@ -164,7 +194,7 @@ class Dicts(torch.utils.data.Dataset):
         return {"inputs": X[index], "labels": Y[index]}
 
 
-def hugging_face(folder, accumulated=1):
+def hugging_face(folder, accumulated=1, budget=13, workers=0):
     """Checkpoints after every step; ``resume_from_checkpoint=True`` where there are any."""
     import transformers
     from transformers.modeling_outputs import SequenceClassifierOutput
@@ -191,6 +221,7 @@ def hugging_face(folder, accumulated=1):
         num_train_epochs=EPOCHS,
         per_device_train_batch_size=TOGETHER // processes() // accumulated,
         gradient_accumulation_steps=accumulated,
+        dataloader_num_workers=workers,
         save_steps=1,
         learning_rate=0.3,
         lr_scheduler_type="constant",
@@ -213,7 +244,7 @@ def hugging_face(folder, accumulated=1):
         args=arguments,
         train_dataset=Dicts(),
         selector=adacore.AdaCore(),
-        budget=13,
+        budget=budget,
         every=2,
         probe=adacore.Probe(batch_size=20),
     )
@@ -221,4 +252,10 @@ def hugging_face(folder, accumulated=1):
     return ended(model, seen)
 
 
-TRAINERS = {"plain": plain, "accelerate": accelerate, "lightning": lightning, "hugging_face": hugging_face}
+TRAINERS = {
+    "plain": plain,
+    "accelerate": accelerate,
+    "fabric": fabric,
+    "lightning": lightning,
+    "hugging_face": hugging_face,
+}

@@ -33,7 +33,7 @@ def length_of(dataset: Dataset[Any], name: str = "dataset") -> int:
     if isinstance(dataset, IterableDataset) or not (hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")):
         raise TypeError(
             f"{name} is a {type(dataset).__name__}: expected a map-style data set, with __len__ and __getitem__, since "
-            "examples are known by their positions"
+            "examples are known by their positions; adacore.StreamLoader selects from pools of a stream"
         )
     n = len(dataset)
     if n < 1:
