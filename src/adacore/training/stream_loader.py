@@ -17,7 +17,7 @@ from adacore.probing.batch_layout import attach, check_rows
 from adacore.probing.probe import Probe
 from adacore.selectors import Selector
 from adacore.selectors.settings import check_whole
-from adacore.training.arguments import check_batch_size, check_seed, check_selector
+from adacore.training.arguments import check_batch_size, check_seed, check_selector, check_settings
 from adacore.training.fingerprint import check_fingerprint, written
 from adacore.training.plan import plan_epoch
 from adacore.training.reselector import select
@@ -46,10 +46,10 @@ class StreamLoader:
         batch_size: Examples in a batch.
         seed: Of every random draw.
         probe: How to run the model over a pool.
-        collate_fn: Makes a batch of a list of examples, without weights; None for torch's default.
-        num_workers: Processes that read ahead. Each has a copy of the stream, which has to give it a part of its own,
-            as Hugging Face's do.
         weight_key: Name of the weights in batches that are dicts.
+        **dataloader_settings: ``collate_fn``, which makes a batch of a list of examples, without weights;
+            ``num_workers`` that read ahead, and other settings of workers of ``torch.utils.data.DataLoader``. Each
+            worker has a copy of the stream, which has to give it a part of its own, as Hugging Face's do.
 
     Attributes:
         coreset: Of the current pool, positions in it; None before the first.
@@ -80,9 +80,8 @@ class StreamLoader:
         batch_size: int = 256,
         seed: int = 0,
         probe: Probe | None = None,
-        collate_fn: Any = None,
-        num_workers: int = 0,
         weight_key: str = "weights",
+        **dataloader_settings: Any,
     ) -> None:
         if not hasattr(stream, "__iter__"):
             raise TypeError(f"stream is a {type(stream).__name__}: expected an iterable of examples")
@@ -95,9 +94,12 @@ class StreamLoader:
         self.pool = int(pool)
         self._share = resolve_budget(self.pool, budget=budget, fraction=fraction) / self.pool
         self.batch_size, self.seed = check_batch_size(batch_size), check_seed(seed)
+        check_settings(dataloader_settings)
         probe = Probe() if probe is None else probe
+        collate_fn = dataloader_settings.pop("collate_fn", None)
         self.probe = probe if collate_fn is None else replace(probe, loader={"collate_fn": collate_fn, **probe.loader})
-        self._collate, self._workers, self.weight_key = collate_fn or default_collate, num_workers, weight_key
+        self._collate, self.weight_key = collate_fn or default_collate, weight_key
+        self._reading = dataloader_settings
         self.coreset: Coreset | None = None
         self.pools = 0
         self._position = 0  # batches of the current pool that were delivered
@@ -124,11 +126,11 @@ class StreamLoader:
             self.pools += 1
 
     def _examples(self, *, skipped: int) -> Iterator[Any]:
-        if not self._workers:
+        if not self._reading.get("num_workers"):
             return itertools.islice(iter(self.stream), skipped, None)
         # Lists, and not single examples: a message between processes takes longer than most examples take to read.
         stream = self.stream if isinstance(self.stream, IterableDataset) else _Streamed(self.stream)
-        reader = DataLoader(stream, self.batch_size, num_workers=self._workers, collate_fn=list)
+        reader = DataLoader(stream, self.batch_size, collate_fn=list, **self._reading)
         return itertools.islice(itertools.chain.from_iterable(reader), skipped, None)
 
     def _select(self, held: list[Any]) -> Coreset:
@@ -149,7 +151,7 @@ class StreamLoader:
     def _state_of_stream(self) -> Any:
         # The copies of the stream that workers have are out of reach.
         has_state = hasattr(self.stream, "state_dict") and hasattr(self.stream, "load_state_dict")
-        return self.stream.state_dict() if has_state and not self._workers else None
+        return self.stream.state_dict() if has_state and not self._reading.get("num_workers") else None
 
     def state_dict(self) -> dict[str, Any]:
         """Return where the pass stands: the pool, what was chosen of it, and the stream's own state, if it has one.
