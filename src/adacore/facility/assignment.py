@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 
 from adacore.facility.arrays import as_positions
 from adacore.facility.devices import check_device
+from adacore.facility.planning import plan_nearest
 from adacore.facility.problem import Problem, check_problem
+from adacore.facility.progress import Report, show_progress
 from adacore.facility.threads import check_threads
 from adacore.facility.workers import Workers, open_workers
 
@@ -41,6 +43,7 @@ def assign(
     weights: Any = None,
     device: Any = None,
     threads: int | None = None,
+    progress: bool | None = None,
 ) -> Assignment:
     """Find the nearest of some picks for every row, exactly.
 
@@ -54,6 +57,7 @@ def assign(
         weights: How much each row counts, shape (n,); one each if None.
         device: Where to compute, ``"cpu"`` or ``"cuda"``; where ``x`` is if None.
         threads: How many threads; those that torch would use if None.
+        progress: Whether to show progress on stderr; see ``facility_location``.
 
     Returns:
         The assignment.
@@ -72,14 +76,18 @@ def assign(
     chosen = as_positions(picks, problem.rows.shape[0], "picks")
     if chosen.size == 0:
         raise ValueError("picks= names no row: pass the position of at least one")
-    with open_workers(threads, place) as workers:
-        owner, distances = assign_rows(problem.in_own_units(), chosen, workers)
+    seconds = plan_nearest(problem, chosen.size, threads)
+    with (
+        open_workers(threads, place) as workers,
+        show_progress("assigning", problem.clients.size, seconds, progress) as report,
+    ):
+        owner, distances = assign_rows(problem.in_own_units(), chosen, workers, report)
     totals = np.bincount(owner, weights=problem.weights, minlength=chosen.size)
     return Assignment(owner, distances, totals.astype(np.float64))
 
 
 def assign_rows(
-    problem: Problem, chosen: NDArray[np.int64], workers: Workers
+    problem: Problem, chosen: NDArray[np.int64], workers: Workers, report: Report = lambda done: None
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Find the nearest of the chosen rows for every client of a problem.
 
@@ -87,6 +95,7 @@ def assign_rows(
         problem: The problem, in its own units.
         chosen: Rows, int64, at least one.
         workers: Threads, or a GPU.
+        report: Called with the number of clients that are done from time to time.
 
     Returns:
         Position in ``chosen`` of the nearest, int64, and the distance in the caller's units, both of shape (m,).
@@ -105,6 +114,7 @@ def assign_rows(
             parts.append((owner.cpu().numpy(), distances.cpu().numpy()))
             # Between pieces of some 65,000 rows, which is where an interruption is noticed.
             workers.check()
+            report(first)
     owners, values = (np.concatenate(part) for part in zip(*parts, strict=True))
     # Exact: a power of two.
     return owners, np.ldexp(values, own_exponent(problem))

@@ -11,7 +11,9 @@ from adacore.budget import resolve_budget
 from adacore.coreset import Coreset
 from adacore.facility.assignment import assign_rows
 from adacore.facility.devices import check_device
+from adacore.facility.planning import plan_nearest
 from adacore.facility.problem import check_problem
+from adacore.facility.progress import show_progress
 from adacore.facility.threads import check_threads
 from adacore.facility.workers import open_workers
 
@@ -25,6 +27,7 @@ def k_center(
     metric: str = "euclidean",
     device: Any = None,
     threads: int | None = None,
+    progress: bool | None = None,
 ) -> Coreset:
     """Choose rows so that no row is far from a chosen one: farthest first (Gonzalez, 1985), exact.
 
@@ -42,6 +45,7 @@ def k_center(
         metric: ``"euclidean"`` or ``"cosine"``.
         device: Where to compute, ``"cpu"`` or ``"cuda"``; where ``x`` is if None.
         threads: How many threads; those that torch would use if None.
+        progress: Whether to show progress on stderr; see ``facility_location``.
 
     Returns:
         The coreset: ``indices`` in the order of selection, ``weights`` how many rows are nearest to each (what initial
@@ -73,9 +77,10 @@ def k_center(
     from adacore.facility.products.sides import open_rows
 
     with open_workers(threads, place) as workers:
-        with full_precision():
+        seconds = plan_nearest(problem, k, threads)
+        with full_precision(), show_progress("selecting", k, seconds, progress) as report:
             take = open_rows(problem, workers.device or torch.device("cpu"))
-            picks = farthest_first(take(problem.clients), take(problem.initial) if before else None, k, workers)
+            picks = farthest_first(take(problem.clients), take(problem.initial) if before else None, k, workers, report)
         # Initial rows first, so that they win ties; what they cover is told apart by ``before``.
         owner, distances = assign_rows(problem, np.concatenate([problem.initial, picks]), workers)
     weights = np.bincount(owner, minlength=before + picks.size).astype(np.float64)

@@ -14,7 +14,6 @@ from adacore.facility.engines import start_greedy
 from adacore.facility.greedy import TreeGreedy
 from adacore.facility.outcome import Outcome, outcome_of
 from adacore.facility.problem import Problem
-from adacore.facility.refinement import refined
 from adacore.facility.workers import Workers
 
 if TYPE_CHECKING:
@@ -34,12 +33,10 @@ class Request:
 
     Attributes:
         method: ``"exact"``, ``"stochastic"`` or ``"sampled"``.
-        refine: Whether to swap afterwards.
         epsilon: What the stochastic method gives up of 1 - 1/e, in expectation.
     """
 
     method: str
-    refine: bool
     epsilon: float
 
 
@@ -60,12 +57,10 @@ def select(
         The outcome.
     """
     if request.method == "stochastic":
-        outcome = select_stochastic(problem, k, generator, request.epsilon, workers, report)
-    elif request.method == "sampled":
-        outcome = select_sampled(problem, k, generator, workers, report)
-    else:
-        outcome = select_exact(problem, k, workers, report)
-    return refined(problem, outcome, workers) if request.refine else outcome
+        return select_stochastic(problem, k, generator, request.epsilon, workers, report)
+    if request.method == "sampled":
+        return select_sampled(problem, k, generator, workers, report)
+    return select_exact(problem, k, workers, report)
 
 
 def select_exact(problem: Problem, k: int, workers: Workers, report: Reporter) -> Outcome:

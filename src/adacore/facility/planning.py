@@ -11,6 +11,7 @@ from adacore.facility.threads import thread_count
 
 if TYPE_CHECKING:
     from adacore.facility.part_planning import PartsPlan
+    from adacore.facility.problem import Problem
 
 PASSES = 2.0
 """Distances of an exact selection over n^2: 1.7 to 2.1 on softmax gradients of 5,000 to 80,000 rows (the curve in
@@ -132,3 +133,35 @@ def plan(
         bytes=int(2 * n * d * 4 + n * BYTES_PER_POINT + lists),
         threads=threads,
     )
+
+
+def plan_problem(problem: Problem, k: int) -> Plan:
+    """Predict what exact selection of k costs on one problem.
+
+    Args:
+        problem: The problem.
+        k: How many.
+
+    Returns:
+        The prediction: of dense rows as ``plan`` gives it, of sparse ones from the columns that two rows share.
+    """
+    n = max(problem.clients.size, problem.candidates.size)
+    if not problem.sparse:
+        return plan(n, problem.d, max(1, min(k, n)))
+    from adacore.facility.sparse.planning import plan_sparse  # here, for it loads torch: 1 s
+
+    return plan_sparse(problem, n, thread_count())
+
+
+def plan_nearest(problem: Problem, others: int, threads: int) -> float:
+    """Predict the seconds that distances from all clients to some rows take, as ``assign`` and ``k_center`` need them.
+
+    Args:
+        problem: The problem.
+        others: How many rows.
+        threads: On how many threads.
+    """
+    # Of sparse rows the entries are multiplied, of dense ones all columns.
+    columns = problem.rows.mean_entries if problem.sparse else problem.d  # type: ignore[union-attr]
+    pair = (PRODUCT_NANOSECONDS + PRODUCT_NANOSECONDS_PER_DIMENSION * columns) * 1e-9
+    return problem.clients.size * others * pair / threads

@@ -1,58 +1,71 @@
-"""A progress bar on stderr, for selections that take long."""
+"""How far a long computation is: a bar on a terminal, elsewhere a line now and then, both on stderr."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-import numpy as np
-from numpy.typing import NDArray
+LONG, LONG_WITHOUT_TERMINAL = 5.0, 60.0
+"""Predicted seconds from which on a person at a terminal wants to see that something happens, and from which on a log
+should say so."""
 
-from adacore.facility.planning import plan
-from adacore.facility.problem import Problem
+EVERY = 30.0
+"""Seconds between two lines where there is no terminal: what takes an hour leaves 120 lines in a log."""
 
-LONG = 5.0
-"""Predicted seconds from which on a person at a terminal wants to see that something happens."""
+Report = Callable[[int], None]
 
 
 @contextmanager
-def show_progress(
-    parts: Sequence[Problem], budgets: NDArray[np.int64], threads: int, wanted: bool | None
-) -> Iterator[Callable[[int, int], None]]:
-    """Show how many examples are selected, if that is wanted or will take long.
+def show_progress(what: str, total: int, seconds: float, wanted: bool | None) -> Iterator[Report]:
+    """Show how much is done, if that is wanted or will take long.
 
     Args:
-        parts: The problem of each stratum.
-        budgets: How many to select in each.
-        threads: How many threads are used.
-        wanted: Whether to show it; if None, where stderr is a terminal and the prediction exceeds 5 s.
+        what: What is being done, such as ``"selecting"``.
+        total: When all is done.
+        seconds: How long it is predicted to take.
+        wanted: Whether to show it; if None, where more than 5 s are predicted on a terminal, 60 s elsewhere.
 
     Yields:
-        A function of a stratum and its number of picks.
+        A function of what is done so far.
+
+    Example:
+        >>> with show_progress("selecting", 10, seconds=1.0, wanted=None) as report:
+        ...     report(5)
     """
-    if wanted is None and sys.stderr.isatty():
-        # Predicted before anything is selected: the bar has to be there from the start, or not at all.
-        plans = [
-            plan(part.clients.size, part.d, int(min(k, part.clients.size)))
-            for part, k in zip(parts, budgets, strict=True)
-            if k
-        ]
-        wanted = sum(p.seconds for p in plans) > LONG
+    terminal = sys.stderr.isatty()
+    if wanted is None:
+        # Predicted before anything is done: a bar has to be there from the start, or not at all.
+        wanted = seconds > (LONG if terminal else LONG_WITHOUT_TERMINAL)
     if not wanted:
-        yield lambda c, picks: None
-        return
-    # Here, for ``rich`` is needed only where a bar is shown.
-    from rich.console import Console
-    from rich.progress import Progress
+        yield lambda done: None
+    elif terminal:
+        # Here, for ``rich`` is needed only where a bar is shown.
+        from rich.console import Console
+        from rich.progress import Progress
 
-    done = np.zeros(len(parts), np.int64)
-    # On stderr, for results go to stdout; transient, so that nothing is left in the terminal.
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("selecting", total=int(np.sum(budgets)))
+        # On stderr, for results go to stdout; transient, so that nothing is left in the terminal.
+        with Progress(console=Console(stderr=True), transient=True) as bar:
+            task = bar.add_task(what, total=total)
+            yield lambda done: bar.update(task, completed=done)
+    else:
+        yield _Lines(what, total)
 
-        def report(c: int, picks: int) -> None:
-            done[c] = picks
-            bar.update(task, completed=int(done.sum()))
 
-        yield report
+class _Lines:
+    """Writes a line on stderr whenever some time has passed since the last one."""
+
+    def __init__(self, what: str, total: int) -> None:
+        self._what, self._total = what, total
+        self._start = self._last = time.monotonic()
+
+    def __call__(self, done: int) -> None:
+        now = time.monotonic()
+        if now - self._last >= EVERY:
+            self._last = now
+            print(
+                f"adacore: {self._what}, {done:,} of {self._total:,} after {now - self._start:.0f} s",
+                file=sys.stderr,
+                flush=True,
+            )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -49,7 +50,9 @@ class Nearest(NamedTuple):
     reach: Minima
 
 
-def refined(problem: Problem, outcome: Outcome, workers: Workers) -> Outcome:
+def refined(
+    problem: Problem, outcome: Outcome, workers: Workers, report: Callable[[int], None] | None = None
+) -> Outcome:
     """Lower L(S) by swaps, each the best one for the candidate at hand, until a whole pass finds none.
 
     For a candidate x the change of L by adding x and removing selected j is removal[j] - gain(x), corrected for the
@@ -59,6 +62,7 @@ def refined(problem: Problem, outcome: Outcome, workers: Workers) -> Outcome:
         problem: The problem.
         outcome: What greedy selected.
         workers: Looked at for interruption; swaps depend on one another and run on one thread.
+        report: Called from time to time with the number of candidates that a pass has tried.
 
     Returns:
         A selection of the same size with at most the same L; gains are those of its picks in their order.
@@ -70,9 +74,9 @@ def refined(problem: Problem, outcome: Outcome, workers: Workers) -> Outcome:
 
     least = LEAST_GAIN * outcome.objective
     found = (
-        refined_sparse(problem, outcome, workers, PASSES, least)
+        refined_sparse(problem, outcome, workers, least, report or _silent)
         if problem.sparse
-        else _refined_on_tree(problem, outcome, workers, least)
+        else _refined_on_tree(problem, outcome, workers, least, report or _silent)
     )
     # Measured from the start: sums of changes have gathered rounding, and the promise is "at most the same L".
     if not found.objective < outcome.objective:
@@ -85,7 +89,13 @@ def refined(problem: Problem, outcome: Outcome, workers: Workers) -> Outcome:
     )
 
 
-def _refined_on_tree(problem: Problem, outcome: Outcome, workers: Workers, least: float) -> Outcome:
+def _silent(done: int) -> None:
+    pass
+
+
+def _refined_on_tree(
+    problem: Problem, outcome: Outcome, workers: Workers, least: float, report: Callable[[int], None]
+) -> Outcome:
     before = problem.initial.size
     run = Evaluation(problem, workers)
     rows, tree = run.rows, run.tree
@@ -114,6 +124,7 @@ def _refined_on_tree(problem: Problem, outcome: Outcome, workers: Workers, least
         swaps = 0
         for first in range(0, candidates.size, CANDIDATES_AT_A_TIME):
             workers.check()
+            report(first)
             some = candidates[first : first + CANDIDATES_AT_A_TIME]
             done, pairs = swap_some(
                 rows, tree, nearest, run.weights, medoids, is_medoid, before, removal, some,

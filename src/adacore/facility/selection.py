@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from numbers import Real
 from typing import Any
@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from adacore.coreset import Coreset
 from adacore.errors import shown, unknown_name
 from adacore.facility.devices import check_device
-from adacore.facility.planning import plan
+from adacore.facility.planning import plan_problem
 from adacore.facility.problem import Problem, check_problem
-from adacore.facility.progress import show_progress
+from adacore.facility.progress import Report, show_progress
 from adacore.facility.strata import Combine, Strata, join, partition, run_strata, share_budget, split_problem
 from adacore.facility.threads import check_threads
 from adacore.facility.workers import Workers, open_workers
@@ -27,6 +27,9 @@ METHODS = ("exact", "sampled", "stochastic")
 
 HOURS = 3600.0
 """Predicted seconds from which on exact selection is warned of."""
+
+REFINING = 3.0
+"""Seconds of refinement for each of selection, or so: it runs on one thread, over two to five passes."""
 
 STATISTICS: dict[str, Combine] = {"distances": "sum", "method": "same"}
 """How what a stratum measured combines with the others'."""
@@ -88,7 +91,8 @@ def facility_location(
         seed: Seed or generator of what is random: ``"stochastic"`` and ``"sampled"``.
         device: Where to compute, ``"cpu"`` or ``"cuda"``; where ``x`` is if None. Picks are the same.
         threads: How many threads; those that torch would use if None.
-        progress: Whether to show a progress bar on stderr; if None, where it is a terminal and over 5 s are predicted.
+        progress: Whether to show progress on stderr; if None, a bar on a terminal where over 5 s are predicted, and
+            elsewhere a line every 30 s where over a minute is.
 
     Returns:
         The coreset: ``indices`` in the order of selection (stratum by stratum), ``weights`` the clients' weight that
@@ -137,9 +141,13 @@ def facility_location(
     _check_served(parts, budgets, strata)
     if method == "exact" and target is None and place is None:
         _warn_of_hours(parts, budgets)
-    with show_progress(parts, budgets, threads, progress) as report, open_workers(threads, place) as workers:
-        request = Request(method, refine, float(epsilon))
-        outcomes = _select(parts, budgets, target, request, generator, workers, report)
+    seconds = sum(plan_problem(part, int(k)).seconds for part, k in zip(parts, budgets, strict=True) if k)
+    with open_workers(threads, place) as workers:
+        with show_progress("selecting", int(budgets.sum()), seconds, progress) as report:
+            request = Request(method, float(epsilon))
+            outcomes = _select(parts, budgets, target, request, generator, workers, _summed(report, len(parts)))
+        if refine:
+            outcomes = _refine(parts, outcomes, workers, seconds, progress)
         coresets = [
             outcome.coreset(part, members) for outcome, part, members in zip(outcomes, parts, strata.rows, strict=True)
         ]
@@ -167,20 +175,47 @@ def _select(
     report: Any,
 ) -> list[Any]:
     from adacore.facility.methods import select
-    from adacore.facility.refinement import refined
     from adacore.facility.tolerance import select_within_tolerance
 
     if target is not None:
-        found = select_within_tolerance(parts, target, workers, report)
-        return [refined(p, o, workers) for p, o in zip(parts, found, strict=True)] if request.refine else found
+        return select_within_tolerance(parts, target, workers, report)
     generators = generator.spawn(len(parts))
 
     def select_stratum(c: int, mine: Workers) -> Any:
         return select(parts[c], int(budgets[c]), request, generators[c], mine, lambda picks: report(c, picks))
 
+    return run_strata(select_stratum, _work(parts), workers)
+
+
+def _refine(
+    parts: Sequence[Problem], outcomes: Sequence[Any], workers: Workers, seconds: float, progress: bool | None
+) -> list[Any]:
+    """Swap selected examples for others, stratum by stratum."""
+    from adacore.facility.refinement import refined
+
+    # A pass over all candidates for each that is needed, of which nobody knows how many: the bar begins anew with each.
+    total = sum(part.candidates.size for part in parts)
+    with show_progress("refining", total, REFINING * seconds, progress) as report:
+        tried = _summed(report, len(parts))
+        return run_strata(
+            lambda c, mine: refined(parts[c], outcomes[c], mine, lambda done: tried(c, done)), _work(parts), workers
+        )
+
+
+def _work(parts: Sequence[Problem]) -> NDArray[np.float64]:
     # Work grows with the pairs of candidates and clients.
-    work = np.array([float(part.candidates.size) * part.clients.size for part in parts])
-    return run_strata(select_stratum, work, workers)
+    return np.array([float(part.candidates.size) * part.clients.size for part in parts])
+
+
+def _summed(report: Report, strata: int) -> Callable[[int, int], None]:
+    """Turn what is done in each stratum into what is done in all."""
+    done = np.zeros(strata, np.int64)
+
+    def add(c: int, picks: int) -> None:
+        done[c] = picks
+        report(int(done.sum()))
+
+    return add
 
 
 def check_seed(seed: Any) -> np.random.Generator:
@@ -240,8 +275,7 @@ def check_tolerance(
 
 def _warn_of_hours(parts: Sequence[Problem], budgets: NDArray[np.int64]) -> None:
     """Say beforehand that an exact selection will take long, and what does not."""
-    sizes = [(max(p.clients.size, p.candidates.size), p.d, int(k)) for p, k in zip(parts, budgets, strict=True) if k]
-    seconds = sum(plan(n, d, k).seconds for n, d, k in sizes)
+    seconds = sum(plan_problem(part, int(k)).seconds for part, k in zip(parts, budgets, strict=True) if k)
     if seconds > HOURS:
         warnings.warn(
             f"exact selection is predicted to take about {seconds / 3600:.0f} hours (adacore.facility.plan): "

@@ -8,6 +8,8 @@ Then one product brings all bounds up to date for all picks of the batch.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -32,7 +34,9 @@ def nearest_to_mean(rows: Comparable) -> int:
     return int((distances <= distances.min() * (1 + TIE) + rows.same).nonzero()[0, 0])
 
 
-def farthest_first(rows: Kind, initial: Kind | None, k: int, workers: Workers) -> NDArray[np.int64]:
+def farthest_first(
+    rows: Kind, initial: Kind | None, k: int, workers: Workers, report: Callable[[int], None] = lambda picks: None
+) -> NDArray[np.int64]:
     """Pick again and again the row that is farthest from all that is selected, ties within 1e-12 to the first.
 
     Args:
@@ -40,6 +44,7 @@ def farthest_first(rows: Kind, initial: Kind | None, k: int, workers: Workers) -
         initial: What is selected already; the row nearest to the mean is picked first if None.
         k: How many to pick at most.
         workers: Threads to share the work.
+        report: Called with the number of picks from time to time.
 
     Returns:
         Positions of the picks, in order; fewer than ``k`` where every row equals one that is selected.
@@ -82,6 +87,7 @@ def farthest_first(rows: Kind, initial: Kind | None, k: int, workers: Workers) -
         size = 2 * size if made == 0 or made > size // 2 else size // 2 if made < size // 8 else size
         size = min(max(size, LEAST_BATCH), MOST_BATCH if made else rows.n)
         workers.check()
+        report(len(picks))
     return np.array(picks, dtype=np.int64)
 
 

@@ -38,6 +38,11 @@ class CompressedRows(NamedTuple):
         return np.diff(self.starts)
 
     @property
+    def mean_entries(self) -> float:
+        """Entries of a row, on average."""
+        return self.values.size / self.shape[0]
+
+    @property
     def nbytes(self) -> int:
         """Memory that the rows take."""
         return int(self.values.nbytes + self.columns.nbytes + self.starts.nbytes)

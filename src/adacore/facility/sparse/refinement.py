@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -9,6 +11,7 @@ from adacore.facility.engines import start_greedy
 from adacore.facility.outcome import Outcome, outcome_of
 from adacore.facility.problem import Problem
 from adacore.facility.products.sides import own_exponent
+from adacore.facility.refinement import PASSES
 from adacore.facility.sparse.rows import SparseRows, open_sparse_rows
 from adacore.facility.workers import Workers
 
@@ -56,12 +59,13 @@ class Swaps:
         removal[: self._before] = np.inf
         return removal
 
-    def try_all(self, candidates: NDArray[np.int64], least: float) -> int:
+    def try_all(self, candidates: NDArray[np.int64], least: float, report: Callable[[int], None]) -> int:
         """Try candidates one after the other, and swap each at once where L falls by more than ``least``.
 
         Args:
             candidates: Rows, int64, ascending.
             least: In the units in which distances are compared.
+            report: Called from time to time with the number of candidates tried.
 
         Returns:
             The number of swaps.
@@ -70,6 +74,7 @@ class Swaps:
         for position, row in enumerate(candidates):
             if position % 64 == 0:
                 self._workers.check()
+                report(position)
             if row in self.rows:
                 continue
             clients, distances = points.near(position, self._clients, self.second)
@@ -100,23 +105,25 @@ class Swaps:
             self._enter(number, mine[near], far)
 
 
-def refined_sparse(problem: Problem, outcome: Outcome, workers: Workers, passes: int, least: float) -> Outcome:
+def refined_sparse(
+    problem: Problem, outcome: Outcome, workers: Workers, least: float, report: Callable[[int], None]
+) -> Outcome:
     """Lower L(S) by swaps; see ``facility.refinement.refined``.
 
     Args:
         problem: The problem, its rows compressed.
         outcome: What greedy selected.
         workers: Looked at for interruption.
-        passes: Passes over all candidates, at most.
         least: What a swap must gain, in the problem's units.
+        report: Called from time to time with the number of candidates that a pass has tried.
 
     Returns:
         The selection.
     """
     swaps = Swaps(problem, np.concatenate([problem.initial, outcome.rows]), workers)
     floor = float(np.ldexp(least, problem.distance_exponent - own_exponent(problem)))
-    for _ in range(passes):
-        if swaps.try_all(problem.candidates, floor) == 0:
+    for _ in range(PASSES):
+        if swaps.try_all(problem.candidates, floor, report) == 0:
             break
     greedy = start_greedy(problem, workers)
     greedy.select_rows(swaps.rows[problem.initial.size :])
