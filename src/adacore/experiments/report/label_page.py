@@ -27,14 +27,26 @@ def label_table(record: Record) -> Table:
     Returns:
         A line for each method, budget and estimator.
     """
+    from rich import box
     from rich.table import Table
 
-    table = Table(title=f"Labels chosen by each method against random ones, {seeds_text(record)}")
-    for name in ("estimator", "labels", "method", "accuracy", "against random", "verdict", "label saving", "seconds"):
-        table.add_column(name, justify="left" if name in {"estimator", "method", "verdict"} else "right")
+    several = len({row["estimator"] for row in record["rows"]}) > 1
+    # A column that says the same in every line would take the room that an ordinary terminal of 80 has not, as lines
+    # between columns would.
+    learner = "" if several or not record["rows"] else f", {record['rows'][0]['estimator']}"
+    title = f"Labels chosen by each method against random ones{learner}, {seeds_text(record)}"
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), title=title)
+    if several:
+        table.add_column("estimator")
+    table.add_column("labels", justify="right")
+    # Names without settings are kept whole: where room lacks, intervals go to a second line first.
+    short = all(len(row["method"]) <= 20 for row in record["rows"])
+    table.add_column("method", overflow="fold", no_wrap=short)
+    for name in ("accuracy", "against random", "verdict", "label saving", "seconds"):
+        table.add_column(name, justify="left" if name == "verdict" else "right", overflow="fold")
     for row in record["rows"]:
         table.add_row(
-            row["estimator"],
+            *([row["estimator"]] if several else []),
             str(row["budget"]),
             row["method"],
             f"{row['accuracy']:.1%}",

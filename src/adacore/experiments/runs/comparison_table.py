@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -12,6 +13,9 @@ from adacore.experiments.evidence.summaries import MethodSummary
 from adacore.experiments.runs.progress import print_plain
 from adacore.experiments.runs.settings import CompareConfig
 from adacore.training.ledger import PARTS
+
+WIDE = 120
+"""Characters that a line with every column takes: 108 with methods' names as they stand, and room for settings."""
 
 
 def print_comparison(console: Console, config: CompareConfig, summaries: Sequence[MethodSummary]) -> None:
@@ -22,7 +26,7 @@ def print_comparison(console: Console, config: CompareConfig, summaries: Sequenc
         config: Settings of the comparison.
         summaries: One for each method.
     """
-    console.print(make_table(config, summaries))
+    console.print(make_table(config, summaries, width=console.width))
     for line in sentences.warnings(summaries, batch_size=config.batch_size):
         print_plain(console, line)
     for summary in summaries:
@@ -30,12 +34,13 @@ def print_comparison(console: Console, config: CompareConfig, summaries: Sequenc
             print_plain(console, line)
 
 
-def make_table(config: CompareConfig, summaries: Sequence[MethodSummary]) -> Table:
+def make_table(config: CompareConfig, summaries: Sequence[MethodSummary], *, width: int = WIDE) -> Table:
     """Lay the summaries out.
 
     Args:
         config: Settings of the comparison.
         summaries: One for each method.
+        width: Characters of a line. Where they are few, the seconds of the parts are left out: the report has them.
 
     Returns:
         A rich table.
@@ -43,7 +48,10 @@ def make_table(config: CompareConfig, summaries: Sequence[MethodSummary]) -> Tab
     size = f"{config.budget} examples" if config.budget is not None else f"{config.size['fraction']:.3g} of the data"
     rhythm = "as often as costs allow" if config.every == "auto" else f"every {config.every} epochs"
     together = f"; {config.jobs} runs shared the machine" if config.jobs > 1 else ""
+    parts = PARTS if width >= WIDE else ()
     table = Table(
+        box=box.SIMPLE_HEAD,  # lines between columns would take the room that an ordinary terminal of 80 has not
+        padding=(0, 1, 0, 0),
         title=f"{config.data}, {config.model}, {size}, a new coreset {rhythm}, {config.epochs} "
         f"epochs, {config.seeds} seed{'s' * (config.seeds > 1)}",
         caption=(
@@ -52,13 +60,13 @@ def make_table(config: CompareConfig, summaries: Sequence[MethodSummary]) -> Tab
         ),
     )
     table.add_column("method", overflow="fold")
-    for heading in ("test accuracy", "seconds", *PARTS, "gradients", "seen", "against Random", "speed-up"):
-        table.add_column(heading, justify="right")
+    for heading in ("test accuracy", "seconds", *parts, "gradients", "seen", "against Random", "speed-up"):
+        table.add_column(heading, justify="right", overflow="fold")
     for summary in summaries:
         cells = (
             f"{sentences.with_interval(summary.accuracy)} %",
             f"{summary.cost.total_seconds:.2f}",
-            *(f"{summary.cost.seconds[part]:.2f}" for part in PARTS),
+            *(f"{summary.cost.seconds[part]:.2f}" for part in parts),
             f"{summary.cost.gradient_evaluations:,.0f}",
             f"{summary.fraction_seen:.1%}",
             "-" if summary.against_random is None else summary.against_random.verdict,
