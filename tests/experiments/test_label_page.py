@@ -11,6 +11,7 @@ def test_an_ordinary_terminal_of_80_characters_cuts_nothing_off():
     row = {
         "estimator": "logistic",
         "budget": 50,
+        "seeds": 5,
         "method": "facility_location",
         "accuracy": 0.91,
         "difference": 0.095,
