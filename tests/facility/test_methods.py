@@ -6,11 +6,41 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.oracles import naive_greedy
 
 from adacore.facility import facility_location, plan
 from adacore.facility import methods as engine_methods
 
 seeds = st.integers(0, 2**32 - 1)
+
+
+def stochastic_by_definition(x, k, weights, size, generator):
+    """Stochastic greedy on all distances: for each pick the best of a sample, the first time by least sum."""
+    distances, picks, left = all_distances(x), [], np.arange(len(x))
+    while len(picks) < k:
+        sample = np.sort(generator.choice(left, size, replace=False))
+        minima = distances[:, picks].min(axis=1, keepdims=True) if picks else distances.max()
+        gains = weights @ np.maximum(0, minima - distances[:, sample])
+        picks.append(int(sample[gains >= gains.max() * (1 - 1e-12)][0]))
+        left = left[left != picks[-1]]
+    return picks
+
+
+def test_every_engine_takes_the_best_of_the_same_samples(every_engine):
+    x, weights = np.random.default_rng(0).normal(size=(300, 14)), np.random.default_rng(1).random(300)
+    coreset = facility_location(x, budget=12, weights=weights, method="stochastic", epsilon=0.2, seed=5)
+    size = int(np.ceil(300 / 12 * np.log(5)))
+    expected = stochastic_by_definition(x, 12, weights, size, np.random.default_rng(5).spawn(1)[0])
+    assert coreset.indices.tolist() == expected
+
+
+def test_every_engine_selects_from_the_same_rows_when_sampled(every_engine, monkeypatch):
+    monkeypatch.setattr(engine_methods, "LEAST_SAMPLE", 100)
+    x = np.random.default_rng(0).normal(size=(300, 14))
+    coreset = facility_location(x, budget=5, method="sampled", seed=5)
+    sample = np.sort(np.random.default_rng(5).spawn(1)[0].choice(300, 100, replace=False))
+    assert coreset.indices.tolist() == sample[naive_greedy(x[sample], 5)[0]].tolist()
+    assert coreset.objective == pytest.approx(loss(all_distances(x), coreset.indices))
 
 
 def all_distances(x):

@@ -51,6 +51,9 @@ class Greedy(Protocol):
     def extend(self, limit: int, *, floor: float = 0.0, target: float = -1.0) -> None:
         """Go on selecting, up to ``limit`` picks, a next gain of at most ``floor`` or a total of at most ``target``."""
 
+    def extend_among(self, rows: NDArray[np.int64]) -> int | None:
+        """Select the best of some candidates, ties to the lowest row; None if none of them gains anything."""
+
     def select_rows(self, rows: NDArray[np.int64]) -> None:
         """Select rows that were chosen elsewhere, before any other; ``bound_all`` before going on from there."""
 

@@ -141,11 +141,33 @@ class MatrixGreedy:
         list_gains.list_gains(everyone, 0, everyone.size, self._lists, self.minima, self._weights, gains)
         self._queue.fill(everyone, gains)
 
+    def extend_among(self, rows: NDArray[np.int64]) -> int | None:
+        """Select the best of some candidates; see ``TreeGreedy.extend_among``."""
+        # Ascending, so that the first of those that tie is the lowest row.
+        rows = np.sort(rows)
+        near = self._matrix[self._positions(rows)]
+        if np.isfinite(self.total):
+            gains = np.maximum(0, self.minima - near) @ self._weights
+            if gains.max() <= 0:
+                return None
+            best = int(rows[gains >= gains.max() * (1 - TIE)][0])
+        else:
+            sums = near @ self._weights
+            best = int(rows[sums <= sums.min() * (1 + TIE)][0])
+        self.select_rows(np.array([best]))
+        return best
+
+    def _positions(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        by_row = np.argsort(self._able, kind="stable")
+        positions: NDArray[np.int64] = by_row[np.searchsorted(self._able, rows, sorter=by_row)]
+        return positions
+
     def select_rows(self, rows: NDArray[np.int64]) -> None:
         """Select rows that were chosen elsewhere, before any other; see ``TreeGreedy.select_rows``."""
-        by_row = np.argsort(self._able, kind="stable")
-        for position in by_row[np.searchsorted(self._able, rows, sorter=by_row)]:
+        for position in self._positions(rows):
             self._add(int(position))
+        # They are of minima that have fallen.
+        self._lists = None
 
     def bound_all(self) -> None:
         """Evaluate all candidates anew."""

@@ -5,19 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from adacore.facility.engines import start_greedy
-from adacore.facility.greedy import TreeGreedy
 from adacore.facility.outcome import Outcome, outcome_of
 from adacore.facility.problem import Problem
 from adacore.facility.workers import Workers
-
-if TYPE_CHECKING:
-    from adacore.facility.products import ProductGreedy
 
 LEAST_SAMPLE = 50_000
 SAMPLE_PER_PICK = 20
@@ -96,7 +91,7 @@ def select_stochastic(
     Returns:
         The outcome.
     """
-    greedy = _start(problem, workers, report)
+    greedy = start_greedy(problem, workers, report)
     left = problem.candidates
     # A sample of (c / k) ln(1 / epsilon) misses all of the k best with probability (1 - k / c)^size <= epsilon.
     size = max(1, math.ceil(left.size / k * math.log(1 / epsilon)))
@@ -140,19 +135,10 @@ def select_sampled(
     )
     small.extend(k)
     # L, weights and gains are those of all clients: only the choice came from the sample.
-    everyone = _start(problem, workers, report)
+    everyone = start_greedy(problem, workers, report)
     everyone.select_rows(small.selected)
     found = outcome_of(everyone, "sampled", lower_bound=0.0)
     return replace(found, distances=found.distances + small.distances)
-
-
-def _start(problem: Problem, workers: Workers, report: Reporter) -> TreeGreedy | ProductGreedy:
-    """Start an engine that can select among a sample: the matrix, for few rows, can't."""
-    if not problem.sparse:
-        return TreeGreedy(problem, workers, report)
-    from adacore.facility.products import ProductGreedy  # here, for it loads torch: 1 s
-
-    return ProductGreedy(problem, workers, report)
 
 
 def _sample(values: NDArray[np.int64], size: int, generator: np.random.Generator) -> NDArray[np.int64]:

@@ -89,7 +89,8 @@ def facility_location(
         refine: Afterwards swap selected examples for others as long as that lowers L (FasterPAM's rule).
         epsilon: See ``"stochastic"``.
         seed: Seed or generator of what is random: ``"stochastic"`` and ``"sampled"``.
-        device: Where to compute, ``"cpu"`` or ``"cuda"``; where ``x`` is if None. Picks are the same.
+        device: Where to compute, ``"cpu"`` or ``"cuda"``; where ``x`` is if None. Picks are the same. Swaps of
+            ``refine`` are made on the CPU, wherever the rest is computed.
         threads: How many threads; those that torch would use if None.
         progress: Whether to show progress on stderr; if None, a bar on a terminal where over 5 s are predicted, and
             elsewhere a line every 30 s where over a minute is.

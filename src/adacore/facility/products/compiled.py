@@ -18,7 +18,7 @@ from adacore.facility.products.list_gains import Lists, Part, Queue, State
 from adacore.facility.products.medoid import sum_bounds
 from adacore.facility.products.memory import BLOCK, free_bytes, list_capacity
 from adacore.facility.products.nearest import nearest
-from adacore.facility.products.rows import LEAST, LIMIT_ROUNDING, UNIT_ROUNDOFF, Rows
+from adacore.facility.products.rows import LIMIT_ROUNDING, UNIT_ROUNDOFF, Rows, round_up
 from adacore.facility.products.sample import Sample
 from adacore.facility.products.sides import Sides
 from adacore.facility.tree import LEAF
@@ -53,7 +53,7 @@ class CompiledEvaluator:
         self._able = _filled_up(sides.able, False)
         self._weights = sides.weights
         # Upwards, for gains are bounded from above; sums of distances, from below, take it off again.
-        self._weights32 = _up(sides.weights)
+        self._weights32 = round_up(sides.weights)
         self._minima = np.full(self.m, np.inf)
         self._owner = np.zeros(self.m, np.int64)
         self._lists: Lists | None = None
@@ -113,7 +113,7 @@ class CompiledEvaluator:
 
     def upper_gains(self, positions: NDArray[np.int64]) -> NDArray[np.float64]:
         """See ``Evaluator``."""
-        return self._over_clients(positions, _up(self._minima)) * SUM_ROUNDING
+        return self._over_clients(positions, round_up(self._minima)) * SUM_ROUNDING
 
     def upper_gains_of_all(self) -> NDArray[np.float64]:
         """See ``Evaluator``; where candidates are the clients, one product serves both halves of a pair."""
@@ -121,7 +121,7 @@ class CompiledEvaluator:
             # Clients of their own: there are no pairs of both kinds, and nothing to share.
             batches = [np.arange(a, min(a + BLOCK, self.n)) for a in range(0, self.n, BLOCK)]
             return np.concatenate([self.upper_gains(batch) for batch in batches])
-        minima = _up(self._minima)
+        minima = round_up(self._minima)
         blocks = _blocks(self.n)
         # The upper triangle of blocks: d_ij = d_ji, one product tells what i gains from j and j from i.
         pairs = [(a, b) for a in range(len(blocks)) for b in range(a, len(blocks))]
@@ -216,11 +216,11 @@ class CompiledEvaluator:
         return np.bincount(self._owner, weights=self._weights, minlength=size)[:size].astype(np.float64)
 
     def _state(self) -> State:
-        return State(self._minima, self._owner, self._weights, _up(self._minima), self._weights32)
+        return State(self._minima, self._owner, self._weights, round_up(self._minima), self._weights32)
 
     def _limits(self) -> NDArray[np.float32]:
         """Squared minima, rounded up; infinite before anything is selected."""
-        return _up(np.square(self._minima) * LIMIT_ROUNDING)
+        return round_up(np.square(self._minima) * LIMIT_ROUNDING)
 
     def lists_fit(self) -> bool:
         """See ``Evaluator``."""
@@ -333,13 +333,6 @@ def _room() -> tuple[torch.Tensor, Found, Found]:
 
 def _blocks(n: int) -> list[slice]:
     return [slice(a, min(a + BLOCK, n)) for a in range(0, n, BLOCK)]
-
-
-def _up(values: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Round to float32, upwards, positive numbers to at least ``LEAST``; 0 stays 0."""
-    with np.errstate(over="ignore"):
-        rounded = np.nextafter(values.astype(np.float32), np.float32(np.inf))
-    return np.where(values == 0, kernels.ZERO, np.maximum(rounded, np.float32(LEAST)))
 
 
 def _filled_up(values: NDArray[Any], value: Any) -> NDArray[Any]:

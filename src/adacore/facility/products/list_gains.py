@@ -75,15 +75,15 @@ class Part(NamedTuple):
     """Pairs found in one block of products.
 
     Attributes:
-        candidate: Which candidate of its block, uint16, shape (pairs,).
-        client: Which client of its block, uint16.
-        lower: A lower bound on the distance, in steps, uint16.
+        candidate: Which candidate of its block, a whole number, shape (pairs,).
+        client: Which client of its block, a whole number.
+        lower: A lower bound on the distance, in steps, up to 65,535.
         first_client: Where the block of clients begins.
     """
 
-    candidate: NDArray[np.uint16]
-    client: NDArray[np.uint16]
-    lower: NDArray[np.uint16]
+    candidate: NDArray[Any]
+    client: NDArray[Any]
+    lower: NDArray[Any]
     first_client: int
 
 

@@ -33,6 +33,7 @@ from typing import Protocol, Self
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from adacore.facility.distances import CAREFUL, DOWN, SMALL, UP
@@ -165,6 +166,17 @@ def gamma(terms: int) -> float:
         True
     """
     return terms * UNIT_ROUNDOFF / (1 - terms * UNIT_ROUNDOFF)
+
+
+def round_up(values: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Round to float32, upwards, positive numbers to at least ``LEAST``; 0 stays 0.
+
+    Args:
+        values: Minima, weights or squares, at least 0.
+    """
+    with np.errstate(over="ignore"):
+        rounded = np.nextafter(values.astype(np.float32), np.float32(np.inf))
+    return np.where(values == 0, np.float32(0), np.maximum(rounded, np.float32(LEAST)))
 
 
 def choose_shift(exact: Tensor, index: Tensor, factors: Tensor) -> Tensor | None:

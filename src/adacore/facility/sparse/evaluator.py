@@ -14,14 +14,14 @@ from adacore.facility.list_gains import Goal
 from adacore.facility.problem import Problem
 from adacore.facility.products import list_gains
 from adacore.facility.products.evaluators import Served
-from adacore.facility.products.kernels import TERMS, Side, add_distances, add_gains
-from adacore.facility.products.list_gains import Lists, client_kind
+from adacore.facility.products.kernels import SUM_ROUNDING, Side, add_distances, add_gains
+from adacore.facility.products.list_gains import Lists, Part, State, client_kind
 from adacore.facility.products.memory import free_bytes, list_capacity
 from adacore.facility.products.nearest import nearest
-from adacore.facility.products.rows import UNIT_ROUNDOFF
+from adacore.facility.products.rows import LIMIT_ROUNDING, UNIT_ROUNDOFF, round_up
 from adacore.facility.products.sides import own_exponent
 from adacore.facility.sparse import kernels
-from adacore.facility.sparse.rows import LIMIT_ROUNDING, open_sparse_rows, round_up
+from adacore.facility.sparse.rows import open_sparse_rows
 from adacore.facility.workers import Workers
 
 CANDIDATES_AT_A_TIME, CLIENTS_AT_A_TIME = 8, 1 << 14
@@ -34,9 +34,6 @@ LISTS_AT_A_TIME = 2048
 SAMPLED_CANDIDATES, SAMPLED_CLIENTS, MARGIN = 128, 4096, 1.2
 """Half a million pairs tell how long lists would be: where 1 % are served, within 2 % or so. The sample may fall short
 by the margin."""
-
-SUM_ROUNDING = 1 + (TERMS + 24) * UNIT_ROUNDOFF
-"""A sum of up to 512 non-negative terms in float32, in any order, and the roundings of each term."""
 
 
 class SparseEvaluator:
@@ -206,7 +203,7 @@ class SparseEvaluator:
         together = 16 * self._workers.threads
         self._clients.by_column  # noqa: B018  # sorted here once, and not by every thread
         for begin in range(0, len(blocks), together):
-            found: list[list[tuple[Any, Any, Any]]] = [[] for _ in blocks[begin : begin + together]]
+            found: list[list[Part]] = [[] for _ in blocks[begin : begin + together]]
 
             def work(first: int, last: int, begin: int = begin, found: list[Any] = found) -> int:
                 for b in range(first, last):
@@ -216,7 +213,8 @@ class SparseEvaluator:
                         block += self._low_i[positions, None] + self._low_j[some]
                         pairs = np.empty(block.size, np.int64), np.empty(block.size, kind), np.empty(block.size, "u2")
                         count = kernels.find_served(block, limits[some], some.start, steps, *pairs)
-                        found[b].append(tuple(array[:count].copy() for array in pairs))
+                        candidate, client, lower = (array[:count].copy() for array in pairs)
+                        found[b].append(Part(candidate, client, lower, first_client=0))
                 return 0
 
             self._workers.share(work, len(found), 1)
@@ -232,8 +230,9 @@ class SparseEvaluator:
         """See ``Evaluator``."""
         assert self._lists is not None
         bounds, written = np.empty(positions.size), self._lists.written
+        state = State(self._minima, self._owner, self._weights, round_up(self._minima), self._weights32)
         self._workers.share(
-            lambda a, b: list_gains.bounds_from_lists(positions, a, b, written, self._minima, self._weights, bounds),
+            lambda a, b: list_gains.bounds_from_lists(positions, a, b, written, state, bounds),
             positions.size,
             LISTS_AT_A_TIME,
         )

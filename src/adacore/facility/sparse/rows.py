@@ -15,14 +15,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from adacore.facility.problem import Problem
-from adacore.facility.products.rows import ROUNDINGS, UNDERFLOW, UNIT_ROUNDOFF, gamma
+from adacore.facility.products.rows import LIMIT_ROUNDING, ROUNDINGS, UNDERFLOW, gamma, round_up
 from adacore.facility.products.sides import own_exponent
 from adacore.facility.sparse import kernels
 from adacore.facility.sparse.compressed import CompressedRows
 from adacore.facility.sparse.kernels import ByColumn, ExactRows
-
-LIMIT_ROUNDING = 1 + 4 * UNIT_ROUNDOFF
-"""A squared minimum is enlarged by this before it is compared in float32."""
 
 
 class SparseRows:
@@ -145,11 +142,3 @@ def open_sparse_rows(problem: Problem) -> Callable[[NDArray[np.int64]], SparseRo
     factors, same = np.ldexp(problem.unit, -exponent), float(np.ldexp(problem.same, -exponent))
     # No shift, unlike dense rows: it would fill them.
     return lambda index: SparseRows(rows, index, factors[index], same)
-
-
-def round_up(values: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Round to float32, upwards; 0 stays 0."""
-    with np.errstate(over="ignore"):
-        rounded = np.nextafter(values.astype(np.float32), np.float32(np.inf))
-    rounded[values == 0] = 0
-    return rounded
