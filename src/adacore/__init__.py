@@ -41,7 +41,7 @@ if TYPE_CHECKING:  # what type checkers and editors read; at run time the table 
         Whole,
     )
     from adacore.training.loader import CoresetLoader
-    from adacore.training.reselector import select
+    from adacore.training.single_selection import select
     from adacore.training.stream_loader import StreamLoader
 
 __version__ = "0.2.0"
@@ -91,7 +91,7 @@ _MODULES = {
     "assign": "adacore.facility",
     "facility_location": "adacore.facility",
     "k_center": "adacore.facility",
-    "select": "adacore.training.reselector",
+    "select": "adacore.training.single_selection",
 }
 """Where a public name is defined; every name that is not listed here is a selector, of ``adacore.selectors``."""
 

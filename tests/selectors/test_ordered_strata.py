@@ -112,3 +112,9 @@ def test_sizes_out_of_range_are_refused():
             strata_of(9).batches(size, 2, generator=rng())
     with pytest.raises(ValueError, match="batch_size=0"):
         strata_of(9).batches(3, 0, generator=rng())
+
+
+@pytest.mark.parametrize("hole", [np.nan, np.inf])
+def test_points_that_nothing_can_balance_are_refused(hole):
+    with pytest.raises(ValueError, match="nan or infinity"):
+        Strata(np.arange(3), np.array([0, 3]), np.array([[0.0], [hole], [1.0]]))

@@ -34,7 +34,8 @@ class Strata:
             batches that are stratified only.
 
     Raises:
-        ValueError: If the order is not a permutation, the bounds don't increase from 0 to n, or the points are not n.
+        ValueError: If the order is not a permutation, the bounds don't increase from 0 to n, or the points are not n
+            finite rows.
 
     Example:
         >>> strata = Strata(np.array([2, 0, 3, 1]), np.array([0, 2, 4]))  # {2, 0} and {3, 1} are alike
@@ -62,6 +63,8 @@ class Strata:
                 raise ValueError(
                     f"points have shape {np.shape(self.points)}: expected ({n}, d), a row for each example"
                 )
+            if not np.isfinite(self.points).all():
+                raise ValueError("points hold nan or infinity, which nothing can balance: pass finite gradients")
 
     @property
     def population(self) -> int:

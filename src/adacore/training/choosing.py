@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 
 from adacore.coreset import Coreset
@@ -62,3 +64,45 @@ def _coreset(
     )
     parts = {number: part for share in processes.gather(mine) for number, part in share.items()}
     return method.join(snapshot, parts)
+
+
+def check_has_clusters(selector: Selector, batches: Batches | None) -> None:
+    """Check that there are strata for ``batches="stratified"``.
+
+    Args:
+        selector: The method.
+        batches: How batches are drawn.
+
+    Raises:
+        ValueError: If it neither orders examples nor chooses medoids.
+    """
+    # Only medoids have clusters; any other coreset says nothing of the examples that it leaves out.
+    if batches == "stratified" and not isinstance(selector, HasStrata) and medoids_of(selector) is None:
+        raise ValueError(
+            f'batches="stratified" draws members of the clusters about medoids, and {selector.name} has none: pass '
+            'batches="proportional", a selector such as AdaCore(), or Stratified(), which needs no coreset'
+        )
+
+
+def check_size(selector: Selector, selected: int, budget: int) -> None:
+    """Refuse an empty coreset, and warn of one that holds fewer than half of the examples asked for.
+
+    Args:
+        selector: The method.
+        selected: How many it selected.
+        budget: How many were asked for.
+
+    Raises:
+        ValueError: If it selected none.
+    """
+    if not selected:
+        raise ValueError(f"{selector.name} selected nothing: raise the budget or use another selector")
+    # Below half only: a few duplicates are common, and no cause for alarm.
+    if 2 * selected < budget and not selector.traits.ignores_budget:
+        warnings.warn(
+            f"{selector.name} selected {selected} examples where {budget} were asked for: to it the others are the "
+            "same as these (duplicates, or examples without a gradient); ask for fewer, or compare with "
+            "adacore.Random()",
+            UserWarning,
+            stacklevel=5,
+        )

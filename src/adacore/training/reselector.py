@@ -1,4 +1,4 @@
-"""The Reselector selects a coreset whenever one is due in a training; ``select`` selects one for a model as it is."""
+"""The Reselector selects a coreset, or strata, whenever one is due in a training."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from torch import nn
 from torch.utils.data import Dataset
 
-from adacore.budget import resolve_budget, split_budget
+from adacore.budget import resolve_budget
 from adacore.coreset import Coreset
 from adacore.probing.batch_layout import length_of
 from adacore.probing.curvature import RunningAverages
-from adacore.probing.labels import check_labels, labels_of
 from adacore.probing.probe import Probe
 from adacore.probing.processes import Processes
 from adacore.probing.snapshot import Snapshot
 from adacore.selectors import Full, HasStrata, Random, Selector
 from adacore.selectors.ordered_strata import Strata
+from adacore.selectors.preparation import prepare_strata
 from adacore.training.advisor import Advisor
-from adacore.training.arguments import budget_of, check_seed, check_selector, probed
-from adacore.training.choosing import choose
-from adacore.training.clusters import medoids_of
+from adacore.training.arguments import check_seed, check_selector
+from adacore.training.choosing import check_has_clusters, check_size, choose
 from adacore.training.fingerprint import check_fingerprint, written
 from adacore.training.forgetting import ForgettingCounts
+from adacore.training.groups import Groups
 from adacore.training.ledger import Ledger
 from adacore.training.plan import Batches
 from adacore.training.schedule import Phase, Schedule
@@ -95,18 +95,9 @@ class Reselector:
         self.forgetting = ForgettingCounts(self.population)
         # Made here, so that decays out of range are refused before training starts.
         self.averages = RunningAverages.init(self.requirements.beta1, self.requirements.beta2)
-        self._labels: NDArray[np.int64] | None = None
-        self._checked = self._warned = False
-        self._given = labels is not None
-        if labels is not None:
-            self._labels = check_labels(labels, self.population)
-            self._check_budget(self._labels)
-        # Only medoids have clusters; any other coreset says nothing of the examples that it leaves out.
-        if batches == "stratified" and not isinstance(selector, HasStrata) and medoids_of(selector) is None:
-            raise ValueError(
-                f'batches="stratified" draws members of the clusters about medoids, and {selector.name} has none: pass '
-                'batches="proportional", a selector such as AdaCore(), or Stratified(), which needs no coreset'
-            )
+        self._groups = Groups(dataset, self.probe, selector, labels, population=self.population, budget=self.budget)
+        self._warned = self._prepared = False
+        check_has_clusters(selector, batches)
         if self.requirements.validation:
             if validation is None:
                 raise ValueError(
@@ -176,6 +167,7 @@ class Reselector:
         generator = np.random.default_rng([self.seed, self.reselections])
         with self.ledger.measure("probing"):
             snapshot, averages = self._snapshot(phase)
+        self._prepare(phase)
         with self.ledger.measure("selecting"):
             # Phase.source is one of these two, or "selector".
             warm: dict[str, Selector] = {"full": Full(), "random": Random()}
@@ -187,39 +179,39 @@ class Reselector:
                 generator=generator,
                 processes=self.processes,
             )
-        if coreset is not None and not len(coreset):
-            raise ValueError(f"{self.selector.name} selected nothing: raise the budget or use another selector")
         # A warm start's subset is exactly of the size asked for.
         if coreset is not None and phase.source == "selector":
-            self._warn_of_few(len(coreset))
+            check_size(self.selector, len(coreset), self.budget)
         # Only now: a selection that raised has not been averaged, and can be tried again.
         self.averages = averages
         return coreset, strata
 
-    def _warn_of_few(self, selected: int) -> None:
-        # Below half only: a few duplicates are common, and no cause for alarm.
-        if 2 * selected < self.budget and not self.selector.traits.ignores_budget:
-            warnings.warn(
-                f"{self.selector.name} selected {selected} examples where {self.budget} were asked for: to it the "
-                "others are the same as these (duplicates, or examples without a gradient); ask for fewer, or compare "
-                "with adacore.Random()",
-                UserWarning,
-                stacklevel=5,
-            )
+    def _prepare(self, phase: Phase) -> None:
+        """Compile what orders examples and balances batches, outside of the ledger, before the first such selection.
+
+        Compiling takes half a minute, once on a machine: it is no cost of this training, and no later selection has it.
+        Balancing is compiled too, which would otherwise be booked as training, when the first batches are drawn.
+        """
+        # A coreset method compiles just what its data need, seconds, where preparing it would compile every engine.
+        ordered = self.batches is not None and (isinstance(self.selector, HasStrata) or self.batches == "stratified")
+        # In one process: the files that it leaves on disk serve the others.
+        if ordered and not self._prepared and phase.source == "selector" and not self.processes.rank:
+            self._prepared = True
+            prepare_strata(self.selector)
 
     def _snapshot(self, phase: Phase) -> tuple[Snapshot, RunningAverages]:
         if phase.source != "selector" or self.requirements == type(self.requirements)():
             # Random, Full and a warm start ask nothing of the model: it is not run, and the averages are of other
             # reselections.
-            return Snapshot(self.population, self._classes()), self.averages
-        if self.requirements.needs_model and not self._checked:
-            self._check_before_probing()
+            return Snapshot(self.population, self._groups.without_a_model()), self.averages
+        if self.requirements.needs_model:
+            self._groups.check_before_probing(targets_given=self.requirements.targets == "given")
         snapshot = self.probe.measure(
             self.model,
             self.dataset,
             self.requirements,
             # Labels that were found in the data set are what the probe reads anyway, batch by batch, at the present.
-            strata=self._labels if self._given else None,
+            strata=self._groups.given,
             validation=self.validation,
             seed=self.seed,
             reselection=self.reselections,
@@ -227,7 +219,7 @@ class Reselector:
             processes=self.processes,
         )
         if not self.requirements.needs_model:
-            snapshot = Snapshot(snapshot.n, self._classes(), forgetting=snapshot.forgetting)
+            snapshot = Snapshot(snapshot.n, self._groups.without_a_model(), forgetting=snapshot.forgetting)
         else:
             held_out = 0 if snapshot.validation is None else snapshot.validation.n
             self.ledger.probed_examples += snapshot.n + held_out
@@ -236,15 +228,6 @@ class Reselector:
         # x 64.
         averages, snapshot = self.averages.update(snapshot, overwrite=True)
         return snapshot, averages
-
-    def _check_before_probing(self) -> None:
-        self._checked = True
-        labels = self._labels
-        if not self._given and self.requirements.targets == "given":
-            # Only where no reading is needed for it: the probe reads everything a moment later and finds the rest.
-            labels = self._find_labels(read_all=False)
-        if labels is not None:
-            self._check_budget(labels)
 
     def _warn_of_augmentation(self, snapshot: Snapshot) -> None:
         if snapshot.augmented and not self._warned:
@@ -255,24 +238,6 @@ class Reselector:
                 UserWarning,
                 stacklevel=2,
             )
-
-    def _classes(self) -> NDArray[np.int64] | None:
-        if self._labels is None and self._wants_labels():
-            self._labels = self._find_labels(read_all=True)
-        return self._labels
-
-    def _wants_labels(self) -> bool:
-        # A selector that orders examples handles classes by itself and gets by without.
-        return self.selector.per == "class" or isinstance(self.selector, HasStrata)
-
-    def _find_labels(self, *, read_all: bool) -> NDArray[np.int64] | None:
-        return labels_of(self.dataset, criterion=self.probe.criterion, loader=self.probe.loader, read_all=read_all)
-
-    def _check_budget(self, labels: NDArray[np.int64]) -> None:
-        if self.selector.per == "class" and not self.selector.traits.ignores_budget:
-            # For its refusal alone: a budget below the number of classes must not wait until the model has run over the
-            # data.
-            split_budget(np.unique(labels, return_counts=True)[1], self.budget)
 
     def state_dict(self) -> dict[str, Any]:
         """Return tensors and plain values that ``torch.load(weights_only=True)`` takes."""
@@ -321,65 +286,3 @@ class Reselector:
         self.averages = RunningAverages.from_state_dict(state["averages"])
         self.ledger.load_state_dict(state["ledger"])
         self.forgetting.load_state_dict(state["forgetting"])
-
-
-def select(
-    model: nn.Module,
-    dataset: Dataset[Any],
-    selector: Selector,
-    *,
-    fraction: float | None = None,
-    budget: int | None = None,
-    labels: ArrayLike | None = None,
-    validation: Dataset[Any] | None = None,
-    probe_dataset: Dataset[Any] | None = None,
-    probe: Probe | None = None,
-    seed: int = 0,
-) -> Coreset:
-    """Select a coreset of a data set, once, by what a model makes of it.
-
-    The model is run over the data set in eval mode. Parameters, buffers, gradients and random streams are left as they
-    were.
-
-    Args:
-        model: Maps a batch of inputs to logits of shape (batch, outputs).
-        dataset: A map-style data set of n examples: tuples (inputs, targets) or dicts.
-        selector: The method, such as ``adacore.AdaCore()``.
-        fraction: Share of the examples to select, in (0, 1]; this or ``budget``.
-        budget: How many to select, in [1, n].
-        labels: Strata to select within, whole numbers, shape (n,); None to take the targets where they are classes.
-        validation: A held-out data set, for selectors that require one.
-        probe_dataset: The same examples in the same order without augmentation.
-        probe: How to run the model over the data set: loss, last layer, batch size, device, workers; see
-            ``adacore.Probe``.
-        seed: Of every random draw.
-
-    Returns:
-        Indices into the data set, and weights.
-
-    Raises:
-        ValueError: If sizes, labels, targets, logits or the criterion do not fit together.
-        TypeError: If an argument is of the wrong kind.
-
-    Example:
-        >>> import torch
-        >>> from adacore.selectors import Random
-        >>> data = torch.utils.data.TensorDataset(torch.randn(20, 3), torch.arange(20) % 2)
-        >>> select(nn.Linear(3, 2), data, Random(), fraction=0.2).weights
-        array([5., 5., 5., 5.])
-    """
-    n = length_of(dataset)
-    reselector = Reselector(
-        model,
-        probed(dataset, probe_dataset),
-        selector,
-        budget=budget_of(selector, n, budget=budget, fraction=fraction),
-        probe=probe,
-        labels=labels,
-        validation=validation,
-        seed=seed,
-        batches=None,
-    )
-    reselector.selection_for(0)
-    assert reselector.coreset is not None
-    return reselector.coreset
