@@ -20,7 +20,7 @@ from adacore.selectors.settings import check_whole
 from adacore.training.arguments import check_batch_size, check_seed, check_selector, check_settings
 from adacore.training.fingerprint import check_fingerprint, written
 from adacore.training.plan import plan_epoch
-from adacore.training.reselector import select
+from adacore.training.single_selection import select
 
 
 class StreamLoader:
