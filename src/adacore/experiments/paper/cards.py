@@ -84,6 +84,22 @@ def card(entry: Entry, record: Record) -> str:
     return "\n".join([*lines, f"Made with {record['made_with']}."])
 
 
+def further_card(entry: Entry, record: Record, first: str) -> str:
+    """Write the card of a figure that shows the runs of another one.
+
+    Args:
+        entry: What the paper says.
+        record: What was measured.
+        first: The other figure, whose card has the table.
+
+    Returns:
+        Markdown.
+    """
+    lines = [f"## {entry['item']}", "", f"{entry['about']}. The runs are those of {first}, on its card above.", ""]
+    lines += [f"- **Paper**: {paper_words(entry)}", *_findings(judge_claims(entry.get("claims", ()), record))]
+    return "\n".join([*lines, *([f"- **Notes**: {entry['notes'].strip()}"] if "notes" in entry else [])])
+
+
 def convex_card(entry: Entry, record: Record) -> str:
     """Write the card of a convex experiment.
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from adacore.experiments.evidence.verdicts import ERROR, LEAST_SEEDS
-from adacore.experiments.paper.cards import accuracy_reproduced, card, convex_card, headline
+from adacore.experiments.paper.cards import accuracy_reproduced, card, convex_card, further_card, headline
 from adacore.experiments.paper.claims import count_outcomes, judge_claims
 from adacore.experiments.paper.convex import convex_headline, is_convex, judge_convex
 from adacore.experiments.paper.differences import differences, has_set_up
@@ -92,12 +92,18 @@ def results(entries: Sequence[Entry], records: Mapping[str, Record]) -> str:
     # Named as well: a page that shows only what was run hides what was not.
     missing = [entry for entry in entries if entry["record"] not in records]
     parts += [text for text in (_without_data(missing), _not_run(missing)) if text]
-    parts += [_card(entry, records[entry["record"]]) for entry in run]
+    shown: dict[str, str] = {}
+    for entry in run:
+        first = shown.setdefault(entry["record"], str(entry["item"]))
+        parts.append(_card(entry, records[entry["record"]], first))
     return "\n\n".join(part.strip("\n") for part in parts) + "\n"
 
 
-def _card(entry: Entry, record: Record) -> str:
-    return convex_card(entry, record) if is_convex(record) else card(entry, record)
+def _card(entry: Entry, record: Record, first: str) -> str:
+    if is_convex(record):
+        return convex_card(entry, record)
+    # Several figures are drawn from the same runs: their table stands once.
+    return card(entry, record) if entry["item"] == first else further_card(entry, record, first)
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
