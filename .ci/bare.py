@@ -3,10 +3,11 @@
 Outside of the checkout, so that the files of the wheel are tried and not those of the source.
 """
 
+import re
 import subprocess
 import sys
 import tempfile
-from importlib.metadata import requires, version
+from importlib.metadata import files, requires, version
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,14 @@ for extra in ("sklearn", "scipy", "matplotlib", "lightning_fabric", "pandas"):
     except ModuleNotFoundError:
         continue
     raise SystemExit(f"{extra} is installed: this is no bare environment, or the core needs what it does not say")
+
+# The package and what pip writes about it, and nothing else: no tests, no stray files of the checkout.
+outside = [
+    str(path)
+    for path in files("adacore") or []
+    if not re.match(r"adacore(-[\d.]+\.dist-info)?/|.*bin/adacore$", str(path))
+]
+assert not outside, f"the wheel holds {outside}"
 
 x, y = torch.randn(90, 6), torch.arange(90) % 3
 coreset = adacore.facility_location(x, fraction=0.1, labels=y)
