@@ -1,6 +1,7 @@
 """Selection in parts over Ray: rows that no process holds, workers and drivers that are killed, limited memory.
 
     python benchmarks/scale.py ten-million     # 10,000,000 x 10, k = 1,000: killed and restarted, then undisturbed
+    python benchmarks/scale.py one-million     # the same on a tenth of the rows
     python benchmarks/scale.py limited         # 3,000,000 x 64 in 12 files of 1.9 GB together; 0.8 GB for each worker
     python benchmarks/scale.py exact           # against exact greedy on one machine, where that can be run
     python benchmarks/scale.py pieces          # what one part, one merge and serving cost on one core
@@ -51,6 +52,7 @@ class Case:
 
 
 TEN_MILLION = Case(10_000_000, 10, 10, 1_000)
+ONE_MILLION = Case(1_000_000, 10, 10, 1_000)
 LIMITED = Case(3_000_000, 64, 12, 200, "float64")
 LIMIT = 800_000_000
 """Of each of two workers: together less than the 1.9 GB of the files."""
@@ -202,19 +204,30 @@ def note(name: str, values: Any) -> None:
 
 
 def ten_million(folder: Path, pause: float) -> None:
-    count = plan(TEN_MILLION.rows, TEN_MILLION.dims, TEN_MILLION.budget, parts="auto").parts
+    killed_or_not(folder, TEN_MILLION, "10,000,000 x 10", pause)
+
+
+def one_million(folder: Path, pause: float) -> None:
+    killed_or_not(folder, ONE_MILLION, "1,000,000 x 10", pause)
+
+
+def killed_or_not(folder: Path, case: Case, title: str, pause: float) -> None:
+    """Select with a worker killed halfway and the driver later, and without, and compare to the last index."""
+    count = plan(case.rows, case.dims, case.budget, parts="auto").parts
     kills = (("worker", count // 2), ("driver", 3 * count // 4))
-    if not (folder / "killed.npz").exists():
-        note("10,000,000 x 10, killed", select(folder, TEN_MILLION, "killed", kills, 0, pause))
-    note("10,000,000 x 10", select(folder, TEN_MILLION, "undisturbed", (), 0, pause))
-    one, two = (adacore.Coreset.load(folder / f"{name}.npz") for name in ("killed", "undisturbed"))
+    names = [f"{case.rows}-killed", f"{case.rows}-undisturbed"]
+    for name, what in zip(names, (kills, ()), strict=True):
+        # Written when it is done: a benchmark that was paused goes on with the other.
+        if not (folder / f"{name}.npz").exists():
+            note(f"{title}, {name.rpartition('-')[2]}", select(folder, case, name, what, 0, pause))
+    one, two = (adacore.Coreset.load(folder / f"{name}.npz") for name in names)
     same = {
         "indices": bool(np.array_equal(one.indices, two.indices)),
         "weights": bool(np.array_equal(one.weights, two.weights)),
         "objective": one.objective == two.objective,
         "lower_bound": one.lower_bound == two.lower_bound,
     }
-    note("10,000,000 x 10, the same whether killed or not", same)
+    note(f"{title}, the same whether killed or not", same)
 
 
 def limited(folder: Path, pause: float) -> None:
@@ -301,7 +314,14 @@ def main() -> None:
         data, work, out, budget, limit = sys.argv[2:]
         drive(data, work, out, int(budget), int(limit))
         return
-    cases = {"ten-million": ten_million, "limited": limited, "exact": exact, "pieces": pieces, "embeddings": embeddings}
+    cases = {
+        "ten-million": ten_million,
+        "one-million": one_million,
+        "limited": limited,
+        "exact": exact,
+        "pieces": pieces,
+        "embeddings": embeddings,
+    }
     parser = argparse.ArgumentParser()
     parser.add_argument("case", choices=cases)
     parser.add_argument("--folder", type=Path, default=Path("/tmp/adacore-scale"))
