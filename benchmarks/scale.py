@@ -290,7 +290,7 @@ def embeddings(folder: Path, pause: float) -> None:
     prepare_kernels()
     z = np.load(data_root() / "debian-packages" / "packages-minilm.npy").astype(np.float32)
     found: dict[str, Any] = {}
-    for m in (7_500, 15_000):
+    for m in (3_750, 7_500):
         x, k = z[:m], m * 10_000 // 43_690
         task = Task(k, "cosine")
         found[f"choose {k:,} of {m:,}"] = _median(lambda x=x, task=task: choose_in_part(x, task), 1)
