@@ -41,8 +41,9 @@ SERVED_PAIRS, SERVED_BYTES = 1_000_000_000, 32 << 20
 are opened and decoded less often than in the small parts that choose; what a killed worker has to do again, and what a
 worker holds, stays small."""
 
-SERVE_NANOSECONDS, SERVE_NANOSECONDS_PER_DIMENSION = 3.0, 0.03
-"""Of one core for a row and a pick when rows are served: 3.3 ns at d = 10 (one core of an AMD EPYC)."""
+SERVE_NANOSECONDS, SERVE_NANOSECONDS_PER_DIMENSION = 2.6, 0.05
+"""Of one core for a row and a pick when rows are served: 3.1 ns at d = 10, 6.5 ns at d = 64, 20 ns at d = 384, where both
+are many (one core of an AMD EPYC; docs/records/scale.json)."""
 
 READ_NANOSECONDS = 4.0
 """To read one number of a Parquet file: 0.04 s for 1,000,000 x 10, of which a part may need only some rows."""
