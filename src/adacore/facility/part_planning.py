@@ -42,8 +42,8 @@ are opened and decoded less often than in the small parts that choose; what a ki
 worker holds, stays small."""
 
 SERVE_NANOSECONDS, SERVE_NANOSECONDS_PER_DIMENSION = 2.6, 0.05
-"""Of one core for a row and a pick when rows are served: 3.1 ns at d = 10, 6.5 ns at d = 64, 20 ns at d = 384, where both
-are many (one core of an AMD EPYC; docs/records/scale.json)."""
+"""Of one core for a row and a pick when rows are served: 3.1 ns at d = 10, 6.5 ns at d = 64 and 20 ns at d = 384 (one
+core of an AMD EPYC; docs/records/scale.json)."""
 
 READ_NANOSECONDS = 4.0
 """To read one number of a Parquet file: 0.04 s for 1,000,000 x 10, of which a part may need only some rows."""
