@@ -431,7 +431,7 @@ def test_a_convex_figure_says_how_it_stands_to_random() -> None:
     record = convex_record(1, adacore=[end / 5 for end in random], random=random)
     entry = {"item": "Figure 1", "about": "A", "record": "figure1", "claims": [{"lower": ["sgd", "adacore", "random"]}]}
     page = results([entry], {"figure1": record})
-    assert "| Figure 1 | the paper's, 5 seeds | SGD: yes | SGD: 5 times lower (" in page
+    assert "| Figure 1 | full scale, 5 seeds | SGD: yes | SGD: 5 times lower (" in page
     assert "| Figure 1 | holds | – | – |" in page
 
 

@@ -119,7 +119,7 @@ def _against_random(entry: Entry, records: Mapping[str, Record]) -> list[str]:
 
 def _scale(record: Record) -> str:
     if is_convex(record):
-        return f"the paper's, {record['config']['seeds']} seeds"
+        return f"full scale, {record['config']['seeds']} seeds"
     seeds = max(len(method["accuracies"]) for method in record["methods"])
     counted = f"{seeds} seed{'s' * (seeds > 1)}"
     if is_small(record):
@@ -127,8 +127,8 @@ def _scale(record: Record) -> str:
     if "cut_off" in record:
         return f"the first {record['cut_off']} of {record['settings']['epochs']} epochs, {counted}"
     # Where another model was run, the scale is not the paper's, whatever else is.
-    model = next((words for words in differences(record) if words.startswith("model ")), "")
-    return f"{model.removeprefix('model ') or 'as set up'}, {counted}"
+    model = next((words for words in differences(record) if words.startswith("model ")), "model full scale")
+    return f"{model.removeprefix('model ').replace('resnet', 'ResNet-')}, {counted}"
 
 
 def _claims(entry: Entry, records: Mapping[str, Record]) -> list[str]:
