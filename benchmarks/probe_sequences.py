@@ -1,6 +1,6 @@
 """What selecting 10 % of sequences costs beside an evaluation pass: a causal language model of 5 million parameters.
 
-    python benchmarks/probe_sequences.py [--texts 4000] [--repeats 5]
+    python benchmarks/probe_sequences.py [--texts 4000] [--repeats 5] [--no-peaks]
 
 The texts are package descriptions (``debian-packages``), the model a GPT-2 made from a config, the proxies the
 gradients of all tokens with respect to the last layer. Selecting is measured through ``CoresetTrainer`` (beside its own
@@ -127,6 +127,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--texts", type=int, default=4000)
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--no-peaks", action="store_true", help="measure seconds alone, in this one process")
     parser.add_argument("--only", help="do one, once, and print the peak memory")
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -138,7 +139,7 @@ def main() -> None:
             print(f"{options.only}: peak {peak:.0f} MiB", flush=True)
             return
         print(f"{sum(p.numel() for p in make_model().parameters()):,} parameters, {options.texts:,} texts", flush=True)
-        for name in every:
+        for name in () if options.no_peaks else every:
             command = [sys.executable, __file__, "--texts", str(options.texts), "--only", name]
             subprocess.run(command, check=True)
         for evaluating, selecting in (("trainer.evaluate", "trainer selects"), ("evaluate", "select")):

@@ -225,8 +225,6 @@ def hugging_face(folder, accumulated=1, budget=13, workers=0):
         save_steps=1,
         learning_rate=0.3,
         lr_scheduler_type="constant",
-        optim="sgd",
-        optim_args="momentum=0.9",
         max_grad_norm=0.0,
         seed=0,
         report_to=[],
@@ -243,6 +241,7 @@ def hugging_face(folder, accumulated=1, budget=13, workers=0):
         model=model,
         args=arguments,
         train_dataset=Dicts(),
+        optimizers=(optimizer_of(model), None),  # optim_args of transformers 5.0 has no momentum
         selector=adacore.AdaCore(),
         budget=budget,
         every=2,
