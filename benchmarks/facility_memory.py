@@ -54,7 +54,7 @@ def make_rows(form: str, n: int, d: int) -> Any:
 def measure(form: str, n: int, d: int, k: int) -> None:
     """Select once in this process; print the form's line."""
     from adacore.facility import facility_location, prepare_kernels
-    from adacore.facility.planning import plan_problem
+    from adacore.facility.planning import plan_strata
     from adacore.facility.problem import check_problem
 
     prepare_kernels()
@@ -66,7 +66,7 @@ def measure(form: str, n: int, d: int, k: int) -> None:
     coreset = facility_location(rows, budget=k, metric=metric)
     seconds = time.process_time() - start
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 - before
-    planned = plan_problem(check_problem(rows, metric=metric), k)
+    planned = plan_strata([check_problem(rows, metric=metric)], [k])
     held = planned.bytes + copied_bytes(rows, problem)
     size = entries_bytes(rows)
     if form.endswith("mapped"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Integral
 from typing import TYPE_CHECKING, Literal, overload
@@ -135,22 +136,25 @@ def plan(
     )
 
 
-def plan_problem(problem: Problem, k: int) -> Plan:
-    """Predict what exact selection of k costs on one problem.
+def plan_strata(parts: Sequence[Problem], budgets: Sequence[int]) -> Plan:
+    """Predict what exact selection costs in several strata of the same rows, or in one.
 
     Args:
-        problem: The problem.
-        k: How many.
+        parts: The problem of each stratum.
+        budgets: How many to select in each.
 
     Returns:
-        The prediction: of dense rows as ``plan`` gives it, of sparse ones from the columns that two rows share.
+        The seconds of all, the bytes of the largest: of dense rows as ``plan`` gives them, of sparse ones from the
+        columns that two rows share.
     """
-    n = max(problem.clients.size, problem.candidates.size)
-    if not problem.sparse:
-        return plan(n, problem.d, max(1, min(k, n)))
-    from adacore.facility.sparse.planning import plan_sparse  # here, for it loads torch: 1 s
+    sizes = [max(part.clients.size, part.candidates.size) for part in parts]
+    if parts[0].sparse:
+        from adacore.facility.sparse.planning import plan_sparse  # here, for it loads torch: 1 s
 
-    return plan_sparse(problem, n, thread_count())
+        return plan_sparse(parts[0].rows, [n for n, k in zip(sizes, budgets, strict=True) if k], thread_count())
+    plans = [plan(n, parts[0].d, min(int(k), n)) for n, k in zip(sizes, budgets, strict=True) if k]
+    seconds, most = sum(p.seconds for p in plans), max((p.bytes for p in plans), default=0)
+    return Plan(seconds, most, thread_count())
 
 
 def plan_nearest(problem: Problem, others: int, threads: int) -> float:

@@ -150,7 +150,10 @@ class Problem:
 
 
 def _half_spread(problem: Problem) -> float:
-    """Find half of the largest difference between two members in one coordinate: the whole could overflow."""
+    """Find half of the largest difference between two members in one coordinate: the whole could overflow.
+
+    Of sparse rows, at most twice as much: their largest number.
+    """
     members = problem.members()
     scaled = bool((problem.unit != 1).any())
     lows, highs = np.full(problem.d, np.inf), np.full(problem.d, -np.inf)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from adacore.coreset import Coreset
 from adacore.errors import shown, unknown_name
 from adacore.facility.devices import check_device
-from adacore.facility.planning import plan_problem
+from adacore.facility.planning import plan_strata
 from adacore.facility.problem import Problem, check_problem
 from adacore.facility.progress import Report, show_progress
 from adacore.facility.strata import Combine, Strata, join, partition, run_strata, share_budget, split_problem
@@ -140,9 +140,9 @@ def facility_location(
         else share_budget(strata, available, quotas, budget, fraction, labels is not None)
     )
     _check_served(parts, budgets, strata)
-    if method == "exact" and target is None and place is None:
-        _warn_of_hours(parts, budgets)
-    seconds = sum(plan_problem(part, int(k)).seconds for part, k in zip(parts, budgets, strict=True) if k)
+    seconds = plan_strata(parts, budgets.tolist()).seconds
+    if method == "exact" and target is None and place is None and seconds > HOURS:
+        _warn_of_hours(seconds)
     with open_workers(threads, place) as workers:
         with show_progress("selecting", int(budgets.sum()), seconds, progress) as report:
             request = Request(method, float(epsilon))
@@ -274,15 +274,13 @@ def check_tolerance(
     return float(tolerance)
 
 
-def _warn_of_hours(parts: Sequence[Problem], budgets: NDArray[np.int64]) -> None:
+def _warn_of_hours(seconds: float) -> None:
     """Say beforehand that an exact selection will take long, and what does not."""
-    seconds = sum(plan_problem(part, int(k)).seconds for part, k in zip(parts, budgets, strict=True) if k)
-    if seconds > HOURS:
-        warnings.warn(
-            f"exact selection is predicted to take about {seconds / 3600:.0f} hours (adacore.facility.plan): "
-            "method='sampled' takes minutes, for an L(S) that was 1.4 % larger at n = 100,000",
-            stacklevel=3,
-        )
+    warnings.warn(
+        f"exact selection is predicted to take about {seconds / 3600:.0f} hours (adacore.facility.plan): "
+        "method='sampled' takes minutes, for an L(S) that was 1.4 % larger at n = 100,000",
+        stacklevel=3,
+    )
 
 
 def _check_served(parts: Sequence[Problem], budgets: NDArray[np.int64], strata: Strata) -> None:

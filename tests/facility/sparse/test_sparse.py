@@ -11,6 +11,8 @@ from tests.oracles import distances_between, naive_greedy
 
 from adacore.facility import assign, engines, facility_location, facility_objective, k_center
 from adacore.facility.arrays import as_rows
+from adacore.facility.planning import plan_strata
+from adacore.facility.problem import check_problem
 from adacore.facility.products.rows import gamma
 from adacore.facility.sparse import compressed, kernels
 from adacore.facility.sparse.compressed import CompressedRows
@@ -187,3 +189,13 @@ def test_random_problems_in_every_form_by_every_method(first):
 def test_lists_that_end_at_a_tolerance_leave_something_to_gain(number):
     """A bound that took reaching the tolerance for having nothing left to gain was 1.5 times too large."""
     assert check_varied(draw_varied(number)) is None
+
+
+def test_what_sparse_rows_take_is_predicted_from_their_entries():
+    """Of 1,000 rows and columns, one entry in each row, or a fifth of all: two rows share 0.001 columns, or 40."""
+    wide = check_problem(scipy.sparse.identity(1000, format="csr", dtype=np.float32))
+    full = check_problem(scipy.sparse.random(1000, 1000, density=0.2, format="csr", random_state=0, dtype=np.float32))
+    few, many = plan_strata([wide], [10]), plan_strata([full], [10])
+    assert many.seconds > 10 * few.seconds, "40 shared columns a pair"
+    assert few.bytes < many.bytes
+    assert plan_strata([wide, wide], [10, 0]) == few, "a stratum without a budget takes nothing"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 
 from adacore.facility.planning import Plan
-from adacore.facility.problem import Problem
 from adacore.facility.products.memory import BLOCKS_BYTES, COPIES, LEAST_BYTES, ROW_BYTES
 from adacore.facility.sparse.compressed import CompressedRows
 
@@ -21,25 +23,26 @@ ENTRY_BYTES = 48
 with what renumbering and taking rows need for a while."""
 
 
-def plan_sparse(problem: Problem, n: int, threads: int) -> Plan:
-    """Predict what exact selection costs on a problem with sparse rows.
+def plan_sparse(rows: Any, sizes: Sequence[int], threads: int) -> Plan:
+    """Predict what exact selection costs among sparse rows.
 
     Args:
-        problem: The problem.
-        n: Clients or candidates, whichever are more.
+        rows: All rows, compressed.
+        sizes: Clients or candidates of each stratum, whichever are more.
         threads: On how many threads.
 
     Returns:
-        The prediction.
+        The seconds of all strata, the bytes of the largest.
     """
-    assert isinstance(problem.rows, CompressedRows)
-    rows, share = problem.rows, n / problem.rows.shape[0]
-    # sum_k (c_k / n)^2 columns are shared by two rows on average, c_k being the rows that have an entry in column k.
-    common = float(np.square(np.bincount(rows.columns) / rows.shape[0]).sum())
+    assert isinstance(rows, CompressedRows)
+    # Once for all strata: sum_k (c_k / n)^2 columns are shared by two rows on average, c_k being the rows that have an
+    # entry in column k.
+    common = float(np.square(np.bincount(rows.columns, minlength=1) / rows.shape[0]).sum())
     pair = PAIR_NANOSECONDS + COMMON_NANOSECONDS * common + ENTRY_NANOSECONDS * rows.mean_entries
-    allowed = max(LEAST_BYTES, COPIES * rows.nbytes * share)
+    n = max(sizes, default=0)
+    lists = max(LEAST_BYTES, int(COPIES * rows.nbytes * n / rows.shape[0]))
     return Plan(
-        seconds=PASSES * n * n * pair * 1e-9 / threads + 1e-5 * n,
-        bytes=int(ENTRY_BYTES * rows.values.size + 16 * rows.width + ROW_BYTES * n + allowed + BLOCKS_BYTES),
+        seconds=PASSES * sum(float(m) * m for m in sizes) * pair * 1e-9 / threads + 1e-5 * sum(sizes),
+        bytes=int(ENTRY_BYTES * rows.values.size + 16 * rows.width + ROW_BYTES * n + lists + BLOCKS_BYTES),
         threads=threads,
     )
