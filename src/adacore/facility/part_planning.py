@@ -127,6 +127,7 @@ def merge_groups(parts: int, budget: int) -> list[list[int]]:
         >>> merge_groups(7, budget=20_000)
         [[0, 1, 2, 3, 4], [5, 6]]
     """
+    # Consecutive parts, so that the answer depends on the files' order and on nothing else.
     size = max(LEAST_MERGED, MERGED_ROWS // budget)
     return [list(range(first, min(first + size, parts))) for first in range(0, parts, size)]
 

@@ -124,6 +124,7 @@ def merge(parts: Sequence[PartPicks], task: Task, *, device: str | None = None) 
         >>> merge([left, right], Task(1)).positions.tolist()
         [9]
     """
+    # Nothing to choose from: its k rows are the picks already.
     if len(parts) == 1:
         return parts[0]
     named = [part.labels for part in parts if part.labels is not None]
@@ -144,11 +145,13 @@ def _choose(
 
     if task.quotas is not None and every.labels is None:
         raise ValueError("quotas were given without labels: pass the strata of the rows")
+    # A part without weight has nobody to serve; it is no error, for the other parts may have.
     if able.size == 0 or not every.weights.any():
         return _take(every, np.empty(0, np.int64), np.empty(0))
     n, rows, weights, labels = len(every.rows), every.rows, every.weights, every.labels
     settings: dict[str, Any] = {"metric": task.metric, "method": method, "candidates": able, "device": device}
     if method != "exact":
+        # Seeded by the part's number: parts of equal rows would otherwise draw equal samples.
         settings["seed"] = np.random.default_rng([task.seed or 0, stream])
     before = _initial_of(task, labels)
     if len(before):
@@ -164,6 +167,7 @@ def _choose(
     else:
         assert every.labels is not None
         assert labels is not None
+        # A part may hold fewer of a stratum than all parts together are to choose, or none.
         counts = {name: int((every.labels[able] == name).sum()) for name in np.unique(labels).tolist()}
         quotas = {name: min(task.quotas.get(name, 0), count) for name, count in counts.items()}
         if not any(quotas.values()):
@@ -252,6 +256,7 @@ def serve_part(
     from adacore.facility.workers import open_workers
 
     ones = np.ones(len(rows)) if weights is None else weights
+    # Strata are problems of their own: each row goes to the nearest pick of its stratum.
     if labels is not None and pick_labels is not None:
         total = Served(np.zeros(len(picks)), 0.0, 0.0)
         for label in np.unique(labels).tolist():
@@ -259,10 +264,12 @@ def serve_part(
             if not len(members):
                 raise ValueError(f"stratum {label!r} has rows and no pick: raise its quota, or the budget")
             inside = serve_part(rows[mine], picks[members], metric=metric, weights=ones[mine], device=device)
+            # Back to the numbering of all picks.
             spread = np.zeros(len(picks))
             spread[members] = inside.weights
             total = total + Served(spread, inside.objective, inside.farthest)
         return total
+    # Picks are the rows and the part's rows are clients: nothing is copied into one table.
     problem = check_problem(picks, clients=rows, metric=metric).in_own_units()
     with open_workers(check_threads(None), check_device(device, rows)) as workers:
         owner, distances = assign_rows(problem, np.arange(len(picks)), workers)

@@ -44,6 +44,7 @@ def key_of(*values: Any) -> str:
             digest.update(key_of(*(getattr(value, name) for name in Task.__dataclass_fields__)).encode())
         else:
             digest.update(repr(value).encode())
+        # Between two values, so that ("ab", "c") and ("a", "bc") differ.
         digest.update(b"\0")
     return digest.hexdigest()[:24]
 
@@ -63,6 +64,7 @@ def claim(folder: Path, settings: Mapping[str, Any], files: Sequence[str]) -> No
     """
     record, mine = folder / "selection.json", json.loads(json.dumps({**settings, "files": list(files)}))
     if record.exists():
+        # Through JSON and back: lists and tuples, and numbers of numpy, compare as they were written.
         old = json.loads(record.read_text(encoding="utf-8"))
         differs = [name for name in settings if mine[name] != old.get(name)]
         here, there = set(mine["files"]), set(old.get("files", []))
@@ -111,6 +113,8 @@ def merge_files(file: Path, sources: Sequence[tuple[Path, int]], task: Task, dev
         device: Where to compute.
     """
     parts = [load_picks(source) for source, _ in sources]
+    # Positions in a part become positions among all rows here, and not when they are chosen: a part's file then serves
+    # wherever the part lies, also after a file before it was left out.
     moved = [replace(part, positions=part.positions + offset) for part, (_, offset) in zip(parts, sources, strict=True)]
     save_picks(file, merge(moved, task, device=device))
 
@@ -188,6 +192,7 @@ def load_bounds(file: Path) -> tuple[float, float]:
     Args:
         file: From where.
     """
+    # An .npz is read member by member: the rows of the picks are left where they are.
     with np.load(file, allow_pickle=False) as held:
         objective, bound = held["bounds"].tolist()
         return objective, bound

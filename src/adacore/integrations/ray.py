@@ -93,19 +93,23 @@ def facility_location(
             these are named, and what others chose is kept in the work folder.
     """
     ray = _import_ray()
+    # "local" is named: without an address Ray would join whatever cluster it finds on this machine.
     address = address or os.environ.get("RAY_ADDRESS") or "local"
     if work is None and address != "local" and not ray.is_initialized():
         raise ValueError("work= is needed on a cluster: pass a folder that all of its machines share")
     if isinstance(quotas, Mapping) and budget is None and fraction is None:
         budget = sum(quotas.values())
     columns, worker = Columns(labels, weights), _worker(num_gpus, device)
+    # Before Ray is started, which takes seconds.
     _check_names(metric, method, quotas)
     with _work_folder(work) as folder, _running(ray, address, workers):
         _check_gpus(ray, worker)
         files = files_of(_written(source, folder) if hasattr(source, "write_parquet") else source)
         asked = {"budget": budget, "fraction": fraction, "labels": labels, "quotas": _plain(quotas)}
         asked |= {"weights": weights, "metric": metric, "method": method, "seed": seed, "part_rows": part_rows}
+        # A hash: the record of what was asked for stays a small text, however many rows are selected already.
         asked["initial"] = None if initial is None else key_of(np.asarray(initial))
+        # Before anything is read: results of another selection in this folder would be taken for parts of this one.
         part_files.claim(folder, asked, files)
         parts = parts_of(files, columns, budget=budget or 1, part_rows=part_rows)
         n = sum(len(part) for part in parts)
@@ -141,6 +145,7 @@ def _check_gpus(ray: Any, worker: Worker) -> None:
 
 def _say_plan(ray: Any, parts: list[Part], n: int, k: int) -> None:
     """Say how many parts there are and how long they may take, before anybody waits."""
+    # A cluster that grows by itself may have no core yet.
     cores = max(1, int(ray.cluster_resources().get("CPU", 1)))
     found = plan_parts(n, parts[0].width, k, len(parts), cores)
     print(
@@ -162,9 +167,11 @@ def _import_ray() -> Any:
 @contextmanager
 def _running(ray: Any, address: str, workers: int | None) -> Iterator[None]:
     """Use the Ray that this process has started, else start or join one and leave it afterwards."""
+    # Whoever has started Ray goes on using it: shutting it down would take their other tasks along.
     if ray.is_initialized():
         yield
         return
+    # Workers' own output is not copied here: what is wrong with a part comes back as its result.
     settings: dict[str, Any] = {"address": address, "log_to_driver": False, "logging_level": "error"}
     if address == "local":
         cores = workers or os.cpu_count()
@@ -176,6 +183,7 @@ def _running(ray: Any, address: str, workers: int | None) -> Iterator[None]:
     try:
         yield
     finally:
+        # Also after an error or Ctrl-C: the processes that Ray has started would otherwise stay.
         ray.shutdown()
 
 
@@ -214,8 +222,10 @@ def _check_names(metric: str, method: str, quotas: Any) -> None:
 
 def _shares(counts: Mapping[str, int], quotas: str | Mapping[Any, int], budget: int) -> dict[str, int]:
     """Share the budget among strata, as on one machine."""
+    # Sorted, as one machine numbers strata: ties of the largest remainders then go to the same ones.
     names = sorted(counts)
     if isinstance(quotas, Mapping):
+        # Texts, as the strata of parts are: one file may hold numbers where another holds texts.
         given = {str(name): int(number) for name, number in quotas.items()}
         if given.keys() != counts.keys():
             odd = sorted(given.keys() ^ counts.keys())[0]
@@ -236,6 +246,7 @@ def _positions(initial: ArrayLike | None, n: int) -> NDArray[np.int64]:
         if positions.shape != (n,):
             raise ValueError(f"initial= is a mask of shape {positions.shape}: expected ({n},), one entry for each row")
         return np.flatnonzero(positions)
+    # An empty list is float64 to numpy, and names no row all the same.
     whole = positions.ndim == 1 and (positions.dtype.kind in "iu" or not positions.size)
     if not whole or (positions.size and not 0 <= positions.min() <= positions.max() < n):
         raise ValueError(f"initial= holds something else than positions in [0, {n}): pass a list of whole numbers")
