@@ -33,7 +33,8 @@ class Stratified(Preconditioned):
     examples. Used as an ordinary selector it returns such a sample of ``budget`` examples.
 
     Args:
-        proxy: Space of the gradients that are compared, ``"last_layer"``, ``"penultimate"`` or ``"logits"``.
+        proxy: Space of the gradients that are compared, ``"last_layer"``, ``"penultimate"``, ``"logits"``, or
+            ``"all_layers"``, which costs a backward pass through the model and has no curvature.
         order: ``"tree"``: within each class a balanced tree, halved at the median along the principal axis.
             ``"facility"``: within each class clusters about medoids, as AdaCore finds them. ``"classes"``: the classes
             alone, which needs no run of the model.
