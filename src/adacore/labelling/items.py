@@ -45,10 +45,7 @@ def read_items(source: str | Path, n: int) -> Items:
     """
     path, column = _split(str(source))
     if path.is_dir():
-        found = sorted(file for file in path.iterdir() if file.suffix.lower() in IMAGES)
-        if not found:
-            raise ValueError(f"{path} holds no images: expected files that end in {', '.join(IMAGES)}")
-        items = Items(found, images=True)
+        items = Items(image_files(path), images=True)
     elif not path.is_file():
         raise FileNotFoundError(f"no file or folder {path}: pass --items as a folder of images, or a file of texts")
     elif path.suffix.lower() == ".txt":
@@ -86,6 +83,25 @@ def _check_images(items: Items) -> None:
         except Exception as error:
             words = " ".join(str(error).split())
             raise ValueError(f"row {row}: cannot read the image {path}: {words[:200]}; mend or replace it") from error
+
+
+def image_files(folder: str | Path) -> list[Path]:
+    """List the images of a folder in the order in which they stand for rows: that of their names.
+
+    Args:
+        folder: The folder; folders within it are not looked into.
+
+    Returns:
+        Paths.
+
+    Raises:
+        ValueError: If it holds no images.
+        FileNotFoundError: If there is no such folder.
+    """
+    found = sorted(file for file in Path(folder).iterdir() if file.suffix.lower() in IMAGES)
+    if not found:
+        raise ValueError(f"{folder} holds no images: expected files that end in {', '.join(IMAGES)}")
+    return found
 
 
 def item_column(source: str | Path | None, table: str | Path) -> str | None:
