@@ -5,6 +5,7 @@
     python benchmarks/labelling.py refined mnist     # what swaps add (refine=true): seeds 200 to 211
     python benchmarks/labelling.py claims            # from the records: the default against random, one family of tests
     python benchmarks/labelling.py means             # facility location and AdaCore against others over data sets
+    python benchmarks/labelling.py seconds mnist     # processor seconds of choosing 100 rows of one seed
     python benchmarks/labelling.py tables            # everything
     python benchmarks/labelling.py page              # writes these three into docs/labelling.md
 
@@ -18,6 +19,7 @@ import math
 import os
 import platform
 import sys
+import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,6 +31,8 @@ import adacore
 from adacore.experiments.evidence.intervals import Interval
 from adacore.experiments.evidence.verdicts import judge_all
 from adacore.experiments.runs.simulated_labelling import LabelSettings, simulate_labelling
+from adacore.labelling.methods import Pool, parse_method
+from adacore.labelling.simulation import split_trial
 from labelling_data import DATASETS, ROOT, RUNS
 
 RECORDS = ROOT / "docs" / "records"
@@ -189,6 +193,22 @@ def mean_over_sets(sets: Sequence[Sequence[float]], *, level: float = 0.95) -> I
     return Interval(mean, mean - half, mean + half, sum(map(len, sets)))
 
 
+def seconds(name: str, budget: int = 100, repeats: int = 3) -> str:
+    """Measure the processor seconds of choosing from nothing, the median of some repeats after a first call."""
+    data = DATASETS[name]()
+    trial = split_trial(data.rows, data.classes, seed=0, test=data.test, pool=data.pool)
+    pool = Pool(np.asarray(trial.features, np.float32), np.empty(0, np.int64))
+    lines = [f"{budget} of {len(trial.targets):,} x {trial.features.shape[1]}, CPU seconds, median of {repeats}:"]
+    for method in map(parse_method, ("facility_location", REFINED, "k_center", "k_means", "typiclust")):
+        spent = []
+        for repeat in range(repeats + 1):
+            start = time.process_time()
+            method.choose(pool, budget, np.random.default_rng(repeat))
+            spent.append(time.process_time() - start)
+        lines.append(f"{method.name} {np.median(spent[1:]):.2f}")
+    return "\n".join(lines)
+
+
 def _points(interval: Any) -> str:
     return f"{100 * interval.mean:+.1f} ({100 * interval.low:+.1f} to {100 * interval.high:+.1f})"
 
@@ -204,6 +224,8 @@ def main() -> None:
             before, _, rest = text.partition(begin)
             text = f"{before}{begin}{write().strip()}\n{end}{rest.partition(end)[2]}"
         page.write_text(text, encoding="utf-8")
+    elif sys.argv[1:2] == ["seconds"]:
+        print("\n".join(map(seconds, sys.argv[2:])))
     elif sys.argv[1:] and sys.argv[1] in printed:
         print(printed[sys.argv[1]]())
     else:
