@@ -64,8 +64,8 @@ def shown(value: object) -> str:
         Its repr, of at most some 80 characters.
 
     Example:
-        >>> shown(0.5), shown(10**100)
-        ('0.5', '1000000000000000000...000000000000000000000')
+        >>> shown(0.5), len(shown("a" * 1000)) <= 80
+        ('0.5', True)
     """
     short = reprlib.Repr()
     short.maxstring = short.maxother = 80

@@ -219,6 +219,7 @@ def small_data(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("adacore.experiments.paper.small.find_root", lambda root: Path())
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small_data")
 def test_reproduce_runs_resumes_and_records(tmp_path: Path) -> None:
     settings = {"epochs": 2, "eval_every": 1, "seeds": 2, "methods": "craig,random", "tensorboard": False}

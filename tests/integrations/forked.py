@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import signal
 import socket
+import sys
 import time
 from pathlib import Path
 
@@ -81,6 +82,7 @@ def _child(rank, size, port, kill_at, result, function, folder, *args):
             MASTER_PORT=str(port),
             TORCHELASTIC_RUN_ID="forked",  # by which Lightning knows that its processes were started for it
         )
+    _forget_state_of_accelerate()
     if kill_at is not None and rank == _killed(kill_at, size):
         _arm(kill_at)
     torch.save(function(folder, *args), result)
@@ -88,6 +90,14 @@ def _child(rank, size, port, kill_at, result, function, folder, *args):
         dist.barrier()
         dist.destroy_process_group()
     os._exit(0)  # without what a library may wait for at the end
+
+
+def _forget_state_of_accelerate():
+    """An ``Accelerator`` that was made before the fork left its state, of one process, to all that are forked."""
+    if "accelerate" in sys.modules:
+        from accelerate.state import AcceleratorState
+
+        AcceleratorState._reset_state(reset_partial_state=True)
 
 
 def _arm(kill_at):

@@ -135,6 +135,7 @@ def test_urls_are_read_by_fsspec(tmp_path, cluster):
     assert_same(facility_location(f"file://{tmp_path}/arrays/*.npy", budget=9, progress=quiet), local)
 
 
+@pytest.mark.slow
 def test_workers_get_the_gpus_that_are_asked_for(tmp_path, cluster):
     import torch
 

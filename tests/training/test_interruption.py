@@ -22,7 +22,7 @@ loader = adacore.CoresetLoader(data, nn.Linear(20, 100), SELECTOR, fraction=0.3,
 pressed = []
 
 def press_ctrl_c():
-    while not loader.ledger.probed_examples:
+    while not loader.ledger.seconds.get("probing"):
         time.sleep(0.01)
     time.sleep(0.5)
     pressed.append(time.monotonic())

@@ -97,6 +97,14 @@ def image_files(folder: str | Path) -> list[Path]:
     Raises:
         ValueError: If it holds no images.
         FileNotFoundError: If there is no such folder.
+
+    Example:
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> for name in ("b.png", "a.jpg", "notes.txt"):
+        ...     (folder / name).touch()
+        >>> [file.name for file in image_files(folder)]
+        ['a.jpg', 'b.png']
     """
     found = sorted(file for file in Path(folder).iterdir() if file.suffix.lower() in IMAGES)
     if not found:

@@ -293,7 +293,7 @@ def small_distances(differences: Tensor) -> Tensor:
         The lengths, shape (pairs,).
 
     Example:
-        >>> small_distances(torch.tensor([[3e-200, 4e-200], [0.0, 0.0]]).double())
+        >>> small_distances(torch.tensor([[3e-200, 4e-200], [0.0, 0.0]], dtype=torch.float64))
         tensor([5.0000e-200, 0.0000e+00], dtype=torch.float64)
     """
     below = differences.abs().amax(dim=1) < SMALL
