@@ -206,3 +206,11 @@ def test_a_row_without_a_direction_is_refused_by_the_cosine_metric():
     x[7] = 0
     with pytest.raises(ValueError, match=r"x\[7\] has length 0"):
         facility_location(x, budget=2, metric="cosine")
+
+
+@pytest.mark.parametrize("candidates", [[0, 6], [2, 3, 4, 8]])
+def test_a_tolerance_that_few_candidates_cannot_reach_ends_with_all_of_them(candidates):
+    rows, labels = np.arange(12.0)[:, None], np.repeat([0, 1], 6)
+    with pytest.warns(UserWarning, match="can't be reached"):
+        coreset = facility_location(rows, labels=labels, candidates=candidates, tolerance=0.0)
+    assert sorted(coreset.indices) == candidates

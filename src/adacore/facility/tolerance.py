@@ -56,6 +56,9 @@ def select_within_tolerance(
             # Each stratum has units of its own; the floor is one number in the caller's.
             exponent = run.problem.distance_exponent + run.problem.weight_exponent
             run.extend(run.problem.candidates.size, floor=float(np.ldexp(floor, -exponent)))
+        # Down to 0 everything that gains was taken. A run that took all its candidates does not call itself exhausted.
+        if floor == 0:
+            break
         # Halving would go on for a thousand rounds where the tolerance can't be reached.
         floor = floor / 2 if floor > NEGLIGIBLE * _total(runs) else 0.0
     keep = _cut(runs, tolerance)
