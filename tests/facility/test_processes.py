@@ -48,6 +48,8 @@ def test_an_interrupt_ends_a_long_selection_cleanly(labels):
     process = start(f"""
         import numpy as np
         from adacore.facility import facility_location, prepare_kernels
+        import signal
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs of a shell ignore it
         prepare_kernels()  # numba's compiler hears no signal, and may be a minute at work where nothing is cached
         x = np.random.default_rng(0).normal(size=(200_000, 30))
         print("ready", flush=True)

@@ -14,6 +14,8 @@ from torch import nn
 from torch.utils.data import TensorDataset
 import adacore
 
+# Whoever runs the tests in a shell's background has them inherit that Ctrl-C is ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 N, CLASSES = 40_000, 4
 torch.manual_seed(0)
 adacore.facility.prepare_kernels()
