@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 from adacore.facility.heap import CandidateQueue
 from adacore.facility.list_gains import Goal
 from adacore.facility.products import kernels, list_gains
+from adacore.facility.products.array_evaluator import ArrayEvaluator
 from adacore.facility.products.evaluators import Served
 from adacore.facility.products.kernels import SUM_ROUNDING, ExactRows, Found, Reach, Side
-from adacore.facility.products.list_gains import Lists, Part, Queue, State
+from adacore.facility.products.list_gains import Lists, Part, Queue
 from adacore.facility.products.medoid import sum_bounds
 from adacore.facility.products.memory import BLOCK, free_bytes, list_capacity
 from adacore.facility.products.nearest import nearest
-from adacore.facility.products.rows import LIMIT_ROUNDING, UNIT_ROUNDOFF, Rows, round_up
+from adacore.facility.products.rows import UNIT_ROUNDOFF, Rows, round_up
 from adacore.facility.products.sample import Sample
 from adacore.facility.products.sides import Sides
 from adacore.facility.tree import LEAF
@@ -27,11 +28,8 @@ from adacore.facility.workers import Workers
 CLIENTS_AT_A_TIME = 4096
 """Clients in one product with a batch of candidates: 32 x 4,096 of float32 are half a MiB."""
 
-LISTS_AT_A_TIME = 2048
-"""Lists bounded at a time by one thread: below a millisecond."""
 
-
-class CompiledEvaluator:
+class CompiledEvaluator(ArrayEvaluator):
     """Evaluates candidates with compiled passes over blocks of products; see ``Evaluator``.
 
     Args:
@@ -39,34 +37,20 @@ class CompiledEvaluator:
         workers: Threads.
     """
 
-    picks_from_lists = True
     batches = 16, 256
 
     def __init__(self, sides: Sides, workers: Workers) -> None:
+        super().__init__(sides.weights, workers)
         self._sides = sides
-        self._workers = workers
         self._same = sides.clients is sides.candidates
         self._i, self._j = sides.candidates.single, sides.clients.single
         self._low_i, self._low_j = sides.candidates.low.numpy(), sides.clients.low.numpy()
         self._exact_i, self._exact_j = _exact(sides.candidates), _exact(sides.clients)
-        self.n, self.m = sides.candidates.n, sides.clients.n
+        self.n = sides.candidates.n
         self._able = _filled_up(sides.able, False)
-        self._weights = sides.weights
-        # Upwards, for gains are bounded from above; sums of distances, from below, take it off again.
-        self._weights32 = round_up(sides.weights)
-        self._minima = np.full(self.m, np.inf)
-        self._owner = np.zeros(self.m, np.int64)
-        self._lists: Lists | None = None
         self._seen = np.full(self.n, -1)
-        self._capacity = -1
         # Drawn once: asked after every few picks, it then costs a comparison of numbers that are there.
         self._sample = Sample(sides)
-        self.distances = 0
-
-    @property
-    def listed(self) -> bool:
-        """Whether the lists are written."""
-        return self._lists is not None
 
     def _product(self, scratch: torch.Tensor, rows: torch.Tensor, j: slice) -> NDArray[np.float32]:
         """Compute -2 y_i . y_j for some candidates and a range of clients."""
@@ -185,42 +169,12 @@ class CompiledEvaluator:
         self.distances += self.m
         return Served(np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts]))
 
-    def gain(self, served: Served) -> float:
-        """See ``Evaluator``."""
-        minima = self._minima[served.clients]
-        weights = self._weights[served.clients]
-        return float(
-            # Before anything is selected minima are infinite, and the negative sum stands in: larger means nearer.
-            weights @ (minima - served.distances) if np.isfinite(minima).all() else -weights @ served.distances
-        )
-
-    def add(self, served: Served, number: int) -> None:
-        """See ``Evaluator``."""
-        self._minima[served.clients] = served.distances
-        self._owner[served.clients] = number
-
     def add_initial(self) -> None:
         """See ``Evaluator``."""
         assert self._sides.initial is not None
         owner, distances = nearest(self._sides.clients, self._sides.initial, self._workers)
         self._owner[:], self._minima[:] = owner.numpy(), distances.numpy()
         self.distances += self.m * self._sides.initial.n
-
-    def total(self) -> float:
-        """See ``Evaluator``."""
-        return float(self._weights @ self._minima)
-
-    def served_weights(self, size: int) -> NDArray[np.float64]:
-        """See ``Evaluator``."""
-        # In the order of the clients: the same sums everywhere.
-        return np.bincount(self._owner, weights=self._weights, minlength=size)[:size].astype(np.float64)
-
-    def _state(self) -> State:
-        return State(self._minima, self._owner, self._weights, round_up(self._minima), self._weights32)
-
-    def _limits(self) -> NDArray[np.float32]:
-        """Squared minima, rounded up; infinite before anything is selected."""
-        return round_up(np.square(self._minima) * LIMIT_ROUNDING)
 
     def lists_fit(self) -> bool:
         """See ``Evaluator``."""
@@ -286,17 +240,6 @@ class CompiledEvaluator:
         self._lists = written
         return True
 
-    def list_bounds(self, positions: NDArray[np.int64]) -> NDArray[np.float64]:
-        """See ``Evaluator``."""
-        assert self._lists is not None
-        bounds, written, state = np.empty(positions.size), self._lists.written, self._state()
-        self._workers.share(
-            lambda a, b: list_gains.bounds_from_lists(positions, a, b, written, state, bounds),
-            positions.size,
-            LISTS_AT_A_TIME,
-        )
-        return bounds
-
     def pick_from_lists(
         self,
         queue: CandidateQueue,
@@ -305,7 +248,7 @@ class CompiledEvaluator:
         total: float,
         goal: Goal,
     ) -> tuple[int, float, bool]:
-        """See ``Evaluator``."""
+        """See ``PicksFromLists``."""
         assert self._lists is not None
         arrays = Queue(queue.bounds, queue.positions, queue.rows, self._seen)
         state = self._state()

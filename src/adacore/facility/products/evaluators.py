@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +31,6 @@ class Evaluator(Protocol):
     Attributes:
         m: Number of clients.
         distances: How many distances were evaluated.
-        picks_from_lists: Whether ``pick_from_lists`` is offered.
         batches: How many candidates to bound together, at first and at most. Few at first, since often the top one
             wins; then twice as many from batch to batch, since a product of few rows waits for memory (on a GPU up to
             64 rows cost hardly more than one).
@@ -39,7 +38,6 @@ class Evaluator(Protocol):
 
     m: int
     distances: int
-    picks_from_lists: bool
     batches: tuple[int, int]
 
     @property
@@ -84,6 +82,11 @@ class Evaluator(Protocol):
 
     def list_bounds(self, positions: NDArray[np.int64]) -> NDArray[np.float64]:
         """Bound gains from the lists."""
+
+
+@runtime_checkable
+class PicksFromLists(Protocol):
+    """An evaluator that selects from its lists by itself, where a call for each pick would cost more than the pick."""
 
     def pick_from_lists(
         self,

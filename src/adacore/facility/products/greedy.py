@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from adacore.facility.heap import CandidateQueue
 from adacore.facility.list_gains import TIE, Goal
 from adacore.facility.problem import Problem
-from adacore.facility.products.evaluators import Evaluator, Served, choose_evaluator
+from adacore.facility.products.evaluators import Evaluator, PicksFromLists, Served, choose_evaluator
 from adacore.facility.products.settings import full_precision
 from adacore.facility.products.sides import split_sides
 from adacore.facility.workers import Workers
@@ -165,8 +165,8 @@ class ProductGreedy:
     def _go_on(self, limit: int, floor: float, target: float) -> bool:
         """Select one example, or several from lists; return whether there may be more."""
         listed = self._evaluator.listed or self._write_lists(limit)
-        if listed and self._evaluator.picks_from_lists:
-            return self._extend_from_lists(min(limit, self.count + PICKS_AT_A_TIME), floor, target)
+        if listed and isinstance(self._evaluator, PicksFromLists):
+            return self._extend_from_lists(self._evaluator, min(limit, self.count + PICKS_AT_A_TIME), floor, target)
         if not self._bounded:
             self._bound_all()
         found = self._best(floor)
@@ -363,9 +363,9 @@ class ProductGreedy:
         self._bounded = True
         return True
 
-    def _extend_from_lists(self, limit: int, floor: float, target: float) -> bool:
+    def _extend_from_lists(self, evaluator: PicksFromLists, limit: int, floor: float, target: float) -> bool:
         picks, gains = np.empty(limit - self.count, np.int64), np.empty(limit - self.count)
-        count, self._total, finished = self._evaluator.pick_from_lists(
+        count, self._total, finished = evaluator.pick_from_lists(
             self.queue, picks, gains, self._total, Goal(self._numbered(), floor, target, self._margin)
         )
         self.picks = np.concatenate([self.picks, picks[:count]])

@@ -14,8 +14,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from adacore.facility.heap import CandidateQueue
-from adacore.facility.list_gains import Goal
 from adacore.facility.products.evaluators import Served
 from adacore.facility.products.fused import TERMS, Side, fused_works, gains_by_torch, gains_of_block
 from adacore.facility.products.list_gains import ROUNDING, STEPS, step_for
@@ -57,7 +55,6 @@ class TensorEvaluator:
         capacity: How many entries the lists may have; if None, what is free decides.
     """
 
-    picks_from_lists = False
     batches = 64, 1024
 
     def __init__(self, sides: Sides, workers: Workers, capacity: int | None = None) -> None:
@@ -267,17 +264,6 @@ class TensorEvaluator:
             part = self._lists.bounds(positions[some], self._minima, self._weights)
             bounds[some] = part.cpu().numpy()
         return bounds
-
-    def pick_from_lists(
-        self,
-        queue: CandidateQueue,
-        picks: NDArray[np.int64],
-        gains: NDArray[np.float64],
-        total: float,
-        goal: Goal,
-    ) -> tuple[int, float, bool]:
-        """Not offered: picks are made one by one, whether from lists or not."""
-        raise NotImplementedError
 
 
 class _Lists:

@@ -9,16 +9,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from adacore.facility.heap import CandidateQueue
-from adacore.facility.list_gains import Goal
 from adacore.facility.problem import Problem
-from adacore.facility.products import list_gains
+from adacore.facility.products.array_evaluator import ArrayEvaluator
 from adacore.facility.products.evaluators import Served
 from adacore.facility.products.kernels import SUM_ROUNDING, Side, add_distances, add_gains
-from adacore.facility.products.list_gains import Lists, Part, State, client_kind
+from adacore.facility.products.list_gains import Lists, Part, client_kind
 from adacore.facility.products.memory import free_bytes, list_capacity
 from adacore.facility.products.nearest import nearest
-from adacore.facility.products.rows import LIMIT_ROUNDING, UNIT_ROUNDOFF, round_up
+from adacore.facility.products.rows import UNIT_ROUNDOFF, round_up
 from adacore.facility.products.sides import own_exponent
 from adacore.facility.sparse import kernels
 from adacore.facility.sparse.rows import open_sparse_rows
@@ -28,15 +26,12 @@ CANDIDATES_AT_A_TIME, CLIENTS_AT_A_TIME = 8, 1 << 14
 """A block of half a MiB, which stays in a core's cache. The range of clients is long, since each entry of a candidate
 is looked up once for each range; the sums it is cut into are added in their order, whatever the threads."""
 
-LISTS_AT_A_TIME = 2048
-"""Lists bounded at a time by one thread: below a millisecond."""
-
 SAMPLED_CANDIDATES, SAMPLED_CLIENTS, MARGIN = 128, 4096, 1.2
 """Half a million pairs tell how long lists would be: where 1 % are served, within 2 % or so. The sample may fall short
 by the margin."""
 
 
-class SparseEvaluator:
+class SparseEvaluator(ArrayEvaluator):
     """Evaluates candidates among sparse rows on a CPU; see ``products.evaluators.Evaluator``.
 
     A batch of candidates is multiplied with all clients, entry by entry through the clients' columns: the work is that
@@ -50,32 +45,18 @@ class SparseEvaluator:
         exponent: Distances of the problem are those of the evaluator times 2 to this.
     """
 
-    picks_from_lists = False
     batches = 16, 256
 
     def __init__(self, problem: Problem, workers: Workers) -> None:
+        super().__init__(problem.weights, workers)
         take = open_sparse_rows(problem)
-        self._workers = workers
         self._clients = take(problem.clients)
         same = np.array_equal(problem.clients, problem.candidates)
         self._candidates = self._clients if same else take(problem.candidates)
         self._initial = take(problem.initial) if problem.initial.size else None
         self.exponent = own_exponent(problem) - problem.distance_exponent
-        self.n, self.m = self._candidates.n, self._clients.n
+        self.n = self._candidates.n
         self._low_i, self._low_j = self._candidates.low.numpy(), self._clients.low.numpy()
-        self._weights = problem.weights
-        # Upwards, for gains are bounded from above; sums of distances, from below, take it off again.
-        self._weights32 = round_up(problem.weights)
-        self._minima = np.full(self.m, np.inf)
-        self._owner = np.zeros(self.m, np.int64)
-        self._lists: Lists | None = None
-        self._capacity = -1
-        self.distances = 0
-
-    @property
-    def listed(self) -> bool:
-        """Whether the lists are written."""
-        return self._lists is not None
 
     def _ranges(self) -> list[slice]:
         return [slice(a, min(a + CLIENTS_AT_A_TIME, self.m)) for a in range(0, self.m, CLIENTS_AT_A_TIME)]
@@ -146,31 +127,12 @@ class SparseEvaluator:
         nearer = distances < self._minima[clients]
         return Served(clients[nearer], distances[nearer])
 
-    def gain(self, served: Served) -> float:
-        """See ``Evaluator``."""
-        minima, weights = self._minima[served.clients], self._weights[served.clients]
-        # Before anything is selected minima are infinite, and the negative sum stands in: larger means nearer.
-        return float(weights @ (minima - served.distances if np.isfinite(minima).all() else -served.distances))
-
-    def add(self, served: Served, number: int) -> None:
-        """See ``Evaluator``."""
-        self._minima[served.clients] = served.distances
-        self._owner[served.clients] = number
-
     def add_initial(self) -> None:
         """See ``Evaluator``."""
         assert self._initial is not None
         owner, distances = nearest(self._clients, self._initial, self._workers)
         self._owner[:], self._minima[:] = owner.numpy(), distances.numpy()
         self.distances += self.m * self._initial.n
-
-    def total(self) -> float:
-        """See ``Evaluator``."""
-        return float(self._weights @ self._minima)
-
-    def served_weights(self, size: int) -> NDArray[np.float64]:
-        """See ``Evaluator``."""
-        return np.bincount(self._owner, weights=self._weights, minlength=size)[:size].astype(np.float64)
 
     def lists_fit(self) -> bool:
         """See ``Evaluator``."""
@@ -186,10 +148,6 @@ class SparseEvaluator:
             block = self._squares(some, part) + self._low_i[some, None] + self._low_j[part]
             hits, looked_at = hits + int((block < limits[part]).sum()), looked_at + block.size
         return MARGIN * hits / looked_at * self.n * self.m <= self._capacity
-
-    def _limits(self) -> NDArray[np.float32]:
-        """Squared minima, rounded up; infinite before anything is selected."""
-        return round_up(np.square(self._minima) * LIMIT_ROUNDING)
 
     def write_lists(self) -> bool:
         """See ``Evaluator``."""
@@ -225,26 +183,3 @@ class SparseEvaluator:
         self.distances += self.n * self.m
         self._lists = written
         return True
-
-    def list_bounds(self, positions: NDArray[np.int64]) -> NDArray[np.float64]:
-        """See ``Evaluator``."""
-        assert self._lists is not None
-        bounds, written = np.empty(positions.size), self._lists.written
-        state = State(self._minima, self._owner, self._weights, round_up(self._minima), self._weights32)
-        self._workers.share(
-            lambda a, b: list_gains.bounds_from_lists(positions, a, b, written, state, bounds),
-            positions.size,
-            LISTS_AT_A_TIME,
-        )
-        return bounds
-
-    def pick_from_lists(
-        self,
-        queue: CandidateQueue,
-        picks: NDArray[np.int64],
-        gains: NDArray[np.float64],
-        total: float,
-        goal: Goal,
-    ) -> tuple[int, float, bool]:
-        """Not offered: picks are made one by one, whether from lists or not."""
-        raise NotImplementedError
