@@ -43,7 +43,8 @@ class CoresetNetClassifier(NeuralNetClassifier):  # type: ignore[misc]  # skorch
     Example:
         >>> import numpy as np, torch
         >>> from adacore.selectors import Random
-        >>> net = CoresetNetClassifier(nn.Linear(3, 2), selector=Random(), fraction=0.5, max_epochs=2, verbose=0)
+        >>> net = CoresetNetClassifier(nn.Linear(3, 2), selector=Random(), fraction=0.5, max_epochs=2,
+        ...                            callbacks__print_log=None)
         >>> net.fit(np.eye(40, 3, dtype=np.float32), np.arange(40) % 2).coreset_loader_.epoch
         2
     """
