@@ -28,7 +28,7 @@ import numpy as np
 
 from adacore.facility import engines
 from adacore.facility.products import greedy as product_greedy
-from adacore.facility.products.evaluators import choose_evaluator
+from adacore.facility.products.choosing_evaluators import choose_evaluator
 
 # This project's tests, whatever package of that name some library has installed.
 sys.modules["tests"] = types.ModuleType("tests")

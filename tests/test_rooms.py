@@ -1,6 +1,7 @@
 """The house: what may import what, and how large its parts may grow (DESIGN: layout)."""
 
 import ast
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 SOURCE = Path(__file__).parents[1] / "src" / "adacore"
@@ -52,6 +53,29 @@ def test_a_room_imports_only_from_rooms_before_it():
             allowed = ROOMS[: ROOMS.index(room) + 1]
             wrong = [other for other in imported(ast.parse(source)) if other.split(".")[0] not in allowed]
             assert not wrong, f"{name} imports {wrong}"
+
+
+def names_of_types_alone(tree):
+    """Imports under ``if TYPE_CHECKING:``, which nothing waits for when the program runs."""
+    blocks = [node for node in ast.walk(tree) if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"]
+    return {id(inner) for block in blocks for inner in ast.walk(block)}
+
+
+def test_no_modules_import_one_another_in_a_circle():
+    files = dict(modules())
+    imports = {}
+    for name, source in files.items():
+        tree = ast.parse(source)
+        skipped = names_of_types_alone(tree)
+        found = set()
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and node.module and id(node) not in skipped:
+                module = node.module.removeprefix("adacore").removeprefix(".")
+                # What is imported from a room may be a module of it, or a name within the module that stands there.
+                found |= {file for alias in node.names if (file := f"{module}.{alias.name}") in files} or {module}
+        # What a package's __init__ hands on is imported there and not where it is named.
+        imports[name] = {other for other in found if other in files and other != name}
+    TopologicalSorter(imports).prepare()  # raises CycleError, which names the circle
 
 
 def test_the_top_level_is_seen_at_a_glance():

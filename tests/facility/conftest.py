@@ -6,7 +6,7 @@ import pytest
 
 from adacore.facility import engines
 from adacore.facility.products import greedy
-from adacore.facility.products.evaluators import choose_evaluator
+from adacore.facility.products.choosing_evaluators import choose_evaluator
 
 
 @pytest.fixture(params=["matrix", "tree", "products", "products-torch"])

@@ -119,7 +119,7 @@ def test_masses_equal_duplicated_points(problem, seed):
 @pytest.mark.parametrize("capacity", [None, 30_000], ids=["lists early", "lists late"])
 def test_larger_problems_of_many_kinds(make, capacity, monkeypatch):
     if capacity is not None:
-        monkeypatch.setattr("adacore.facility.list_writing.list_capacity", lambda clients, candidates: capacity)
+        monkeypatch.setattr("adacore.facility.list_writing.list_entries", lambda clients, candidates: capacity)
     x = make(np.random.default_rng(3))
     assert_naive(x, len(x) // 8)
 

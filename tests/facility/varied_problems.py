@@ -26,7 +26,7 @@ from tests.oracles import TIE, distances_between
 from adacore.coreset import Coreset
 from adacore.facility import assign, engines, facility_location, k_center, methods
 from adacore.facility.products import greedy
-from adacore.facility.products.evaluators import choose_evaluator
+from adacore.facility.products.choosing_evaluators import choose_evaluator
 from adacore.facility.sparse import compressed
 
 FORMS = (

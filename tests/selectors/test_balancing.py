@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adacore.selectors.balancing import balance, principal_coordinates
-from adacore.selectors.ordered_strata import WIDTH, Strata
+from adacore.selectors.balancing import WIDTH, balance, principal_coordinates
+from adacore.selectors.ordered_strata import Strata
 
 
 def rng(seed=0):

@@ -12,12 +12,11 @@ from numpy.typing import NDArray
 
 from adacore.coreset import Coreset
 from adacore.errors import shown
+from adacore.facility.floating_point import float_kind
 from adacore.facility.sparse.compressed import CompressedRows, compress, compressed_or_dense
 
 DenseRows = NDArray[np.float32] | NDArray[np.float64]
 Rows = DenseRows | CompressedRows
-
-_EXACT_IN_FLOAT32 = {"float16", "float32", "bool", "int8", "uint8", "int16", "uint16"}
 
 
 def as_array(values: Any, name: str) -> NDArray[Any]:
@@ -151,18 +150,6 @@ def as_rows_of_both(x: Any, clients: Any) -> Rows:
         # Together, so that both keep the same columns.
         return compressed_or_dense(vstack(parts, format="csr"))
     return np.concatenate([as_rows(x, "x"), as_rows(clients, "clients")])
-
-
-def float_kind(dtype: np.dtype[Any]) -> type[np.float32] | type[np.float64]:
-    """Choose the kind of float that holds all numbers of a kind: float32 where it can, in half the memory.
-
-    Args:
-        dtype: Kind of number.
-
-    Returns:
-        The kind; distances are those of float64 either way.
-    """
-    return np.float32 if dtype.name in _EXACT_IN_FLOAT32 else np.float64
 
 
 def as_positions(values: Any, n: int, name: str) -> NDArray[np.int64]:

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adacore.facility.arrays import as_positions
+from adacore.facility.costs import nearest_cost
 from adacore.facility.devices import check_device
-from adacore.facility.planning import plan_nearest
 from adacore.facility.problem import Problem, check_problem
 from adacore.facility.progress import Report, show_progress
 from adacore.facility.threads import check_threads
@@ -76,7 +76,7 @@ def assign(
     chosen = as_positions(picks, problem.rows.shape[0], "picks")
     if chosen.size == 0:
         raise ValueError("picks= names no row: pass the position of at least one")
-    seconds = plan_nearest(problem, chosen.size, threads)
+    seconds = nearest_cost(problem, chosen.size, threads)
     with (
         open_workers(threads, place) as workers,
         show_progress("assigning", problem.clients.size, seconds, progress) as report,
@@ -104,7 +104,7 @@ def assign_rows(
 
     from adacore.facility.products.nearest import nearest
     from adacore.facility.products.settings import full_precision
-    from adacore.facility.products.sides import open_rows, own_exponent
+    from adacore.facility.products.sides import open_rows
 
     with full_precision():
         take = open_rows(problem, workers.device or torch.device("cpu"))
@@ -117,4 +117,4 @@ def assign_rows(
             report(first)
     owners, values = (np.concatenate(part) for part in zip(*parts, strict=True))
     # Exact: a power of two.
-    return owners, np.ldexp(values, own_exponent(problem))
+    return owners, np.ldexp(values, problem.product_exponent)

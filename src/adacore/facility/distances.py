@@ -7,14 +7,8 @@ from typing import Any
 import numpy as np
 
 from adacore.facility.compiled import Array, inlined, kernel
+from adacore.facility.floating_point import CAREFUL, DOWN, SMALL, UP
 from adacore.facility.tree import Tree
-
-CAREFUL = 2.0**-960
-"""Sums of squares below this may have lost terms to underflow, and are taken again."""
-
-UP, DOWN, SMALL = 2.0**600, 2.0**-600, 2.0**-480
-"""Differences below SMALL are squared times UP: the largest, 2^120, is far from overflow; the smallest subnormal one,
-2^-1074, becomes 2^-474, whose square is a normal number."""
 
 
 @kernel

@@ -8,9 +8,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from adacore.facility.costs import LEAST_DIMENSIONS
 from adacore.facility.greedy import TreeGreedy
 from adacore.facility.matrix import MOST_PAIRS, MatrixGreedy
-from adacore.facility.planning import LEAST_DIMENSIONS
 from adacore.facility.problem import Problem
 from adacore.facility.workers import Workers
 

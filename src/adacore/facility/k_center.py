@@ -10,8 +10,8 @@ import numpy as np
 from adacore.budget import resolve_budget
 from adacore.coreset import Coreset
 from adacore.facility.assignment import assign_rows
+from adacore.facility.costs import nearest_cost
 from adacore.facility.devices import check_device
-from adacore.facility.planning import plan_nearest
 from adacore.facility.problem import check_problem
 from adacore.facility.progress import show_progress
 from adacore.facility.threads import check_threads
@@ -77,7 +77,7 @@ def k_center(
     from adacore.facility.products.sides import open_rows
 
     with open_workers(threads, place) as workers:
-        seconds = plan_nearest(problem, k, threads)
+        seconds = nearest_cost(problem, k, threads)
         with full_precision(), show_progress("selecting", k, seconds, progress) as report:
             take = open_rows(problem, workers.device or torch.device("cpu"))
             picks = farthest_first(take(problem.clients), take(problem.initial) if before else None, k, workers, report)

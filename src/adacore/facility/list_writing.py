@@ -6,10 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adacore.facility import list_gains
+from adacore.facility.costs import list_entries
 from adacore.facility.distance_gains import GROUP
 from adacore.facility.evaluation import Evaluation
 from adacore.facility.minima import count_served
-from adacore.facility.planning import list_capacity
 
 SAMPLED = 32
 """Candidates whose lists are counted to predict the length of all: enough for the factor below."""
@@ -59,7 +59,7 @@ class ListDecision:
         entries = count_served(evaluation.tree, evaluation.state, sample) / sample.size * candidates.size
         evaluation.distances += sample.size * evaluation.clients
         # Whoever is wrong here writes lists for nothing, or too late; picks are the same.
-        return bool(MARGIN * entries <= list_capacity(evaluation.clients, candidates.size))
+        return bool(MARGIN * entries <= list_entries(evaluation.clients, candidates.size))
 
     def _cost_of_going_on(self, count: int, limit: int) -> float:
         """Predict the distances until the last pick, from those for the picks since the question was asked last."""
@@ -85,7 +85,7 @@ def write_lists(evaluation: Evaluation, candidates: NDArray[np.int64]) -> list_g
     parts = workers.threads
     # Threads do unequal parts of the work, so each may fill more than its share, up to eight times; what is never
     # written to takes up no memory.
-    share = list_capacity(evaluation.clients, candidates.size) * min(parts, 8) // parts
+    share = list_entries(evaluation.clients, candidates.size) * min(parts, 8) // parts
     written = list_gains.Lists(
         np.zeros(tree.n, np.int64),
         np.zeros(tree.n, np.int64),

@@ -10,13 +10,12 @@ from numpy.typing import NDArray
 
 from adacore.facility import list_gains
 from adacore.facility.compiled import Array, kernel
-from adacore.facility.distances import DOWN, UP
+from adacore.facility.floating_point import CAREFUL, DOWN, UP
 from adacore.facility.heap import CandidateQueue
 from adacore.facility.list_gains import TIE
 from adacore.facility.minima import sum_minima
 from adacore.facility.problem import Problem
 from adacore.facility.sparse.compressed import CompressedRows
-from adacore.facility.tree import UNDERFLOWING
 from adacore.facility.workers import Workers
 
 MOST_PAIRS = 512 * 512
@@ -218,7 +217,7 @@ def distances_from(x: Array, rows: Array, out: Array) -> Any:
             y = rows[i, k] - x[k]
             s += y * y
         out[i] = np.sqrt(s)
-        if s < UNDERFLOWING:
+        if s < CAREFUL:
             s = 0.0
             for k in range(x.size):
                 y = (rows[i, k] - x[k]) * UP

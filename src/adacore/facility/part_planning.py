@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from adacore.facility.planning import Plan, plan
+from adacore.facility.costs import Plan, exact_cost
 
 PART_BYTES = 128 << 20
 """Most bytes of a part's rows in float64. A worker holds a part up to four times (as read, the engine's copy and
@@ -159,8 +159,8 @@ def plan_parts(n: int, d: int, k: int, parts: int | None = None, workers: int | 
     if workers is not None and workers < 1:
         raise ValueError(f"workers={workers} is below 1: pass how many processes there are")
     count = -(-n // size)
-    one = plan(size, d, min(k, size))
-    # Greedy on one thread: each worker has one core. ``plan`` divides by the threads of this process.
+    one = exact_cost(size, d, min(k, size))
+    # Greedy on one thread: each worker has one core. ``exact_cost`` divides by the threads of this process.
     choosing = count * (one.seconds * one.threads + 2 * READ_NANOSECONDS * 1e-9 * size * d)
     levels, merging, bytes_each = [], 0.0, one.bytes
     left, picks = count, min(k, size)
@@ -170,7 +170,7 @@ def plan_parts(n: int, d: int, k: int, parts: int | None = None, workers: int | 
         moved += left * picks * d * 8
         groups = merge_groups(left, k)
         rows = min(left, len(groups[0])) * picks
-        merge = plan(rows, d, min(k, rows))
+        merge = exact_cost(rows, d, min(k, rows))
         merging += left / len(groups[0]) * merge.seconds * merge.threads
         bytes_each = max(bytes_each, merge.bytes + 2 * rows * d * 8)
         levels.append(len(groups))

@@ -24,10 +24,14 @@ LEAST_EXPONENT = -1000
 """Rows are multiplied by 2^-exponent, which must itself be a float64."""
 
 LEAST_COSINE_EXPONENT = -60
-"""Keeps what counts as 0, 2^-50, at most 2^10 in the engine's units; see ``distances.CAREFUL``."""
+"""Keeps what counts as 0, 2^-50, at most 2^10 in the engine's units; see ``floating_point.CAREFUL``."""
 
 SHORTEST = 1e-270
 """Rows without a larger coordinate are refused by the cosine metric: 1 / ||x|| times 2^60 must be a float64."""
+
+COMFORTABLE_EXPONENT = 20
+"""Products of blocks compute in the caller's units where the largest distance is within 2^-20 to 2^20: squares are then
+far from the limits of float32, 2^-126 and 2^128, and rows that need no scaling need no copy."""
 
 ROWS_AT_A_TIME = 16_384
 """Rows that are converted to float64 at once: 13 MB of scratch memory at d = 100."""
@@ -85,6 +89,13 @@ class Problem:
     def sparse(self) -> bool:
         """Whether the rows are compressed: products of sparse rows compare them."""
         return isinstance(self.rows, CompressedRows)
+
+    @property
+    def product_exponent(self) -> int:
+        """E such that products of blocks compute distances in units of 2^e of the caller's; mostly 0."""
+        # In the caller's units the largest distance is near 2^(distance_exponent + SPREAD_EXPONENT).
+        largest = self.distance_exponent + SPREAD_EXPONENT
+        return largest if abs(largest) > COMFORTABLE_EXPONENT else 0
 
     def dense_rows(self) -> DenseRows:
         """Return the rows, of a problem that is not ``sparse``."""

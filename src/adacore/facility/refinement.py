@@ -74,7 +74,7 @@ def refined(
 
     least = LEAST_GAIN * outcome.objective
     found = (
-        refined_sparse(problem, outcome, workers, least, report or _silent)
+        refined_sparse(problem, outcome, workers, least, PASSES, report or _silent)
         if problem.sparse
         else _refined_on_tree(problem, outcome, workers, least, report or _silent)
     )

@@ -41,10 +41,6 @@ CENTRE_SAMPLE = 1_001
 """Rows whose coordinatewise median is subtracted. A mean would follow outliers and leave the bulk of the rows with
 large coordinates, hence a large error u ||x'||. Odd, so that equal rows give exactly themselves."""
 
-UNDERFLOWING = 2.0**-960
-"""Sums of squares below this may have lost terms to underflow. They are taken again with differences times 2^600: the
-largest, 2^-480, is then 2^120; the smallest subnormal one, 2^-1074, is 2^-474, whose square is a normal number."""
-
 HALVED = 8
 """From so many dimensions on, rows are turned into principal axes and distances looked at in two halves: below, the
 second half costs less than asking for it."""

@@ -10,7 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adacore.facility.compiled import Array, kernel
-from adacore.selectors.ordered_strata import WIDTH
+
+WIDTH = 32
+"""Batches that are balanced against one another. On MNIST (last layer, batch 64) 16, 32 and 64 leave an error of 0.68,
+0.67 and 0.66 of random batches' (strata alone: 0.82); the cost grows in proportion."""
 
 DIMENSIONS = 16
 """Principal coordinates that are balanced.

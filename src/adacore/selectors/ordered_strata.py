@@ -11,10 +11,6 @@ from numpy.typing import NDArray
 
 from adacore.budget import resolve_budget
 
-WIDTH = 32
-"""Batches that are balanced against one another. On MNIST (last layer, batch 64) 16, 32 and 64 leave an error of 0.68,
-0.67 and 0.66 of random batches' (strata alone: 0.82); the cost grows in proportion."""
-
 
 @dataclass(frozen=True, eq=False)
 class Strata:
@@ -131,8 +127,12 @@ class Strata:
         size = resolve_budget(self.population, budget=size)
         # Whole batches are balanced against each other; a smaller last one would have fewer strata than they have.
         count, rest = divmod(size, batch_size)
-        # Balancing needs batches to balance against: where the epoch has few, more are dealt and some of them taken.
-        dealt = count if self.points is None else max(count, min(WIDTH, (self.population - rest) // batch_size))
+        dealt = count
+        if self.points is not None:
+            from adacore.selectors.balancing import WIDTH, balance  # compiles kernels: only for those who use them
+
+            # It needs batches to balance against: where the epoch has few, more are dealt and some of them taken.
+            dealt = max(count, min(WIDTH, (self.population - rest) // batch_size))
         drawn = self.sample(dealt * batch_size + rest if count else rest, generator=generator)
         last: list[NDArray[np.int64]] = []
         if rest:
@@ -145,8 +145,6 @@ class Strata:
         rows = generator.permuted(drawn.reshape(batch_size, dealt), axis=1)
         if self.points is None:
             return [*np.ascontiguousarray(rows.T), *last]
-        from adacore.selectors.balancing import balance  # compiles kernels: only for those who use them
-
         # In random order: balancing breaks ties by the number of the column, to begin with that of the longest entries.
         taken = generator.permutation(dealt)[:count]
         return [*np.ascontiguousarray(balance(self.points, rows)[:, taken].T), *last]

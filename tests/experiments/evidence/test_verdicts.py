@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from scipy.stats import ttest_rel
 
+from adacore.experiments.evidence.as_json import to_json
 from adacore.experiments.evidence.outcomes import Outcome
 from adacore.experiments.evidence.sentences import judgement_words, sentence, standing, verdict
-from adacore.experiments.evidence.summaries import summarise, to_json
+from adacore.experiments.evidence.summaries import summarise
 from adacore.experiments.evidence.verdicts import ERROR, judge_all, p_value, seeds_needed
 
 COSTS = {"probing_seconds": 1.0, "selecting_seconds": 2.0, "training_seconds": 3.0, "evaluating_seconds": 9.0}

@@ -12,9 +12,10 @@ import torch
 from rich.console import Console
 
 from adacore.coreset import Coreset
+from adacore.experiments.evidence.as_json import to_json
 from adacore.experiments.evidence.outcomes import Outcome
 from adacore.experiments.evidence.sentences import sentence, warnings
-from adacore.experiments.evidence.summaries import speedup, summarise, to_json
+from adacore.experiments.evidence.summaries import speedup, summarise
 from adacore.experiments.runs.comparison import compare, method_folder
 from adacore.experiments.runs.folder_lock import locked
 from adacore.experiments.runs.run_folder import RunFolder

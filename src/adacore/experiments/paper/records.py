@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from adacore.experiments.evidence.summaries import summarise, to_json
+from adacore.experiments.evidence.as_json import to_json
+from adacore.experiments.evidence.summaries import summarise
 from adacore.experiments.runs.experiment import MOVABLE
 from adacore.experiments.runs.recorded_runs import Method, Run, experiments_of
 from adacore.labelling.durable_files import replace_file

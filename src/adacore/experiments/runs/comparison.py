@@ -12,8 +12,9 @@ from typing import Any
 from rich.console import Console
 
 from adacore.experiments import data
+from adacore.experiments.evidence.as_json import to_json
 from adacore.experiments.evidence.outcomes import Outcome
-from adacore.experiments.evidence.summaries import MethodSummary, summarise, to_json
+from adacore.experiments.evidence.summaries import MethodSummary, summarise
 from adacore.experiments.runs.arms import parse_arm
 from adacore.experiments.runs.comparison_table import print_comparison
 from adacore.experiments.runs.experiment import MOVABLE, experiment_of

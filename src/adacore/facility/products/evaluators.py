@@ -9,8 +9,6 @@ from numpy.typing import NDArray
 
 from adacore.facility.heap import CandidateQueue
 from adacore.facility.list_gains import Goal
-from adacore.facility.products.sides import Sides
-from adacore.facility.workers import Workers
 
 
 class Served(NamedTuple):
@@ -97,24 +95,3 @@ class PicksFromLists(Protocol):
         goal: Goal,
     ) -> tuple[int, float, bool]:
         """Select from the lists; return how many, the running total, and whether nothing is left to do."""
-
-
-def choose_evaluator(sides: Sides, workers: Workers, compiled: bool | None = None) -> Evaluator:
-    """Choose who evaluates: compiled passes on a CPU, torch elsewhere.
-
-    Args:
-        sides: Clients and candidates.
-        workers: Threads.
-        compiled: Which; if None, as the device says.
-
-    Returns:
-        The evaluator.
-    """
-    if sides.clients.exact.device.type == "cpu" if compiled is None else compiled:
-        # Both here, for they import ``Served`` from this module.
-        from adacore.facility.products.compiled import CompiledEvaluator
-
-        return CompiledEvaluator(sides, workers)
-    from adacore.facility.products.tensors import TensorEvaluator
-
-    return TensorEvaluator(sides, workers)

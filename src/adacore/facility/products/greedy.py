@@ -19,9 +19,11 @@ from numpy.typing import NDArray
 from adacore.facility.heap import CandidateQueue
 from adacore.facility.list_gains import TIE, Goal
 from adacore.facility.problem import Problem
-from adacore.facility.products.evaluators import Evaluator, PicksFromLists, Served, choose_evaluator
+from adacore.facility.products.choosing_evaluators import choose_evaluator
+from adacore.facility.products.evaluators import Evaluator, PicksFromLists, Served
 from adacore.facility.products.settings import full_precision
 from adacore.facility.products.sides import split_sides
+from adacore.facility.sparse.evaluator import SparseEvaluator
 from adacore.facility.workers import Workers
 
 LIST_PASS = 0.5
@@ -88,8 +90,6 @@ class ProductGreedy:
         with full_precision():
             # Within ``full_precision``: the sample of pairs and the distances to initial rows are products too.
             if problem.sparse:
-                from adacore.facility.sparse.evaluator import SparseEvaluator  # which imports from this room
-
                 sparse = SparseEvaluator(problem, workers)
                 self.rows, able, self._exponent = problem.candidates, np.ones(sparse.n, np.bool_), sparse.exponent
                 self._evaluator: Evaluator = sparse

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adacore.facility.compiled import Array, bounding_kernel, inlined, kernel, reordering_kernel
-from adacore.facility.distances import CAREFUL, DOWN, SMALL, UP
+from adacore.facility.floating_point import CAREFUL, DOWN, SMALL, UP
 from adacore.facility.products.rows import UNIT_ROUNDOFF
 from adacore.facility.simd import lanes_below, lowest_lane
 from adacore.facility.tree import LEAF

@@ -36,7 +36,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from adacore.facility.distances import CAREFUL, DOWN, SMALL, UP
+from adacore.facility.floating_point import CAREFUL, DOWN, SMALL, UP
 
 UNIT_ROUNDOFF = 2.0**-24
 """u of float32: rounding to nearest is off by at most this, relative."""

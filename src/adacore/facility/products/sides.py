@@ -14,13 +14,7 @@ from numpy.typing import NDArray
 
 from adacore.facility.problem import Problem
 from adacore.facility.products.rows import Rows, choose_shift, make_rows
-
-COMFORTABLE = 20
-"""Rows are scaled only where the largest distance is not within 2^-20 to 2^20: squares then stay far from the limits of
-float32, 2^-126 and 2^128, and rows that need no scaling need no copy."""
-
-LARGEST_EXPONENT = 58
-"""The problem's own units put the largest distance near 2^58."""
+from adacore.facility.sparse.rows import open_sparse_rows
 
 MOSTLY = 0.7
 """Where at least this share of the clients are candidates, both are treated as the same rows: a product then serves
@@ -50,17 +44,6 @@ class Sides:
     exponent: int
 
 
-def own_exponent(problem: Problem) -> int:
-    """Choose e so that distances in the caller's units are those that are computed times 2^e; mostly 0.
-
-    Args:
-        problem: The problem, in its own units.
-    """
-    # In the caller's units the largest distance is near 2^(distance_exponent + 58).
-    largest = problem.distance_exponent + LARGEST_EXPONENT
-    return largest if abs(largest) > COMFORTABLE else 0
-
-
 def split_sides(problem: Problem, device: torch.device) -> Sides:
     """Bring a problem to the form in which it is multiplied.
 
@@ -85,7 +68,7 @@ def split_sides(problem: Problem, device: torch.device) -> Sides:
         rows,
         take(problem.initial) if problem.initial.size else None,
         problem.weights,
-        own_exponent(problem) - problem.distance_exponent,
+        problem.product_exponent - problem.distance_exponent,
     )
 
 
@@ -99,7 +82,7 @@ def open_dense_rows(problem: Problem, device: torch.device) -> Callable[[NDArray
     Returns:
         A function of rows' numbers; all that it returns lies in one set of coordinates.
     """
-    own = own_exponent(problem)
+    own = problem.product_exponent
     exact = to_device(problem.dense_rows(), device)
     factors, equal_up_to = np.ldexp(problem.unit, -own), math.ldexp(problem.same, -own)
     # One shift for all: distances stay only if all are moved alike.
@@ -115,8 +98,6 @@ def open_rows(problem: Problem, device: torch.device) -> Callable[[NDArray[np.in
     """Bring rows of a problem, dense or sparse, to the form in which they are multiplied; see ``open_dense_rows``."""
     if not problem.sparse:
         return open_dense_rows(problem, device)
-    from adacore.facility.sparse.rows import open_sparse_rows  # which imports from this room
-
     return open_sparse_rows(problem)
 
 

@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from adacore.facility.floating_point import float_kind
+
 DENSE_SHARE = 2
 """Sparse rows are written out where that takes at most so many times what they take compressed, 8 to 12 bytes an entry:
 from a third of all entries on. Dense products are then several times as fast."""
@@ -96,8 +98,6 @@ def compress(values: Any, name: str) -> Any:
         TypeError: If the numbers are not real.
     """
     from scipy.sparse import csr_array  # whoever has sparse rows has scipy
-
-    from adacore.facility.arrays import float_kind  # that module imports this one
 
     if len(values.shape) != 2 or 0 in values.shape:
         raise ValueError(f"{name} has shape {values.shape}: expected (n, d) with n >= 1 examples and d >= 1 columns")

@@ -17,7 +17,6 @@ from adacore.facility.products.list_gains import Lists, Part, client_kind
 from adacore.facility.products.memory import free_bytes, list_capacity
 from adacore.facility.products.nearest import nearest
 from adacore.facility.products.rows import UNIT_ROUNDOFF, round_up
-from adacore.facility.products.sides import own_exponent
 from adacore.facility.sparse import kernels
 from adacore.facility.sparse.rows import open_sparse_rows
 from adacore.facility.workers import Workers
@@ -54,7 +53,7 @@ class SparseEvaluator(ArrayEvaluator):
         same = np.array_equal(problem.clients, problem.candidates)
         self._candidates = self._clients if same else take(problem.candidates)
         self._initial = take(problem.initial) if problem.initial.size else None
-        self.exponent = own_exponent(problem) - problem.distance_exponent
+        self.exponent = problem.product_exponent - problem.distance_exponent
         self.n = self._candidates.n
         self._low_i, self._low_j = self._candidates.low.numpy(), self._clients.low.numpy()
 

@@ -8,9 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adacore.facility.compiled import Array, bounding_kernel, kernel
-from adacore.facility.distances import DOWN, UP
+from adacore.facility.floating_point import CAREFUL, DOWN, UP
 from adacore.facility.sparse.compressed import CompressedRows
-from adacore.facility.tree import UNDERFLOWING
 
 ZERO = np.float32(0)
 
@@ -126,8 +125,8 @@ def square_between(rows: CompressedRows, i: int, u: float, j: int, v: float, up:
 def distance_between(rows: CompressedRows, i: int, u: float, j: int, v: float, same: float) -> Any:
     """Compute ||u x_i - v x_j||, 0 where it counts as 0."""
     s = square_between(rows, i, u, j, v, 1.0)
-    # Where squares underflow, differences are enlarged first; see ``tree.UNDERFLOWING``.
-    distance = np.sqrt(s) if s >= UNDERFLOWING else np.sqrt(square_between(rows, i, u, j, v, UP)) * DOWN
+    # Where squares underflow, differences are enlarged first; see ``floating_point.CAREFUL``.
+    distance = np.sqrt(s) if s >= CAREFUL else np.sqrt(square_between(rows, i, u, j, v, UP)) * DOWN
     return distance if distance > same else 0.0
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from adacore.facility.planning import Plan
+from adacore.facility.costs import Plan
 from adacore.facility.products.memory import BLOCKS_BYTES, COPIES, LEAST_BYTES, ROW_BYTES
 from adacore.facility.sparse.compressed import CompressedRows
 

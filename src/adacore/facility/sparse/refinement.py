@@ -10,8 +10,6 @@ from numpy.typing import NDArray
 from adacore.facility.engines import start_greedy
 from adacore.facility.outcome import Outcome, outcome_of
 from adacore.facility.problem import Problem
-from adacore.facility.products.sides import own_exponent
-from adacore.facility.refinement import PASSES
 from adacore.facility.sparse.rows import SparseRows, open_sparse_rows
 from adacore.facility.workers import Workers
 
@@ -106,7 +104,12 @@ class Swaps:
 
 
 def refined_sparse(
-    problem: Problem, outcome: Outcome, workers: Workers, least: float, report: Callable[[int], None]
+    problem: Problem,
+    outcome: Outcome,
+    workers: Workers,
+    least: float,
+    passes: int,
+    report: Callable[[int], None],
 ) -> Outcome:
     """Lower L(S) by swaps; see ``facility.refinement.refined``.
 
@@ -115,14 +118,15 @@ def refined_sparse(
         outcome: What greedy selected.
         workers: Looked at for interruption.
         least: What a swap must gain, in the problem's units.
+        passes: Over all candidates, at most.
         report: Called from time to time with the number of candidates that a pass has tried.
 
     Returns:
         The selection.
     """
     swaps = Swaps(problem, np.concatenate([problem.initial, outcome.rows]), workers)
-    floor = float(np.ldexp(least, problem.distance_exponent - own_exponent(problem)))
-    for _ in range(PASSES):
+    floor = float(np.ldexp(least, problem.distance_exponent - problem.product_exponent))
+    for _ in range(passes):
         if swaps.try_all(problem.candidates, floor, report) == 0:
             break
     greedy = start_greedy(problem, workers)

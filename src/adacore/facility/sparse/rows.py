@@ -16,7 +16,6 @@ from torch import Tensor
 
 from adacore.facility.problem import Problem
 from adacore.facility.products.rows import LIMIT_ROUNDING, ROUNDINGS, UNDERFLOW, gamma, round_up
-from adacore.facility.products.sides import own_exponent
 from adacore.facility.sparse import kernels
 from adacore.facility.sparse.compressed import CompressedRows
 from adacore.facility.sparse.kernels import ByColumn, ExactRows
@@ -138,7 +137,7 @@ def open_sparse_rows(problem: Problem) -> Callable[[NDArray[np.int64]], SparseRo
         A function of rows' numbers.
     """
     assert isinstance(problem.rows, CompressedRows)
-    rows, exponent = problem.rows, own_exponent(problem)
+    rows, exponent = problem.rows, problem.product_exponent
     factors, same = np.ldexp(problem.unit, -exponent), float(np.ldexp(problem.same, -exponent))
     # No shift, unlike dense rows: it would fill them.
     return lambda index: SparseRows(rows, index, factors[index], same)
