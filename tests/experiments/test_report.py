@@ -196,6 +196,25 @@ def test_an_unfinished_comparison_says_so(tmp_path: Path) -> None:
     assert "Random, seed 0: 7 of 20 epochs" in text_of(write_report(tmp_path).read_text())
 
 
+def test_curves_go_on_after_the_shortest_run_of_their_method(tmp_path: Path) -> None:
+    for seed in range(3):
+        write_run(tmp_path / "adacore" / f"seed-{seed}", "adacore", seed, analysed=False)
+    whole = write_report(tmp_path).read_text()
+    rows = tmp_path / "adacore" / "seed-0" / "metrics.jsonl"
+    rows.write_text("".join(rows.read_text().splitlines(keepends=True)[:7]))
+    cut = write_report(tmp_path).read_text()
+    caption = "Thin lines: single seeds, beyond the end of the shortest run of their method."
+    assert caption not in text_of(whole)
+    assert caption in text_of(cut)
+
+    def last_tick(page: str) -> str:
+        return re.findall(
+            r">(\d+)</text>", page.split('aria-labelledby="progress-epochs-title"')[1].split("Epochs<")[0]
+        )[-1]
+
+    assert last_tick(cut) == last_tick(whole) == "20"
+
+
 def test_a_run_that_diverged_at_once_is_shown_as_such(tmp_path: Path) -> None:
     for method in ("adacore", "random"):
         for seed in range(3):

@@ -143,10 +143,12 @@ def _over_methods(
         curves = [curve for run in method.runs if run.rows and (curve := measured(run)) is not None]
         if curves:
             line = across_seeds(method.label, styles[method.label], [x for x, _ in curves], [y for _, y in curves])
-            lines.extend([line] if line.x.size else [])
+            lines.extend([line] if line.x.size or line.beyond else [])
     if not lines:
         return None
     name, title, caption = words
+    if any(line.beyond for line in lines):
+        caption = f"{caption} Thin lines: single seeds, beyond the end of the shortest run of their method.".strip()
     return Figure(name, title, caption, line_chart(lines, axes, name=name))
 
 

@@ -94,6 +94,7 @@ class Line:
         y: Shape (m,), nan where unknown.
         low: Lower edge of a band around it, or None.
         high: Upper edge.
+        beyond: Thin lines without a band that go on from it: x and y of each, see ``across_seeds``.
     """
 
     label: str
@@ -102,6 +103,7 @@ class Line:
     y: Array
     low: Array | None = None
     high: Array | None = None
+    beyond: tuple[tuple[Array, Array], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -153,6 +155,8 @@ def line_chart(lines: Sequence[Line], axes: Axes, *, name: str) -> str:
             ax.plot(x, y, color=colour, linestyle=line.style.pattern, linewidth=1.7, zorder=order, **kind)
             if x.size:
                 ax.plot(x[-1:], y[-1:], "o", color=colour, markersize=4, zorder=order)
+            for x, y in line.beyond:
+                ax.plot(x, y, color=colour, linestyle=line.style.pattern, linewidth=0.8, zorder=order, **kind)
         if axes.reference is not None:
             ax.axhline(axes.reference, color=_MUTED, linewidth=0.9, linestyle=(0, (2, 2)), zorder=1)
         if axes.x_log:
@@ -166,7 +170,8 @@ def line_chart(lines: Sequence[Line], axes: Axes, *, name: str) -> str:
 
 def _fit_accuracy(ax: Any, lines: Sequence[Line], axes: Axes) -> None:
     """Let the interesting heights fill a linear chart: the first epochs may leave it at the bottom."""
-    values = [line.y[np.isfinite(line.y)] for line in lines]
+    curves = [y for line in lines for y in (line.y, *(tail for _, tail in line.beyond))]
+    values = [y[np.isfinite(y)] for y in curves]
     # Only long curves of accuracy: elsewhere the low end may be what is of interest.
     if axes.y_log or not any(part.size > 8 for part in values) or not axes.y.endswith("accuracy (%)"):
         return
@@ -321,12 +326,25 @@ def across_seeds(label: str, style: Style, xs: Sequence[Array], ys: Sequence[Arr
         ys: Heights of each seed.
 
     Returns:
-        Mean position and mean height at each epoch that all seeds have, between the lowest and the highest seed.
+        Mean position and mean height at each epoch that all seeds have, between the lowest and the highest seed; and
+        ``beyond`` it the curve of each seed that goes on after the first has ended.
+
+    Example:
+        >>> long, short = np.array([1.0, 2.0, 3.0]), np.array([1.0, 2.0])
+        >>> line = across_seeds("craig", Style(1, 1), [long, short], [10 * long, 20 * short])
+        >>> line.y, line.beyond
+        (array([15., 30.]), ((array([2., 3.]), array([20., 30.])),))
     """
-    # Epochs that all seeds have: beyond, a mean would jump where a seed drops out.
+    # A mean beyond the end of the first seed that ends would jump there: the others go on each by itself.
     length = min(x.size for x in xs)
-    x, y = np.stack([x[:length] for x in xs]), np.stack([y[:length] for y in ys])
-    known = np.isfinite(y).all(axis=0)
-    x, y = x[:, known], y[:, known]
-    line = Line(label, style, x.mean(axis=0), y.mean(axis=0))
-    return replace(line, low=y.min(axis=0), high=y.max(axis=0)) if len(xs) > 1 else line
+    together, heights = np.stack([x[:length] for x in xs]), np.stack([y[:length] for y in ys])
+    known = np.isfinite(heights).all(axis=0)
+    together, heights = together[:, known], heights[:, known]
+    line = Line(label, style, together.mean(axis=0), heights.mean(axis=0))
+    if len(xs) == 1:
+        return line
+    # From the last point that all seeds have, so that nothing is missing between the mean and what goes on.
+    last = int(np.flatnonzero(known)[-1]) if known.any() else 0
+    tails = [(x[last:], y[last:]) for x, y in zip(xs, ys, strict=True) if x.size > length]
+    beyond = tuple((x[np.isfinite(y)], y[np.isfinite(y)]) for x, y in tails)
+    return replace(line, low=heights.min(axis=0), high=heights.max(axis=0), beyond=beyond)
