@@ -152,10 +152,8 @@ def _select(given: dict[str, Any]) -> int:
 
 
 def _say_chosen(console: Console, coreset: Coreset, out: str) -> None:
-    near = (
-        "" if coreset.certificate is None else f"; a coreset of this size has at least {coreset.certificate:.1%} of L"
-    )
-    value = "" if coreset.objective is None else f", L = {coreset.objective:.6g}{near}"
+    least = "" if coreset.certificate is None else f" (the best possible is at least {coreset.certificate:.1%} of it)"
+    value = "" if coreset.objective is None else f", L = {coreset.objective:.6g}{least}"
     _say(console, f"{len(coreset):,} of {coreset.population:,} examples{value}; written to {out}")
 
 

@@ -502,6 +502,7 @@ def test_a_figure_that_is_not_what_its_record_says_is_found(tmp_path: Path) -> N
         wrong("AdaCore (94.4 %<!-- record demo: adacore accuracy -->, 3<!-- record demo: adacore seeds --> seeds)")
         == ""
     )
+    assert wrong("−94.4<!-- record demo: adacore accuracy x -1 -->") == ""
     assert "line 2: 94.5 is quoted" in wrong("94.5 %<!-- record demo: adacore accuracy -->")
     assert "no record demo2" in wrong("94.4 %<!-- record demo2: adacore accuracy -->")
     assert "says nothing of 'craig accuracy'" in wrong("94.4 %<!-- record demo: craig accuracy -->")

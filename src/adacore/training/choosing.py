@@ -100,9 +100,9 @@ def check_size(selector: Selector, selected: int, budget: int) -> None:
     # Below half only: a few duplicates are common, and no cause for alarm.
     if 2 * selected < budget and not selector.traits.ignores_budget:
         warnings.warn(
-            f"{selector.name} selected {selected} examples where {budget} were asked for: to it the others are the "
-            "same as these (duplicates, or examples without a gradient); ask for fewer, or compare with "
-            "adacore.Random()",
+            f"{selector.name} selected {selected} examples where {budget} were asked for: by its measure all other "
+            "examples add nothing, for example because they are duplicates or have no gradient; ask for fewer, or "
+            "compare with adacore.Random()",
             UserWarning,
             stacklevel=5,
         )

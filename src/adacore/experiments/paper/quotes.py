@@ -1,8 +1,9 @@
 """Figures that pages quote from records: each names its record, and is checked to say what the record says.
 
 In Markdown a figure is followed by a comment that readers don't see: ``94.4 %<!-- record demo: adacore accuracy -->``.
-Of records that are no comparisons, the comment gives the path to a number, with a factor if the page writes it in
-another unit: ``97.7 %<!-- record sklearn-search: 15000 rows/random/test_accuracy x 100 -->``.
+Of records that are no comparisons, the comment gives the path to a number. A factor stands behind it if the page writes
+the number in another unit, ``97.7 %<!-- record sklearn-search: 15000 rows/random/test_accuracy x 100 -->``, or without
+its sign, ``8.6<!-- record uniform-cifar10-s10: adacore difference x -1 --> points below``.
 """
 
 from __future__ import annotations
@@ -61,11 +62,13 @@ def _wrong(quote: re.Match[str], records: Mapping[str, Mapping[str, Any]]) -> st
     name, about = quote["record"], quote["about"]
     if name not in records:
         return f"there is no record {name}"
-    value = _at_path(records[name], about) if "/" in about else _of_method(records[name], about)
+    what, _, factor = about.partition(" x ")
+    value = _at_path(records[name], what) if "/" in what else _of_method(records[name], what)
     if value is None:
         return f"record {name} says nothing of {about!r}; quantities of methods: {', '.join(_QUANTITIES)}; or a/path"
     # Pages write thousands with commas and a true minus sign; Python reads neither.
     number = quote["number"].replace(",", "").replace("−", "-")
+    value *= float(factor or 1)
     # Half a unit of the last digit that is shown: a quote may round, and nothing else.
     digits, _, exponent = number.lower().partition("e")
     half = 0.5 * 10.0 ** (int(exponent or 0) - len(digits.partition(".")[2]))
@@ -82,13 +85,12 @@ def _of_method(record: Mapping[str, Any], about: str) -> float | None:
     return None if found is None or quantity not in _QUANTITIES else _QUANTITIES[quantity](found)
 
 
-def _at_path(record: Mapping[str, Any], about: str) -> float | None:
-    """Look up ``keys/to/a/number x 100``; whole numbers are positions in lists."""
-    path, _, factor = about.partition(" x ")
+def _at_path(record: Mapping[str, Any], path: str) -> float | None:
+    """Look up ``keys/to/a/number``; whole numbers are positions in lists."""
     value: Any = record
     for key in path.split("/"):
         try:
             value = value[int(key)] if isinstance(value, list) else value[key]
         except (KeyError, IndexError, TypeError, ValueError):
             return None
-    return float(value) * float(factor or 1) if isinstance(value, int | float) else None
+    return float(value) if isinstance(value, int | float) else None
