@@ -389,6 +389,20 @@ def test_select_reads_tables_and_libsvm_with_their_labels(tmp_path, capsys, end)
     assert np.bincount(labels[Coreset.load(out).indices]).tolist() == [2, 2, 2]
 
 
+def test_select_says_why_there_are_fewer_rows_than_were_asked_for(tmp_path, capsys):
+    np.save(tmp_path / "x.npy", np.repeat([[1.0, 2.0], [3.0, 4.0]], 10, axis=0))
+    assert main(["select", str(tmp_path / "x.npy"), "--budget", "5", "--out", str(tmp_path / "c.npz")]) == 0
+    said = capsys.readouterr().out
+    assert "2 of 20 examples, L = 0; 5 were asked for, but no further row would lower L" in " ".join(said.split())
+
+
+def test_an_error_names_no_line_of_a_compiled_package(tmp_path, capsys):
+    (tmp_path / "x.svm").write_text("1 3:1 2:1\n")
+    line = refused(capsys, "select", str(tmp_path / "x.svm"), "--budget", "1")
+    assert "must ascend" in line
+    assert ".pyx" not in line
+
+
 @pytest.mark.parametrize(
     ("make", "words", "match"),
     [

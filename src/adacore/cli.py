@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from adacore.coreset import Coreset
+    from adacore.labelling.choosing import SelectSettings
 
 # Set before any parser is made, which reads it when it is constructed.
 set_parsing_settings(add_print_completion_argument=True)
@@ -132,13 +133,13 @@ def _select(given: dict[str, Any]) -> int:
     if settings.engine == "ray":
         from adacore.integrations.ray_choosing import choose_rows_of_files
 
-        _say_chosen(console, choose_rows_of_files(features, settings), settings.out)
+        _say_chosen(console, choose_rows_of_files(features, settings), settings)
         return 0
     if settings.report is not None:
         # Before the selection, which may take minutes: a missing extra must not be found out after it.
         _laboratory("check_picks_report")()
     choice = choose_rows(features, settings)
-    _say_chosen(console, choice.coreset, settings.out)
+    _say_chosen(console, choice.coreset, settings)
     if settings.sheet is not None:
         from adacore.labelling.coverage import write_sheet
 
@@ -151,10 +152,14 @@ def _select(given: dict[str, Any]) -> int:
     return 0
 
 
-def _say_chosen(console: Console, coreset: Coreset, out: str) -> None:
-    least = "" if coreset.certificate is None else f" (the best possible is at least {coreset.certificate:.1%} of it)"
-    value = "" if coreset.objective is None else f", L = {coreset.objective:.6g}{least}"
-    _say(console, f"{len(coreset):,} of {coreset.population:,} examples{value}; written to {out}")
+def _say_chosen(console: Console, coreset: Coreset, settings: SelectSettings) -> None:
+    value = "" if coreset.objective is None else f", L = {coreset.objective:.6g}"
+    # Of L = 0 there is nothing to bound: every row is a copy of one that was chosen.
+    if coreset.certificate is not None and coreset.objective:
+        value += f" (the best possible is at least {coreset.certificate:.1%} of it)"
+    if settings.budget is not None and len(coreset) < settings.budget:
+        value += f"; {settings.budget:,} were asked for, but no further row would lower L"
+    _say(console, f"{len(coreset):,} of {coreset.population:,} examples{value}; written to {settings.out}")
 
 
 def _laboratory(function: str) -> Callable[..., Any]:

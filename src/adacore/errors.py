@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
+import numpy as np
+
 EXTRAS: dict[str, tuple[str, ...]] = {
     "accelerate": ("accelerate",),
     "experiments": (
@@ -64,9 +66,11 @@ def shown(value: object) -> str:
         Its repr, of at most some 80 characters.
 
     Example:
-        >>> shown(0.5), len(shown("a" * 1000)) <= 80
+        >>> shown(np.float64(0.5)), len(shown("a" * 1000)) <= 80
         ('0.5', True)
     """
+    if isinstance(value, np.generic):
+        value = value.item()  # as the user wrote it: NumPy 2 writes a number as np.float64(0.5)
     short = reprlib.Repr()
     short.maxstring = short.maxother = 80
     try:
@@ -192,5 +196,9 @@ def _place_of(error: BaseException) -> str | None:
     # A worker's trace comes as text in the message, with frames that this process never had.
     frames += [(file, int(line)) for file, line in re.findall(r'File "([^"]+)", line (\d+)', str(error))]
     installed = (str(Path(__file__).parent), sys.prefix, sys.base_prefix, str(Path(os.__file__).parent), "<")
-    users = [f"{file}, line {line}" for file, line in frames if not file.startswith(installed)]
+    # Compiled packages name their sources by paths of the machine on which they were built.
+    foreign = (".pyx", ".pxd", ".pxi", ".c", ".cpp")
+    users = [
+        f"{file}, line {line}" for file, line in frames if not file.startswith(installed) and not file.endswith(foreign)
+    ]
     return inner or (users[-1] if users else None)

@@ -73,7 +73,8 @@ def partition(labels: Any, n: int) -> Strata:
     missing = _missing(values)
     if missing.any():
         row = int(np.argmax(missing))
-        raise ValueError(f"labels hold {values[row]!r} at row {row}: every row needs one; name that group, or drop it")
+        found = shown(values[row])
+        raise ValueError(f"labels hold {found} at row {row}: every row needs one; name that group, or drop it")
     try:
         names, members = np.unique(values, return_inverse=True)
     except TypeError as error:
