@@ -31,7 +31,8 @@ sys.path.insert(0, str(ROOT / "src"))
 
 from adacore.facility import facility_location  # noqa: E402
 from adacore.facility.problem import check_problem  # noqa: E402
-from adacore.facility.products import ProductGreedy, fused  # noqa: E402
+from adacore.facility.products import fused  # noqa: E402
+from adacore.facility.products.greedy import ProductGreedy  # noqa: E402
 from adacore.facility.products.tensors import TensorEvaluator  # noqa: E402
 from adacore.facility.workers import Workers  # noqa: E402
 

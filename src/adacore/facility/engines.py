@@ -86,7 +86,7 @@ def start_greedy(problem: Problem, workers: Workers, report: Reporter | None = N
     if small and workers.device is None:
         return MatrixGreedy(problem, workers)
     if problem.sparse or problem.d >= LEAST_DIMENSIONS or workers.device is not None:
-        from adacore.facility.products import ProductGreedy  # here, for it loads torch: 1 s
+        from adacore.facility.products.greedy import ProductGreedy  # here, for it loads torch: 1 s
 
         return ProductGreedy(problem, workers, report)
     return TreeGreedy(problem, workers, report)

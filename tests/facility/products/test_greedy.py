@@ -8,7 +8,7 @@ from tests.oracles import naive_greedy
 
 from adacore.facility import engines, facility_location
 from adacore.facility.problem import check_problem
-from adacore.facility.products import ProductGreedy
+from adacore.facility.products.greedy import ProductGreedy
 from adacore.facility.workers import Workers
 
 TIE = 1e-12

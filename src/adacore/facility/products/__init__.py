@@ -1,5 +1,1 @@
 """Exact greedy facility location in many dimensions, by blocked products of matrices, on a CPU or a GPU."""
-
-from adacore.facility.products.greedy import ProductGreedy
-
-__all__ = ["ProductGreedy"]
