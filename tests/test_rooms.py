@@ -61,28 +61,27 @@ def names_of_types_alone(tree):
     return {id(inner) for block in blocks for inner in ast.walk(block)}
 
 
+def files_imported(name, source, files):
+    """Modules that must have run before this one has: those it names, and what the packages around them import."""
+    tree = ast.parse(source)
+    skipped = names_of_types_alone(tree)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module.startswith("adacore.") and id(node) not in skipped:
+            module = node.module.removeprefix("adacore.")
+            # What is imported from a room may be a module of it, or a name within the module that stands there.
+            inside = {file for alias in node.names if (file := f"{module}.{alias.name}") in files}
+            yield from (inside or {module}) & files.keys()
+            parts = module.split(".")
+            for depth in range(1, len(parts) + 1):
+                package = ".".join(parts[:depth])
+                # A package's own modules are read while it is imported; whoever is outside waits for all of it.
+                if f"{package}.__init__" in files and not name.startswith(f"{package}."):
+                    yield f"{package}.__init__"
+
+
 def test_no_modules_import_one_another_in_a_circle():
     files = dict(modules())
-    imports = {}
-    for name, source in files.items():
-        tree = ast.parse(source)
-        skipped = names_of_types_alone(tree)
-        found = set()
-        for node in ast.walk(tree):
-            if not isinstance(node, ast.ImportFrom) or id(node) in skipped:
-                continue
-            # Not "adacore" alone, whose names come late, nor another library's: scikit-learn is called as a room is.
-            if node.module and node.module.startswith("adacore."):
-                module = node.module.removeprefix("adacore.")
-                # What is imported from a room may be a module of it, or a name within the module that stands there.
-                found |= {file for alias in node.names if (file := f"{module}.{alias.name}") in files} or {module}
-        # What a package's __init__ hands on is imported there and not where it is named. Whoever imports a module runs
-        # the __init__ of each package that it lies in, but for those that are running already.
-        packages = {
-            ".".join(parts[:k]) for parts in (other.split(".") for other in found) for k in range(1, len(parts))
-        }
-        found |= {f"{package}.__init__" for package in packages if not name.startswith(f"{package}.")}
-        imports[name] = {other for other in found if other in files and other != name}
+    imports = {name: {*files_imported(name, source, files)} - {name} for name, source in files.items()}
     TopologicalSorter(imports).prepare()  # raises CycleError, which names the circle
 
 
