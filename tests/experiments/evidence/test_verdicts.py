@@ -10,7 +10,7 @@ from adacore.experiments.evidence.as_json import to_json
 from adacore.experiments.evidence.outcomes import Outcome
 from adacore.experiments.evidence.sentences import judgement_words, sentence, standing, verdict
 from adacore.experiments.evidence.summaries import summarise
-from adacore.experiments.evidence.verdicts import ERROR, judge_all, p_value, seeds_needed
+from adacore.experiments.evidence.verdicts import ERROR, Judgement, judge_all, p_value, seeds_needed
 
 COSTS = {"probing_seconds": 1.0, "selecting_seconds": 2.0, "training_seconds": 3.0, "evaluating_seconds": 9.0}
 
@@ -175,6 +175,27 @@ def test_how_many_seeds_would_tell_is_about_right() -> None:
     assert 0.72 < found < 0.9
     assert seeds_needed(0.0, 0.0001, level) == 3  # equivalence is shown at once
     assert seeds_needed(0.0101, 0.5, level) is None
+
+
+@pytest.mark.parametrize(
+    ("mean", "spread", "shown"),
+    [(0.02, 0.03, "better"), (-0.02, 0.03, "worse"), (0.001, 0.02, "equivalent"), (-0.001, 0.02, "equivalent")],
+)
+def test_what_more_seeds_would_show_is_what_they_show(mean: float, spread: float, shown: str) -> None:
+    generator = np.random.default_rng(2)
+
+    def judged(n: int) -> Judgement:
+        draws = generator.normal(0, 1, n)
+        exact = mean + spread * (draws - draws.mean()) / draws.std(ddof=1)  # of just this mean and spread
+        return judge_all({"ours": by_seed(0.5 + exact)}, by_seed(np.full(n, 0.5)))["ours"]
+
+    few = judged(5)
+    assert few.verdict == "not distinguishable"
+    assert few.seeds_needed is not None
+    assert few.would_show == shown
+    assert judged(few.seeds_needed).verdict == shown
+    assert judged(few.seeds_needed).would_show is None
+    assert f"would show that it is {shown}" in judgement_words(few)
 
 
 def test_a_difference_that_is_certain_and_small_is_called_small() -> None:

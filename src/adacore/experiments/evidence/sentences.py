@@ -72,10 +72,10 @@ def judgement_words(judgement: Judgement, other: str = "Random") -> str:
         return f"is equivalent to {other}, within {100 * MARGIN:.0f} point ({span})"
     # No number of seeds at all is a finding as well: the methods differ by less than anyone would pay to see.
     if judgement.seeds_needed is None:
-        more = f"not even {MOST_SEEDS:,} such seeds would tell"
+        more = f"not even {MOST_SEEDS:,} seeds would tell"
     else:
-        more = f"about {judgement.seeds_needed} seeds would tell"
-    return f"is not distinguishable from {other} ({span}); {more}"
+        more = f"about {judgement.seeds_needed} seeds would show that it is {judgement.would_show}"
+    return f"is not distinguishable from {other} ({span}); if the differences go on like this, {more}"
 
 
 def sentence(summary: MethodSummary) -> str:
@@ -191,7 +191,7 @@ def standing(summary: MethodSummary) -> str:
         summary: Of the method.
 
     Returns:
-        A verdict, with how many seeds would tell where nothing can be told yet; or why there is none.
+        A verdict, with what how many seeds would show where nothing can be told yet; or why there is none.
     """
     if summary.against_random is None:
         return "the control" if base_name(summary.method) == "random" else "Random was not run"
@@ -199,11 +199,11 @@ def standing(summary: MethodSummary) -> str:
 
 
 def verdict_words(judgement: Judgement) -> str:
-    """Write a verdict in a few words, with how many seeds would tell where nothing can be told yet.
+    """Write a verdict in a few words; where nothing can be told yet, with what more seeds would probably show.
 
     Example:
         >>> verdict_words(Judgement("not distinguishable", Interval(0.01, -0.01, 0.03, 5), 0.96, 14))
-        'not distinguishable (about 14 seeds would tell)'
+        'not distinguishable (about 14 seeds would show it better)'
     """
     if judgement.verdict != "not distinguishable":
         return judgement.verdict
@@ -211,7 +211,7 @@ def verdict_words(judgement: Judgement) -> str:
         return f"not distinguishable (at least {LEAST_SEEDS} seeds are needed)"
     if judgement.seeds_needed is None:
         return f"not distinguishable (not even {MOST_SEEDS:,} seeds would tell)"
-    return f"not distinguishable (about {judgement.seeds_needed} seeds would tell)"
+    return f"not distinguishable (about {judgement.seeds_needed} seeds would show it {judgement.would_show})"
 
 
 def speed(fast: Speedup | None) -> str:

@@ -46,7 +46,8 @@ class Judgement:
         difference: Mean difference in accuracy, with its interval at ``level``.
         level: Of the interval: higher, the more methods are compared.
         seeds_needed: Where nothing can be told: how many seeds would tell, if differences go on as they are; None where
-            something is told, where there are too few seeds to say, or beyond ``MOST_SEEDS``.
+            something is told, where there are too few seeds to say, or beyond ``MOST_SEEDS``. What they would tell is
+            ``would_show``.
     """
 
     verdict: Verdict
@@ -58,6 +59,28 @@ class Judgement:
     def is_small(self) -> bool:
         """Whether the difference is certainly below one point, whichever its sign."""
         return self.difference.low >= -MARGIN and self.difference.high <= MARGIN
+
+    @property
+    def would_show(self) -> Verdict | None:
+        """What ``seeds_needed`` seeds would show, if differences go on as they are; None where that is None.
+
+        Example:
+            >>> Judgement("not distinguishable", Interval(-0.066, -0.233, 0.102, 3), 0.99, 6).would_show
+            'worse'
+            >>> Judgement("not distinguishable", Interval(0.001, -0.011, 0.013, 5), 0.96, 7).would_show
+            'equivalent'
+        """
+        if self.seeds_needed is None:
+            return None
+        # From the interval, since records hold no standard deviation: its half is t s / sqrt(n).
+        spread = self.difference.half_width * math.sqrt(self.difference.count)
+        spread /= float(_quantiles((1 + self.level) / 2)[self.difference.count - LEAST_SEEDS])
+        detects, equals = _would_tell(self.difference.mean, spread, self.level)
+        # By which is shown first, and not at ``seeds_needed`` exactly, since intervals of records are rounded. A
+        # difference that is shown counts for more than that it is small.
+        if equals.any() and not (detects.any() and int(detects.argmax()) <= int(equals.argmax())):
+            return "equivalent"
+        return "better" if self.difference.mean > 0 else "worse"
 
 
 def judge_all(
@@ -206,13 +229,18 @@ def seeds_needed(mean: float, spread: float, level: float) -> int | None:
         >>> seeds_needed(0.02, 0.02, 0.95)
         10
     """
+    detects, equals = _would_tell(mean, spread, level)
+    enough = np.flatnonzero(detects | equals)
+    return LEAST_SEEDS + int(enough[0]) if enough.size else None
+
+
+def _would_tell(mean: float, spread: float, level: float) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Whether a difference, and whether equivalence, would be shown by ``LEAST_SEEDS`` to ``MOST_SEEDS`` seeds."""
     # All n at once: the quantile changes with n, so that there is no closed form to invert.
     n = np.arange(LEAST_SEEDS, MOST_SEEDS + 1)
     half = _quantiles((1 + level) / 2) * spread / np.sqrt(n)
     # The noncentral t is approximated by the sum of two quantiles, as usual for sample sizes.
-    detects = abs(mean) >= half + _quantiles(POWER) * spread / np.sqrt(n)
-    enough = n[detects | (abs(mean) + half <= MARGIN)]
-    return int(enough[0]) if enough.size else None
+    return abs(mean) >= half + _quantiles(POWER) * spread / np.sqrt(n), abs(mean) + half <= MARGIN
 
 
 @functools.lru_cache(maxsize=64)  # a comparison asks for the same few levels again and again

@@ -14,11 +14,10 @@ from adacore.experiments.evidence.sentences import (
     seconds,
     share,
     times,
-    verdict_words,
     with_interval,
 )
 from adacore.experiments.evidence.summaries import CONTROL, base_name, find_control
-from adacore.experiments.evidence.verdicts import LEAST_SEEDS, Judgement
+from adacore.experiments.evidence.verdicts import LEAST_SEEDS, MOST_SEEDS, Judgement
 from adacore.experiments.paper.claims import Finding, accuracies, judge_claims, reproduced
 from adacore.experiments.paper.convex import convex_headline, judge_convex
 from adacore.experiments.paper.differences import differences, flags, smaller_scale
@@ -203,7 +202,7 @@ def headline(entry: Entry, record: Record) -> tuple[str, str, str]:
     ours = next((method for name in wanted for method in judged if method["method"] == name), None)
     judgement = None if ours is None else judgement_of(ours)
     if ours is None or judgement is None:
-        return "–", "–", "–"
+        return _why_not_judged(record), "–", "–"
     gap = f"{100 * judgement.difference.mean:+.1f} points".replace("-", "−")
     span = _interval(judgement)
     name = "" if ours["method"] == "adacore" else f"{display_name(ours['method'])}: "
@@ -211,7 +210,28 @@ def headline(entry: Entry, record: Record) -> tuple[str, str, str]:
     control = _control(record)
     than = "" if control == display_name(CONTROL) else f", against {control}"
     interval = f" ({span})" if span != "–" else ""
-    return f"{name}{verdict_words(judgement)}{than}", f"{gap}{interval}", relative_cost(ours, record) or "–"
+    return f"{name}{_answer(judgement)}{than}", f"{gap}{interval}", relative_cost(ours, record) or "–"
+
+
+def _answer(judgement: Judgement) -> str:
+    """Answer whether a method is better than Random: yes, no or not known."""
+    if judgement.verdict == "better":
+        return "**yes**"
+    if judgement.verdict != "not distinguishable":
+        return f"**no**, {judgement.verdict}"
+    count = judgement.difference.count
+    if count < LEAST_SEEDS:
+        return f"**not known**, fewer than {LEAST_SEEDS} seeds"
+    if judgement.seeds_needed is None:
+        return f"**not known** from {count} seeds, and not even {MOST_SEEDS:,} would tell"
+    return f"**not known** from {count} seeds; about {judgement.seeds_needed} would show it {judgement.would_show}"
+
+
+def _why_not_judged(record: Record) -> str:
+    """Say why no method of a record stands beside Random."""
+    if find_control(method["method"] for method in record["methods"]) is None:
+        return "not asked: Random is not part of it"
+    return "not asked: Random trains for another number of epochs"
 
 
 def held_out(record: Record) -> list[str]:

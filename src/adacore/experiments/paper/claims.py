@@ -166,23 +166,13 @@ def count_outcomes(findings: Sequence[Finding]) -> str:
 
     Example:
         >>> count_outcomes([Finding("a", "holds", "", True), Finding("b", "can't be told", "", True)])
-        "1 of 2 holds, 1 can't be told"
+        "1 holds, 1 can't be told"
     """
-    if not findings:
-        return "–"
+    if len(findings) == 1:
+        return findings[0].outcome
     counts = {outcome: sum(finding.outcome == outcome for finding in findings) for outcome in _WORDS}
-    n = len(findings)
-    if counts["holds"] == n:
-        return "holds" if n == 1 else f"all {n} hold"
     told = [f"{count} {words[count > 1]}" for outcome, words in _WORDS.items() if (count := counts[outcome])]
-    return _in_one(counts, n) or ", ".join([f"{told[0].replace(' ', f' of {n} ', 1)}", *told[1:]])
-
-
-def _in_one(counts: Mapping[Outcome, int], n: int) -> str | None:
-    same = next((outcome for outcome, count in counts.items() if count == n), None)
-    if same is None:
-        return None
-    return same if n == 1 else f"none of {n}: {_WORDS[same][1]}"
+    return ", ".join(told) or "–"
 
 
 _WORDS: dict[Outcome, tuple[str, str]] = {

@@ -124,7 +124,7 @@ def lower_words(at: Mapping[float, Judgement]) -> str:
                 f"{verdict} at {len(factors)} of {len(at)} sizes, {min(factors):.2g} to {max(factors):.2g} times {word}"
             )
     rest = sum(judgement.verdict not in {"better", "worse"} for judgement in at.values())
-    return "; ".join([*told, *([f"not distinguishable at {rest}"] if rest else [])])
+    return "; ".join([*told, *([f"not distinguishable at {rest} of {len(at)} sizes"] if rest else [])])
 
 
 def _fewer(record: Record, solver: str, ours: str, theirs: str, factor: float) -> Finding:
@@ -174,8 +174,9 @@ def convex_headline(record: Record) -> tuple[str, str, str]:
         told = lower_words(at)
         better = sum(judgement.verdict == "better" for judgement in at.values())
         name = _SOLVERS[solver]
-        verdicts.append(f"{name}: {'yes' if better == len(at) else f'at {better} of {len(at)} sizes'}")
-        gaps.append(f"{name}: {told.partition(': ')[2] if len(at) == 1 else told.rpartition('sizes, ')[2]}")
+        where = "" if better == len(at) else f" at {better} of {len(at)} sizes"
+        verdicts.append(f"{name}: **{'yes' if better else 'no'}**{where if better else ''}")
+        gaps.append(f"{name}: {told.partition(': ')[2] if len(at) == 1 else told.partition('sizes, ')[2]}")
         spent = [
             [run["selecting_evaluations"] + run["evaluations"][-1] for runs in methods[method].values() for run in runs]
             for method in ("adacore", "random")

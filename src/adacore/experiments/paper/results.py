@@ -34,10 +34,14 @@ How to read it:
 - **Smaller scale**: 2 cores can't train the paper's networks on all of its data. What that means is said on each card.
   A verdict there is about that scale, and its accuracies are not the paper's to compare with.
 - A method is **better** or **worse** than Random if the interval of their differences in accuracy, taken seed by seed,
-  leaves out zero. It is **equivalent** if the interval lies within one point, and otherwise **not distinguishable**;
-  then the page says how many seeds would tell. Fewer than {LEAST_SEEDS} seeds tell nothing. Intervals are corrected for
-  the number of methods compared (Holm), so that equal methods get a "better" or "worse" in at most {100 * ERROR:.0f} %
-  of comparisons.
+  leaves out zero. It is **equivalent** if the interval lies within one point, and otherwise **not distinguishable**.
+  Then the page says how many seeds would probably tell, and what they would show if the differences go on as they are.
+  Fewer than {LEAST_SEEDS} seeds tell nothing. Intervals are corrected for the number of methods compared (Holm), so
+  that equal methods get a "better" or "worse" in at most {100 * ERROR:.0f} % of comparisons.
+- The first table asks one question of each figure or table: is AdaCore more accurate than Random? Where it is asked of
+  another method, that one is named. Of convex problems it asks whether training ends at a lower loss (Figure 2: at a
+  smaller error of the gradient). The paper's own claims stand in the second table, those on accuracy apart from others,
+  such as that a method sees less of the data.
 - **Costs** include probing and selecting. A gradient is an example that was stepped on, or one that the model was run
   on in order to select.
 - A run that diverged counts as what it had reached. A run that is not finished does not count.
@@ -46,10 +50,10 @@ How to read it:
 
 """
 
-_AGAINST = ("Figure or table", "Scale", "Better than Random?", "By how much", "Cost beside Random")
+_AGAINST = ("Figure or table", "Scale", "More accurate than Random?", "By how much", "Cost beside Random's")
 """Columns of the table that answers whether a method pays."""
 
-_CLAIMS = ("Figure or table", "Claims on accuracy", "Other claims", "Accuracy reproduced")
+_CLAIMS = ("Figure or table", "Claims on accuracy", "Other claims", "Accuracy reproduced (points above the paper's)")
 """Columns of the table of what the paper claims."""
 
 
@@ -137,7 +141,7 @@ def _claims(entry: Entry, records: Mapping[str, Record]) -> list[str]:
     return [
         f"{entry['item']} (smaller scale)" if is_small(record) else str(entry["item"]),
         count_outcomes([finding for finding in findings if finding.is_accuracy]),
-        count_outcomes([finding for finding in findings if not finding.is_accuracy]),
+        "; ".join(f"{f.claim}: **{f.outcome}**" for f in findings if not f.is_accuracy) or "–",
         "–" if is_convex(record) else accuracy_reproduced(entry, record) or "–",
     ]
 
