@@ -9,11 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from adacore.errors import unknown_name
 from adacore.facility.arrays import DenseRows, Rows, as_positions, as_rows, as_rows_of_both, as_weights
+from adacore.facility.metrics import ROWS_AT_A_TIME, check_metric, units_of
 from adacore.facility.sparse.compressed import CompressedRows
-
-METRICS = ("cosine", "euclidean")
 
 SPREAD_EXPONENT = 58
 """Distances of a problem are scaled to at most 2^59, so that their squares (2^118) fit float32 (2^128) with room for
@@ -26,15 +24,9 @@ LEAST_EXPONENT = -1000
 LEAST_COSINE_EXPONENT = -60
 """Keeps what counts as 0, 2^-50, at most 2^10 in the engine's units; see ``floating_point.CAREFUL``."""
 
-SHORTEST = 1e-270
-"""Rows without a larger coordinate are refused by the cosine metric: 1 / ||x|| times 2^60 must be a float64."""
-
 COMFORTABLE_EXPONENT = 20
 """Products of blocks compute in the caller's units where the largest distance is within 2^-20 to 2^20: squares are then
 far from the limits of float32, 2^-126 and 2^128, and rows that need no scaling need no copy."""
-
-ROWS_AT_A_TIME = 16_384
-"""Rows that are converted to float64 at once: 13 MB of scratch memory at d = 100."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -212,8 +204,7 @@ def check_problem(
         ValueError: If a value, shape or name is not as described, or if nobody is left to select.
         TypeError: If a type is not.
     """
-    if metric not in METRICS:
-        raise unknown_name("metric", metric, METRICS)
+    check_metric(metric)
     # Clients of their own go behind the rows of x into one array, so that every engine sees one kind of row numbers.
     rows = as_rows(x, "x") if clients is None else as_rows_of_both(x, clients)
     n = rows.shape[0] if clients is None else x.shape[0] if hasattr(x, "shape") else len(x)
@@ -228,40 +219,6 @@ def check_problem(
     able = np.setdiff1d(able, selected, assume_unique=True)
     if able.size == 0:
         raise ValueError("all that may be selected is in initial= already, nothing is left: name fewer rows there")
-    if metric == "euclidean":
-        return Problem(rows, np.ones(rows.shape[0]), served, weighed, able, selected)
     # A factor for each row instead of a normalized copy: the caller's rows are read where they lie.
-    return Problem(rows, _inverse_lengths(rows, n), served, weighed, able, selected, same=2.0**-50)
-
-
-def _inverse_lengths(rows: Rows, n: int) -> NDArray[np.float64]:
-    """Compute 1 / ||x_i||, without overflow where squares would."""
-    inverse = np.empty(rows.shape[0])
-    if isinstance(rows, CompressedRows):
-        from adacore.facility.sparse.kernels import inverse_lengths  # here, for it loads the compiler
-
-        largest = rows.largest()
-        _check_directions(largest, 0, n)
-        inverse_lengths(rows, np.ldexp(1.0, -np.frexp(largest)[1]), inverse)
-        return inverse
-    for first in range(0, rows.shape[0], ROWS_AT_A_TIME):
-        block = rows[first : first + ROWS_AT_A_TIME].astype(np.float64)
-        # Squares of 1e200 overflow and those of 1e-200 underflow: the largest coordinate is brought near 1 by a power
-        # of two.
-        largest = np.abs(block).max(axis=1)
-        _check_directions(largest, first, n)
-        exponents = np.frexp(largest)[1]
-        block = np.ldexp(block, -exponents[:, None])
-        # NumPy's sum along rows is pairwise: its error does not grow with d. That of einsum grows as sqrt(d), so that
-        # rows of one direction came out 2.5 times as far apart as ``Problem.same`` at d = 4,096; now 0.4 times.
-        squares = np.square(block, out=block).sum(axis=1)
-        inverse[first : first + len(block)] = np.ldexp(1 / np.sqrt(squares), -exponents)
-    return inverse
-
-
-def _check_directions(largest: NDArray[np.float64], first: int, n: int) -> None:
-    """Refuse rows without a direction, from the largest coordinate of each row from ``first`` on."""
-    if (largest < SHORTEST).any():
-        row = first + int(np.argmin(largest))
-        name = f"x[{row}]" if row < n else f"clients[{row - n}]"
-        raise ValueError(f"{name} has length 0 and no direction: drop such rows, or pass metric='euclidean'")
+    unit, same = units_of(rows, n, metric)
+    return Problem(rows, unit, served, weighed, able, selected, same=same)

@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from adacore.budget import resolve_budget, split_budget
 from adacore.coreset import Coreset
 from adacore.errors import unknown_name
+from adacore.facility.metrics import METRICS
 from adacore.facility.part_planning import plan_parts
 from adacore.facility.partitioned import Task
 from adacore.integrations import part_files
@@ -212,7 +213,7 @@ def _written(dataset: Any, folder: Path) -> str:
 def _check_names(metric: str, method: str, quotas: Any) -> None:
     """Refuse unknown names before work starts, and not in every worker."""
     for name, value, known in (
-        ("metric", metric, ("euclidean", "cosine")),
+        ("metric", metric, METRICS),
         ("method", method, ("exact", "stochastic", "sampled")),
         ("quotas", quotas, ("proportional", "equal")),
     ):

@@ -6,12 +6,13 @@ import csv
 import io
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from adacore.coreset import Coreset
+from adacore.facility.metrics import Metric
 from adacore.labelling.durable_files import replace_file
 from adacore.labelling.items import Items
 from adacore.labelling.texts import read_text
@@ -165,7 +166,7 @@ def coverage_of(
     coreset: Coreset,
     *,
     initial: NDArray[np.int64] | None = None,
-    metric: Literal["euclidean", "cosine"] = "euclidean",
+    metric: Metric = "euclidean",
     in_greedy_order: bool = True,
 ) -> Coverage:
     """Work out what each pick stands for.

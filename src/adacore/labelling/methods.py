@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adacore.errors import unknown_name
+from adacore.facility.metrics import check_metric
 from adacore.probing.snapshot import LastLayer, Requirements, Snapshot
 from adacore.selectors.naming import parse_name
 from adacore.selectors.registry import SELECTORS, make_selector
@@ -104,8 +105,7 @@ def parse_method(text: str) -> Method:
         _check_settings(text, settings, ("metric", "weighted", *(("refine",) if name == "facility_location" else ())))
         refine = bool(settings.get("refine", False))
         metric, weighted = str(settings.get("metric", "euclidean")), bool(settings.get("weighted", False))
-        if metric not in {"euclidean", "cosine"}:
-            raise unknown_name("metric", metric, ("euclidean", "cosine"))
+        check_metric(metric)
         choose = partial(_facility_location, metric=metric, refine=refine)
         if name == "k_center":
             choose = partial(_k_center, metric=metric)

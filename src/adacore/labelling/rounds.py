@@ -6,11 +6,12 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from adacore.facility.metrics import Metric
 from adacore.labelling.durable_files import replace_file
 
 # torch takes seconds to load, and choosing by features alone does without it.
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from adacore.probing.probe import Probe
     from adacore.selectors import Selector
 
-Metric = Literal["euclidean", "cosine"]
 Label = int | float | str | bool
 # Written into every state: a later version can tell an older state from a damaged one.
 _VERSION = 1
