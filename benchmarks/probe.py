@@ -13,7 +13,6 @@ import argparse
 import os
 import platform
 import statistics
-import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, get_args
@@ -26,6 +25,7 @@ from adacore.experiments.data.arrays import ArrayDataset
 from adacore.experiments.runs.models import make_model
 from adacore.probing.probe import Probe
 from adacore.probing.snapshot import Curvature, Proxy, Requirements
+from timing import cpu_seconds
 
 
 def bare_forward(model: nn.Module, inputs: Tensor, batch_size: int) -> None:
@@ -36,15 +36,9 @@ def bare_forward(model: nn.Module, inputs: Tensor, batch_size: int) -> None:
     model.train()
 
 
-def seconds(function: Callable[[], Any]) -> float:
-    start = time.process_time()
-    function()
-    return time.process_time() - start
-
-
 def compare(bare: Callable[[], Any], probed: Callable[[], Any], repeats: int) -> tuple[float, float, list[float]]:
     """Time both in turns, after one of each to warm up; medians, and the ratio of each pair."""
-    pairs = [(seconds(bare), seconds(probed)) for _ in range(repeats + 1)][1:]
+    pairs = [(cpu_seconds(bare), cpu_seconds(probed)) for _ in range(repeats + 1)][1:]
     ratios = sorted(b / a for a, b in pairs)
     return statistics.median(a for a, _ in pairs), statistics.median(b for _, b in pairs), ratios
 

@@ -18,7 +18,6 @@ import resource
 import subprocess
 import sys
 import tempfile
-import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -33,6 +32,7 @@ from torch.utils.data import DataLoader, Dataset
 
 import adacore
 from adacore.integrations.huggingface import CoresetTrainer
+from timing import cpu_seconds
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("ADACORE_DATA", ROOT.parent / "shared" / "data"))
@@ -115,12 +115,6 @@ def tasks(count: int, folder: str) -> dict[str, Callable[[], object]]:
             model, texts, SELECTOR, fraction=FRACTION, probe=adacore.Probe(batch_size=BATCH)
         ),
     }
-
-
-def cpu_seconds(function: Callable[[], object]) -> float:
-    start = time.process_time()
-    function()
-    return time.process_time() - start
 
 
 def main() -> None:

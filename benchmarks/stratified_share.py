@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import time
-from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -23,14 +21,9 @@ from adacore.probing.probe import Probe
 from adacore.probing.snapshot import Snapshot
 from adacore.selectors import Stratified
 from adacore.selectors.preparation import prepare_selector
+from timing import cpu_seconds
 
 N, FRACTION, EVERY, BATCH = 50_000, 0.1, 20, 256
-
-
-def cpu_seconds(function: Callable[[], object]) -> float:
-    start = time.process_time()
-    function()
-    return time.process_time() - start
 
 
 def main() -> None:
