@@ -45,6 +45,9 @@ class CoresetTrainer(Trainer):
     mean one over the coreset. For a language model an example is a sequence, and l_i the mean over its own tokens:
     transformers' own loss weighs a sequence by its length instead.
 
+    In several processes (``torchrun``, ``accelerate launch``) the batches of a step are those that one process with
+    batches as large as all of theirs together would take.
+
     Args:
         *args: As ``transformers.Trainer`` takes them.
         selector: The method, such as ``adacore.AdaCore()``.
@@ -59,12 +62,15 @@ class CoresetTrainer(Trainer):
     Attributes:
         coreset_loader: The loader, once training has begun.
 
-    In several processes (``torchrun``, ``accelerate launch``) the batches of a step are those that one process with
-    batches as large as all of theirs together would take.
-
     Raises:
         ValueError: If a label smoother or ``compute_loss_func`` are asked for, or a setting is out of range.
         TypeError: When training begins, if the data set is an ``IterableDataset``.
+
+    Example:
+        >>> trainer = CoresetTrainer(  # doctest: +SKIP
+        ...     model, arguments, train_dataset=texts, selector=adacore.AdaCore(), fraction=0.1, every=5
+        ... )
+        >>> trainer.train(resume_from_checkpoint=True)  # doctest: +SKIP
     """
 
     def __init__(

@@ -92,6 +92,10 @@ def facility_location(
         FileNotFoundError: If there are no files.
         ValueError: If a setting is out of range, the work folder belongs to another selection, or parts can't be read:
             these are named, and what others chose is kept in the work folder.
+
+    Example:
+        >>> coreset = facility_location("embeddings/*.parquet", budget=10_000, work="work")  # doctest: +SKIP
+        >>> coreset.save("coreset.parquet")  # doctest: +SKIP
     """
     ray = _import_ray()
     # "local" is named: without an address Ray would join whatever cluster it finds on this machine.

@@ -49,6 +49,10 @@ class Requirements:
         forgetting: Whether forgetting events, counted in training, are needed.
         targets: Where the loss is taken: at the targets ``"given"`` by the data set, or at the classes ``"predicted"``
             by the model itself, for pools without labels.
+
+    Example:
+        >>> Requirements(proxy="penultimate", curvature=Curvature(scope="global"), beta2=0.999).features
+        False
     """
 
     proxy: Proxy | None = None
@@ -121,6 +125,11 @@ class Snapshot:
 
     Raises:
         ValueError: If an array does not have n rows.
+
+    Example:
+        >>> snapshot = Snapshot(3, proxies=np.eye(3, dtype=np.float32), targets=np.array([0, 1, 1]))
+        >>> snapshot.proxies.shape, snapshot.losses
+        ((3, 3), None)
     """
 
     n: int

@@ -22,6 +22,8 @@ class AdaCore(Preconditioned, Medoids):
     that a second-order method would take, eq. (5) and (10). With ``curvature=None`` and ``average_gradient=False`` it
     is CRAIG.
 
+    The method is that of Pooladzandi, Davini and Mirzasoleiman (ICML 2022), whose equations these are.
+
     Args:
         proxy: Space of g and H, ``"logits"``, ``"penultimate"`` or ``"last_layer"``.
         weighting: ``"cluster"`` (sizes, the paper's), ``"uniform"`` or ``"sqrt"``.

@@ -30,6 +30,8 @@ class Badge:
     |k|^2 - 2 (a . b) (h . k), without the matrices and without a projection. The longest gradient is drawn first, as
     the authors do. All weights are n / k.
 
+    The method is that of Ash et al. (ICLR 2020).
+
     Args:
         targets: Gradients at the model's own ``"predicted"`` classes, for which no labels are needed, or at those
             ``"given"``.

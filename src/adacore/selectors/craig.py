@@ -15,6 +15,8 @@ class CRAIG(FacilityLocation):
     Greedy facility location on the gradient proxies makes L(S) = sum_i min_{j in S} ||g_i - g_j|| small. By the
     triangle inequality the coreset's weighted gradient differs from that of the full data by at most L(S).
 
+    The method is that of Mirzasoleiman, Bilmes and Leskovec (ICML 2020).
+
     Args:
         proxy: Space of the gradient proxies, ``"logits"``, ``"penultimate"`` or ``"last_layer"``.
         weighting: ``"cluster"`` (sizes), ``"uniform"`` or ``"sqrt"``.

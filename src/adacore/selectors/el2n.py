@@ -26,9 +26,11 @@ def error_norms(snapshot: Snapshot) -> NDArray[np.floating]:
 class EL2N(Score, name="el2n", requirements=Requirements(probabilities=True), function=error_norms):
     """EL2N: takes the examples whose probabilities are farthest from the truth, ``||p_i - y_i||_2``, y one-hot.
 
+    The method is that of Paul, Ganguli and Dziugaite (NeurIPS 2021).
+
     Args:
         mode: ``"top"`` or ``"sample"``; see ``Score``.
-        smoothing: Share of the uniform distribution in q, in [0, 1].
+        smoothing: Share of the uniform distribution in the probabilities q of ``"sample"``, in [0, 1].
 
     Raises:
         ValueError: If the mode is unknown or the smoothing out of range.

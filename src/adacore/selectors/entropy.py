@@ -20,9 +20,11 @@ def entropy(snapshot: Snapshot) -> NDArray[np.floating]:
 class Entropy(Score, name="entropy", requirements=Requirements(probabilities=True), function=entropy):
     """Takes the examples of which the model is least sure by entropy, ``-sum_c p_c log p_c``.
 
+    The method is described by Settles (2009), and for coresets by Coleman et al. (ICLR 2020).
+
     Args:
         mode: ``"top"`` or ``"sample"``; see ``Score``.
-        smoothing: Share of the uniform distribution in q, in [0, 1].
+        smoothing: Share of the uniform distribution in the probabilities q of ``"sample"``, in [0, 1].
 
     Raises:
         ValueError: If the mode is unknown or the smoothing out of range.

@@ -23,7 +23,7 @@ class Forgetting(Score, name="forgetting", requirements=Requirements(forgetting=
 
     Args:
         mode: ``"top"`` or ``"sample"``; see ``Score``.
-        smoothing: Share of the uniform distribution in q, in [0, 1].
+        smoothing: Share of the uniform distribution in the probabilities q of ``"sample"``, in [0, 1].
 
     Raises:
         ValueError: If the mode is unknown or the smoothing out of range.

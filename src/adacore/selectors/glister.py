@@ -27,6 +27,8 @@ class GLISTER:
     those of the last layer, (p - y) h^T, in factored form. The held-out gradient is recomputed every r picks; between,
     the gains do not change, so that the r best are taken at once. All weights are n / k.
 
+    The method is that of Killamsetty et al. (AAAI 2021).
+
     Args:
         r: Picks between two held-out gradients; None for 3 % of the budget, at least 1.
         step: Learning rate of the step, above 0.

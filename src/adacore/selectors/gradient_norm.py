@@ -22,9 +22,11 @@ class GradientNorm(Score, name="gradient_norm"):
     g_i||^2), and by Cauchy and Schwarz sum_i ||g_i||^2 / q_i >= (sum_i ||g_i||)^2, with equality for q_i ~ ||g_i||. An
     example without gradient is never drawn: it adds nothing to the sum.
 
+    The method is that of Katharopoulos and Fleuret (ICML 2018).
+
     Args:
         mode: ``"top"`` or ``"sample"``; see ``Score``.
-        smoothing: Share of the uniform distribution in q, in [0, 1].
+        smoothing: Share of the uniform distribution in the probabilities q of ``"sample"``, in [0, 1].
         proxy: Space of the gradient proxies, ``"logits"``, ``"penultimate"`` or ``"last_layer"``.
         targets: Gradients at the targets ``"given"``, or at the model's own ``"predicted"`` classes.
 

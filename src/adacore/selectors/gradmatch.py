@@ -26,6 +26,8 @@ class GradMatch:
     match b, fewer are chosen, and ``short`` in the statistics says how many are missing; ``residual`` is the
     remaining norm.
 
+    The method is that of Killamsetty et al. (ICML 2021).
+
     Args:
         proxy: Space of g, ``"penultimate"`` (default), ``"logits"`` or ``"last_layer"``.
         lam: Weight of the regularisation, at least 0; large weights become rarer, and their sum smaller.

@@ -21,6 +21,8 @@ class KCenter:
     The largest distance, ``max_i min_{j in S} ||g_i - g_j||``, is at most twice the smallest possible. Weights are the
     sizes of the clusters about the chosen examples.
 
+    The algorithm is that of Gonzalez (1985); Sener and Savarese (ICLR 2018) choose by it what to label.
+
     Args:
         proxy: Space of the gradient proxies, ``"logits"``, ``"penultimate"`` or ``"last_layer"``.
         points: What is covered: ``"gradients"``, or ``"features"``, which needs no targets.

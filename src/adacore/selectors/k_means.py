@@ -23,6 +23,8 @@ class KMeans:
 
     Makes sum_i min_{j in S} ||x_i - x_j||^2 small: squared distances, in place of facility location's plain ones.
 
+    The algorithm is that of Lloyd (1982), started as Arthur and Vassilvitskii (2007) do.
+
     Args:
         proxy: Space of the gradients, where these are clustered.
         points: What is clustered: ``"features"``, which needs no targets, or ``"gradients"``.

@@ -14,6 +14,8 @@ class KMedoids(FacilityLocation):
 
     A pick is exchanged for another example as long as that makes L(S) smaller.
 
+    Swaps are those of Kaufman and Rousseeuw (1990), done as fast as Schubert and Rousseeuw (2021) do.
+
     Args:
         proxy: Space of the gradient proxies, ``"logits"``, ``"penultimate"`` or ``"last_layer"``.
         weighting: ``"cluster"`` (sizes), ``"uniform"`` or ``"sqrt"``.

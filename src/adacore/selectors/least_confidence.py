@@ -18,9 +18,11 @@ def doubt(snapshot: Snapshot) -> NDArray[np.floating]:
 class LeastConfidence(Score, name="least_confidence", requirements=Requirements(probabilities=True), function=doubt):
     """Takes the examples whose likeliest class has the smallest probability, ``1 - max_c p_c``.
 
+    The method is that of Lewis and Gale (1994), used for coresets by Coleman et al. (ICLR 2020).
+
     Args:
         mode: ``"top"`` or ``"sample"``; see ``Score``.
-        smoothing: Share of the uniform distribution in q, in [0, 1].
+        smoothing: Share of the uniform distribution in the probabilities q of ``"sample"``, in [0, 1].
 
     Raises:
         ValueError: If the mode is unknown or the smoothing out of range.

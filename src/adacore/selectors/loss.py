@@ -26,9 +26,11 @@ class Loss(Score, name="loss", requirements=Requirements(losses=True), function=
     With ``mode="sample"``, ``q`` decays exponentially with the rank r of the loss, ``q ~ pressure^(-r / n)``, as in
     online batch selection, mixed with the uniform distribution.
 
+    The method is that of Loshchilov and Hutter (ICLR workshop 2016).
+
     Args:
         mode: ``"top"`` or ``"sample"``; see ``Score``.
-        smoothing: Share of the uniform distribution in q, in [0, 1].
+        smoothing: Share of the uniform distribution in the probabilities q of ``"sample"``, in [0, 1].
         pressure: How many times likelier the highest loss is drawn than the lowest, at least 1.
 
     Raises:

@@ -20,9 +20,11 @@ def narrowness(snapshot: Snapshot) -> NDArray[np.floating]:
 class Margin(Score, name="margin", requirements=Requirements(probabilities=True), function=narrowness):
     """Takes the examples whose likeliest two classes are nearest to each other, ``1 - (p_(1) - p_(2))``.
 
+    The method is that of Scheffer et al. (2001), used for coresets by Coleman et al. (ICLR 2020).
+
     Args:
         mode: ``"top"`` or ``"sample"``; see ``Score``.
-        smoothing: Share of the uniform distribution in q, in [0, 1].
+        smoothing: Share of the uniform distribution in the probabilities q of ``"sample"``, in [0, 1].
 
     Raises:
         ValueError: If the mode is unknown or the smoothing out of range.

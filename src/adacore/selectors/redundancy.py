@@ -25,6 +25,8 @@ class Redundancy:
     Activations are scaled to unit length, so that clusters gather what points in one direction. The paper clusters
     hierarchically, which takes n x n distances; k-means takes O(n k h) time and O(n h) memory.
 
+    The method is that of Birodkar, Mobahi and Bengio (2019).
+
     Args:
         iterations: Rounds of k-means at most.
 

@@ -113,18 +113,23 @@ _STATISTICS: dict[str, Combine] = {"repeated": "sum"}
 class Score:
     """Base of methods that score each example by itself: the highest scores are taken, or drawn in proportion.
 
-    A subclass names itself, what it requires, and the function that scores a snapshot::
-
-        class Entropy(Score, name="entropy", requirements=Requirements(probabilities=True), function=entropy): ...
+    A subclass names itself, what it requires, and the function that scores a snapshot: see the example.
 
     Args:
         mode: ``"top"``: the k highest scores, each with weight n / k. ``"sample"``: k draws with probability q_i, each
             adding 1 / (k q_i) to its example's weight.
-        smoothing: Share of the uniform distribution in q, in [0, 1].
+        smoothing: Share of the uniform distribution in the probabilities q of ``"sample"``, in [0, 1].
 
     Raises:
         ValueError: If the mode is unknown or the smoothing out of range.
         TypeError: If the smoothing is no number.
+
+    Example:
+        >>> needs = Requirements(losses=True)
+        >>> class Hardest(Score, name="hardest", requirements=needs, function=lambda s: s.losses): ...
+        >>> snapshot = Snapshot(3, losses=np.array([0.1, 2.0, 0.5], np.float32))
+        >>> Hardest().select(snapshot, 2, generator=np.random.default_rng(0)).indices
+        array([1, 2])
     """
 
     name: ClassVar[str] = "score"

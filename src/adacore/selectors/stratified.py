@@ -32,6 +32,8 @@ class Stratified(Preconditioned):
     that of the gradients *within* the pieces: with pieces as alike as the order makes them, less than that of b random
     examples. Used as an ordinary selector it returns such a sample of ``budget`` examples.
 
+    Stratified mini-batches are those of Zhao and Zhang (2014); the order by gradients is this library's own.
+
     Args:
         proxy: Space of the gradients that are compared, ``"last_layer"``, ``"penultimate"``, ``"logits"``, or
             ``"all_layers"``, which costs a backward pass through the model and has no curvature.

@@ -27,6 +27,8 @@ class TypiClust:
     labels, where typical examples teach more than uncertain ones. Features are scaled to length one, as the authors'
     are. A pick's weight is its cluster's size; the largest clusters come first.
 
+    The method is that of Hacohen, Dekel and Weinshall (ICML 2022).
+
     Args:
         neighbours: How many neighbours count, at most; half of a small cluster (20 in the paper).
         iterations: Rounds of k-means at most.
