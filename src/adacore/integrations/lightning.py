@@ -8,6 +8,7 @@ from typing import Any
 from adacore.errors import require_extra
 from adacore.training.loader import CoresetLoader
 
+# Before the import below: where Lightning is missing, the error is one line with the pip command.
 require_extra("lightning", "CoresetCallback")
 
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -66,6 +67,7 @@ class CoresetCallback(Callback):
         Raises:
             ValueError: If it was saved without this callback.
         """
+        # Training on would do without the coreset and the averages of before, and look as if it had resumed.
         if STATE not in checkpoint:
             raise ValueError(
                 "the checkpoint has no state of a CoresetLoader: it was saved without CoresetCallback; train anew, "
@@ -83,6 +85,7 @@ class CoresetCallback(Callback):
             trainer: In ``fit``.
             pl_module: The module that it fits.
         """
+        # Taken once: a second ``fit`` of this trainer goes on with the state that the loader has reached by then.
         loader, state, self._state = loader_of(trainer), self._state, None
         if state is not None:
             loader.load_state_dict(state)
@@ -95,6 +98,7 @@ class CoresetCallback(Callback):
             pl_module: The module that it fits.
         """
         loader = loader_of(trainer)
+        # Only where they differ: ``set_epoch`` goes to the start of an epoch, and would undo a resume in its middle.
         if loader.epoch != trainer.current_epoch:
             loader.set_epoch(trainer.current_epoch)
 

@@ -46,6 +46,7 @@ def key_of(*values: Any) -> str:
             digest.update(repr(value).encode())
         # Between two values, so that ("ab", "c") and ("a", "bc") differ.
         digest.update(b"\0")
+    # 96 bits: among a million parts two keys are equal by chance with a probability of some 10^-17.
     return digest.hexdigest()[:24]
 
 
@@ -181,6 +182,7 @@ def load_picks(file: Path) -> PartPicks:
     Args:
         file: From where.
     """
+    # No pickles, here and below: nothing that is found in a work folder is ever executed.
     with np.load(file, allow_pickle=False) as held:
         labels = held["labels"] if "labels" in held.files else None
         return PartPicks(held["positions"], held["rows"], held["weights"], labels, *held["bounds"].tolist())
@@ -219,6 +221,7 @@ def load_counts(file: Path) -> dict[str, int]:
 
 
 def _save(file: Path, **arrays: Any) -> None:
+    # Through memory, so that the file is put in place as a whole: a worker killed while writing leaves none.
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)
     replace_file(file, buffer.getvalue())

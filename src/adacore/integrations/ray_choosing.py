@@ -27,6 +27,7 @@ def choose_rows_of_files(source: str, settings: SelectSettings) -> Coreset:
     """
     initial = None
     if settings.initial is not None:
+        # A mask has a value for each row of all files: their heads are read to count the rows, and no row itself.
         parts = parts_of(files_of(source), Columns(settings.labels))
         initial = read_positions(settings.initial, sum(len(part) for part in parts))
     coreset = facility_location(

@@ -11,6 +11,7 @@ from adacore.probing.probe import Probe
 from adacore.selectors import Selector
 from adacore.training.loader import CoresetLoader
 
+# Before the import below: where skorch is missing, the error is one line with the pip command.
 require_extra("skorch", "CoresetNetClassifier")
 
 from skorch import NeuralNetClassifier
@@ -94,11 +95,13 @@ class CoresetNetClassifier(NeuralNetClassifier):  # type: ignore[misc]  # skorch
 
     def train_step_single(self, batch: Any, **fit_params: Any) -> Any:
         """Take the weights out of a batch and make a step."""
+        # skorch takes a batch for a pair of inputs and targets, and moves these two to the device, not the weights.
         *parts, weights = batch
         self._weights = weights.to(self.device)
         try:
             return super().train_step_single(tuple(parts), **fit_params)
         finally:
+            # Also after an error: validation, which calls ``get_loss`` too, must not meet weights of another batch.
             self._weights = None
 
     def get_loss(self, y_pred: Any, y_true: Any, *args: Any, **kwargs: Any) -> Tensor:
