@@ -55,7 +55,7 @@ class Experiment:
 
     Attributes:
         data: Name of a data set.
-        arms: Methods as ``parse_selector`` reads them; "grab"; with ", proportional batches" or the like appended.
+        arms: Methods as ``parse_selector`` reads them, or "grab"; ", proportional batches" or ", every=5" may follow.
         rates: Learning rates searched.
         rows: How many training examples, the first of a fixed random order; None for all.
         budget: Examples in an epoch.
@@ -85,7 +85,7 @@ class Experiment:
 RATES = (0.4, 0.8, 1.6)
 MNIST = Experiment("mnist", ("random", CLASSES, *GEOMETRY), RATES)
 # A third of the rows, for what needs many arms: a reselection costs a third, and 600 of them are S = 3 %.
-SMALL = replace(MNIST, rows=20_000)
+SMALL = replace(MNIST, rows=20_000, searched=(100, 101))
 BASIC = ("random", CLASSES, "stratified")
 PACKAGES = replace(SMALL, data="debian-packages", rows=None, arms=MNIST.arms)
 CIFAR = replace(
@@ -98,20 +98,27 @@ CIFAR = replace(
     rates=(0.025, 0.05, 0.1, 0.2),
     arms=(*BASIC, *ABLATION[1:]),
 )
+PERMUTATIONS = replace(
+    SMALL, rows=10_000, budget=10_000, every=5, epochs=20, rates=(0.1, 0.2, 0.4), arms=(*BASIC, "grab")
+)
 EXPERIMENTS = {
     "mnist": MNIST,
     "mnist-ablation": replace(SMALL, arms=(*BASIC, *ABLATION, *CORESETS)),
+    "mnist-every": replace(SMALL, arms=(*BASIC, *(f"stratified, every={r}" for r in (1, 5, 50)))),
+    # A batch four times as large takes a rate up to four times as large: each has a range of its own.
+    **{
+        f"mnist-batch-{b}": replace(SMALL, arms=BASIC, batch_size=b, budget=512, rates=rates)
+        for b, rates in ((32, (0.2, 0.4, 0.8)), (64, RATES), (256, (0.8, 1.6, 3.2)), (512, (0.8, 1.6, 3.2)))
+    },
+    "mnist-adamw": replace(SMALL, optimizer="adamw", rates=(3e-3, 1e-2, 3e-2, 1e-1), arms=BASIC),
+    # Random for more epochs: how many gradient evaluations is what the strata give worth?
+    **{f"mnist-random-{e}": replace(MNIST, arms=("random",), epochs=e) for e in (150, 200)},
+    "mnist-permutations": PERMUTATIONS,
     "packages": PACKAGES,
     "packages-adamw": replace(PACKAGES, optimizer="adamw", rates=(3e-4, 1e-3, 3e-3, 1e-2), arms=BASIC),
     "cifar10": CIFAR,
+    "cifar10-permutations": replace(CIFAR, budget=5000, every=5, epochs=30, arms=(*BASIC, "grab")),
     "cifar10-imbalanced": replace(CIFAR, data="cifar10-imbalanced", arms=BASIC),
-    # Random for more epochs: how many gradient evaluations is what the strata give worth?
-    **{f"mnist-random-{e}": replace(MNIST, arms=("random",), epochs=e) for e in (150, 200)},
-    **{f"mnist-batch-{b}": replace(SMALL, arms=BASIC, batch_size=b, budget=512) for b in (32, 128, 512)},
-    **{f"mnist-every-{r}": replace(SMALL, arms=("stratified",), every=r) for r in (1, 5, 50)},
-    "mnist-permutations": replace(
-        SMALL, rows=10_000, budget=10_000, every=5, epochs=20, arms=(*BASIC, "grab"), rates=(0.05, 0.1, 0.2)
-    ),
 }
 
 
@@ -171,15 +178,18 @@ class Source:
         if arm == "grab":
             self.grab = GradientBalancing(model, len(data), np.random.default_rng(seed))
             return
-        method, batches = arm, "weighted"
+        method, batches, every = arm, "weighted", experiment.every
         if arm.endswith(" batches"):
             method, batches = arm.removesuffix(" batches").rsplit(", ", 1)
+        elif ", every=" in arm:
+            method, given = arm.rsplit(", every=", 1)
+            every = int(given)
         self.loader = adacore.CoresetLoader(
             data,
             model,
             parse_selector(method),
             budget=min(experiment.budget, len(data)),
-            every=1 if method == "random" else experiment.every,  # Random draws a fresh subset for every epoch
+            every=1 if method == "random" else every,  # Random draws a fresh subset for every epoch
             batch_size=experiment.batch_size,
             seed=seed,
             batches=batches,  # type: ignore[arg-type]
