@@ -12,9 +12,10 @@ from torch import Tensor, nn
 
 from adacore.probing.all_layers import AllLayers, LayerCall
 from adacore.probing.batch_derivatives import check_derivatives, derivatives, derivatives_of_positions, space_at
-from adacore.probing.batch_layout import as_rows, call
+from adacore.probing.batch_layout import as_rows, call, move
 from adacore.probing.finite import at_least_float32, check_finite, check_logits
 from adacore.probing.head import Head, Watched, find_head, watching
+from adacore.probing.image_layout import image_layout
 from adacore.probing.loss_derivatives import DifferentiatedAt, LocalLoss
 from adacore.probing.losses import (
     Criterion,
@@ -61,6 +62,8 @@ class BatchMeasurer:
         self._model, self._requirements, self._probe = self.wrapped.module, requirements, probe
         self.device = device_of(self._model, probe.device)
         self.memory_format = torch.channels_last if is_channels_last(self._model) else None
+        # Known once it was tried, on the first batch.
+        self._layout = self.memory_format
         self.head: Head | None = None
         self._everywhere: AllLayers | None = None
         self._watched, self._calls = Watched(), list[LayerCall]()
@@ -75,6 +78,8 @@ class BatchMeasurer:
         return not isinstance(self._of_outputs, Differentiated)
 
     def _outputs(self, inputs: Any) -> Tensor:
+        if self._layout is not None:
+            inputs = move(inputs, self.device, self._layout)
         outputs = call(self._model, self.wrapped.convert(inputs), self._probe.forward)
         # A criterion that was written for outputs of shape (batch,) would broadcast targets of that shape against
         # (batch, 1).
@@ -82,6 +87,9 @@ class BatchMeasurer:
             self._criterion = replace(self._criterion, flat=True)
             self._of_outputs = self._criterion
         return as_rows(outputs)
+
+    def _outputs_of(self, inputs: Any) -> Tensor:
+        return self._outputs(inputs).detach()
 
     def _targets(self, batch: Batch, outputs: Tensor) -> Tensor | None:
         if self._requirements.targets == "predicted":
@@ -100,6 +108,8 @@ class BatchMeasurer:
             ValueError: If they do not, or a layer is missing.
         """
         self._check([batch, *further])
+        if self._layout is None:
+            self._layout = image_layout(self._model, self._outputs_of, batch.inputs)
         if self._requirements.needs_head:
             self.head = self._find_head(batch)
         self._everywhere = self._all_layers()
@@ -124,7 +134,7 @@ class BatchMeasurer:
             with torch.autocast(self.device.type, enabled=False):
                 self._criterion = with_respect_to_logits(self._of_outputs, rows, targets)
                 check_independence(self._criterion, as_logits(self._criterion, rows), targets)
-        check_rows_apart(lambda inputs: self._outputs(inputs).detach(), batches[0], checked[0][0])
+        check_rows_apart(self._outputs_of, batches[0], checked[0][0])
 
     def _find_head(self, batch: Batch) -> Head:
         # Recording keeps every layer's activations, as training does: on a few examples only.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,9 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from adacore.errors import unknown_name
-from adacore.probing.batch_layout import Forward, call, first_tensor, length_of, run
+from adacore.probing.batch_layout import Forward, call, first_tensor, length_of, move, run
 from adacore.probing.head import find_head
+from adacore.probing.image_layout import image_layout
 from adacore.probing.preserving import preserving_state
 from adacore.probing.probe import Probe
 from adacore.probing.reading import FIRST, Batch, in_order, read
@@ -66,12 +68,13 @@ def embed(
     n = length_of(dataset)
     settings = Probe(forward=forward, batch_size=batch_size, device=device, loader=dict(loader or {}))
     wrapped = unwrap(model)
+    where, layout = device_of(wrapped.module, device), None
     # A small first batch, on which the layer is looked for in a recorded forward pass, which holds all activations.
     reading = read(
         dataset,
         in_order(n, batch_size, first=FIRST),
         loader=settings.loader,
-        device=device_of(wrapped.module, device),
+        device=where,
         memory_format=torch.channels_last if is_channels_last(wrapped.module) else None,
         targets="optional",
     )
@@ -79,8 +82,11 @@ def embed(
     with preserving_state(model), wrapped.running():
         watch: _Watch | None = None
         for batch in reading:
-            watch = _watch(wrapped, batch, layer, settings) if watch is None else watch
-            vectors = _vectors(watch.run(batch.inputs), batch, watch.channels_first)
+            if watch is None:
+                watch = _watch(wrapped, batch, layer, settings)
+                layout = image_layout(wrapped.module, partial(_watched_tensor, watch), batch.inputs)
+            inputs = batch.inputs if layout is None else move(batch.inputs, where, layout)
+            vectors = _vectors(watch.run(inputs), batch, watch.channels_first)
             if rows is None:
                 rows = np.empty((n, vectors.shape[1]), np.float32)
             torch.from_numpy(rows[batch.positions[0] : batch.positions[0] + len(vectors)]).copy_(vectors)
@@ -150,6 +156,10 @@ def _watch(wrapped: Unwrapped, batch: Batch, layer: str | None, settings: Probe)
     except (ValueError, TypeError):  # it ends in something else than one linear layer
         return _Watch(wrapped, None, forward, inputs=False)
     return _Watch(wrapped, head.layer, forward, inputs=True)
+
+
+def _watched_tensor(watch: _Watch, inputs: Any) -> Tensor | None:
+    return first_tensor(watch.run(inputs))
 
 
 def _vectors(output: Any, batch: Batch, channels_first: bool) -> Tensor:
