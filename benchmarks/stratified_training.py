@@ -99,7 +99,7 @@ CIFAR = replace(
     arms=(*BASIC, *ABLATION[1:]),
 )
 PERMUTATIONS = replace(
-    SMALL, rows=10_000, budget=10_000, every=5, epochs=20, rates=(0.2, 0.4, 0.8), arms=(*BASIC, "grab")
+    SMALL, rows=10_000, budget=10_000, every=5, epochs=20, rates=(0.4, 0.8, 1.6), arms=(*BASIC, "grab")
 )
 EXPERIMENTS = {
     "mnist": MNIST,
