@@ -31,6 +31,33 @@ def test_each_row_is_only_permuted(height, columns, d, seed):
     assert np.array_equal(rows, before)
 
 
+def dealt_slowly(points, rows):
+    """Deal rows of at most WIDTH entries, one by one in float64, as ``balance`` describes it."""
+    dealt, sums = rows.copy(), np.zeros((rows.shape[1], points.shape[1]))
+    energy = np.square(points).sum(1)[rows].sum(1)
+    for r in np.argsort(-energy, kind="stable"):
+        x = points[rows[r]].astype(np.float64)
+        x -= x.mean(0)
+        free = list(range(len(x)))
+        for j in sorted(free, key=lambda j: (-x[j] @ x[j], -j)):
+            where = min(free, key=lambda c: (sums[c] @ x[j], c))
+            free.remove(where)
+            dealt[r, where] = rows[r, j]
+            # A column that is taken is closed to the rest of the row: adding to its sum at once changes nothing for it.
+            sums[where] += x[j]
+    return dealt
+
+
+@given(st.integers(1, 12), st.sampled_from([1, 2, 4, 8, 16, WIDTH]), st.integers(1, 16), st.integers(0, 99))
+@settings(deadline=None)
+def test_entries_go_where_they_cancel_most(height, columns, d, seed):
+    generator = rng(seed)
+    # Small whole numbers, and means of 2^k of them: sums and products are exact in float32.
+    points = generator.integers(-3, 4, size=(height * columns, d)).astype(np.float32)
+    rows = generator.permutation(height * columns).reshape(height, columns)
+    np.testing.assert_array_equal(balance(points, rows), dealt_slowly(points, rows))
+
+
 @pytest.mark.parametrize("d", [1, 4, 16])
 def test_sums_are_much_more_alike_than_at_random(d):
     generator = rng()
