@@ -42,7 +42,7 @@ def commands(monkeypatch, tmp_path):
     monkeypatch.setenv("COLUMNS", "140")
 
     def run(text):
-        for line in text.splitlines():
+        for line in text.replace("\\\n", " ").splitlines():
             words = shlex.split(line, comments=True)
             if words[0] == "adacore":
                 assert main(words[1:]) == 0, line

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -127,6 +128,13 @@ def lower_words(at: Mapping[float, Judgement]) -> str:
     return "; ".join([*told, *([f"not distinguishable at {rest} of {len(at)} sizes"] if rest else [])])
 
 
+def _gap(at: Mapping[float, Judgement]) -> str:
+    if len(at) == 1:
+        return re.sub(r"\(.* interval (.*), \d+ seeds\)", r"(\1)", lower_words(at).partition(": ")[2])
+    told = lower_words(at).split("; ")
+    return "; ".join(part.partition("sizes, ")[2] for part in told if "sizes, " in part) or "not distinguishable"
+
+
 def _fewer(record: Record, solver: str, ours: str, theirs: str, factor: float) -> Finding:
     mine, other = (gradients_to(record, solver, method) for method in (ours, theirs))
     name, against = display_name(ours), "the full data" if theirs == "full" else display_name(theirs)
@@ -171,12 +179,12 @@ def convex_headline(record: Record) -> tuple[str, str, str]:
     verdicts, gaps, costs = [], [], []
     for solver, methods in record["runs"].items():
         at = {size: judgement for (s, other, size), judgement in judged.items() if (s, other) == (solver, "random")}
-        told = lower_words(at)
         better = sum(judgement.verdict == "better" for judgement in at.values())
         name = _SOLVERS[solver]
         where = "" if better == len(at) else f" at {better} of {len(at)} sizes"
         verdicts.append(f"{name}: **{'yes' if better else 'no'}**{where if better else ''}")
-        gaps.append(f"{name}: {told.partition(': ')[2] if len(at) == 1 else told.partition('sizes, ')[2]}")
+        # The factor and its interval, or the range of factors: levels, seeds and what is not told are on the card.
+        gaps.append(f"{name}: {_gap(at)}")
         spent = [
             [run["selecting_evaluations"] + run["evaluations"][-1] for runs in methods[method].values() for run in runs]
             for method in ("adacore", "random")

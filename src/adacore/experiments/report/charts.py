@@ -105,11 +105,11 @@ def analysis_figures(methods: Sequence[Method], styles: Mapping[str, Style]) -> 
 
 _WORDS = {
     "seen": ("seen", "How much of the data was seen", "Share trained on at least once so far."),
-    "counts": ("counts", "How often an example is chosen", "Number of examples by the coresets that they are in."),
+    "counts": ("counts", "How often an example is chosen", "How many examples are in how many of a run's coresets."),
     "overlaps": (
         "overlaps",
         "How much of a coreset stays",
-        "Share that was in the coreset before; dotted: what independent random subsets would share.",
+        "Share that was in the coreset before; thin grey line: what independent random subsets would share.",
     ),
     "plain": (
         "error-plain",
@@ -124,12 +124,12 @@ _WORDS = {
     "forgetting": (
         "forgetting",
         "Forgetting against selection rank",
-        "Mean over classes, in sliding windows; left: what the method would pick first at the end of training.",
+        "Mean over classes, in sliding windows. Leftmost is what the method would pick first at the end of training.",
     ),
     "uncertainty": (
         "uncertainty",
         "Uncertainty against selection rank",
-        "Entropy of the predictions at the end of training, in sliding windows as beside.",
+        "Entropy of the predictions at the end of training, in sliding windows.",
     ),
     "worst": ("worst", "Accuracy on the worst class", "The lowest test accuracy on any class that occurs in training."),
 }
