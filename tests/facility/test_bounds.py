@@ -81,7 +81,7 @@ def all_lanes(coarse, x, minima, later, limits):  # type: ignore[no-untyped-def]
         simd.write_square(coarse, 1, x, a, 0, 2, halves)
         simd.add_squares(coarse, 1, x, a, 2, coarse.shape[1], halves)
         simd.add_gains(minima, later, 1, squares, a, gains)
-        bits[a] = simd.lanes_below(squares, a, limits)
+        bits[a] = simd.lanes_below(squares, a, limits, 1)
         lowest[a] = simd.lowest_lane(bits[a]) if bits[a] != 0 else -1
     return squares, halves, gains, bits, lowest
 
@@ -90,12 +90,12 @@ def test_lanes_compute_what_they_say() -> None:
     rng = np.random.default_rng(0)
     coarse, x = rng.normal(size=(3, 5, 32)).astype(np.float32), rng.normal(size=(4, 5)).astype(np.float32)
     minima, weights = rng.random((3, 32), np.float32) * 4, rng.random((3, 32), np.float32)
-    limits = rng.random(32, np.float32) * 8
+    limits = rng.random((2, 32), np.float32) * 8
     squares, halves, gains, bits, lowest = all_lanes(coarse, x, minima, weights, limits)
     true = ((coarse[1][None].astype(np.float64) - x[:, :, None]) ** 2).sum(axis=1)
     np.testing.assert_allclose(squares, true, rtol=1e-6)
     np.testing.assert_allclose(halves, true, rtol=1e-6)
     np.testing.assert_allclose(gains, weights[1] * np.maximum(0, minima[1] - np.sqrt(true)), atol=1e-6)
-    below = squares < limits
+    below = squares < limits[1]
     assert [[int(b) >> p & 1 for p in range(32)] for b in bits] == below.astype(int).tolist()
     assert lowest.tolist() == [int(np.flatnonzero(row)[0]) if row.any() else -1 for row in below]

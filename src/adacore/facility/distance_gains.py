@@ -32,16 +32,16 @@ UNDERFLOW = 2.0**-124
 
 
 @inlined
-def center_distances(tree: Tree, candidate: Array, row: int, out: Array) -> None:
+def center_distances(tile_centers: Array, candidate: Array, row: int, out: Array) -> None:
     """Write single-precision distances between a candidate and the tiles' centroids."""
-    d, tiles = tree.tile_centers.shape
+    d, tiles = tile_centers.shape
     # Centroids innermost: they are contiguous for each dimension, and the loop becomes vector instructions over tiles.
     for s in range(tiles):
         out[row, s] = np.float32(0)
     for k in range(d):
         c = candidate[row, k]
         for s in range(tiles):
-            x = tree.tile_centers[k, s] - c
+            x = tile_centers[k, s] - c
             out[row, s] += x * x
     for s in range(tiles):
         # Roots, because radii are added to them (``tile_floor``); n / 512 of them for each candidate are little.
@@ -49,19 +49,21 @@ def center_distances(tree: Tree, candidate: Array, row: int, out: Array) -> None
 
 
 @inlined
-def mark_leaves(tree: Tree, state: Minima, t: int, candidate: Array, row: int, squares: Array, wanted: Array) -> None:
+def mark_leaves(
+    leaf_centers: Array, leaf_reach: Array, t: int, candidate: Array, row: int, squares: Array, wanted: Array
+) -> None:
     """Mark the leaves of a tile in which a candidate may gain something."""
-    d = tree.coarse.shape[1]
+    d = leaf_centers.shape[1]
     for leaf in range(LEAVES):
         squares[0, leaf] = np.float32(0)
     # Again the sixteen centroids of the tile are innermost: one AVX-512 register, two AVX2 registers.
     for k in range(d):
         c = candidate[row, k]
         for leaf in range(LEAVES):
-            x = tree.leaf_centers[t, k, leaf] - c
+            x = leaf_centers[t, k, leaf] - c
             squares[0, leaf] += x * x
     for leaf in range(LEAVES):
-        reach = state.leaf_reach[t, leaf]
+        reach = leaf_reach[t, leaf]
         # Without a branch, so that it is vectorized.
         # 2^-21 = 8 u: the product of two float32 reaches, its rounding, and to spare. The reach holds the rest of the
         # error.
@@ -107,11 +109,20 @@ def bound_gains(
     x = np.empty((GROUP, d), np.float32)
     centers = np.empty((GROUP, tiles), np.float32)
     squares = np.empty((GROUP, LEAF), np.float32)
-    limits = np.empty(LEAF, np.float32)
+    limits = np.empty((1, LEAF), np.float32)
     total = np.zeros((GROUP, LEAF), np.float32)
     wanted = np.empty(LEAVES, np.bool_)
     sums, error = np.empty(GROUP), np.empty(GROUP)
     half = d // 2 if d >= HALVED else d
+    # Taken out of their tuples here: in a loop, each time would be counted as a reference, see ``borrowing_kernel``.
+    coarse, tile_centers, leaf_centers, tile_radii = tree.coarse, tree.tile_centers, tree.leaf_centers, tree.tile_radii
+    leaf_weights, leaf_norms, coarse_minima, leaf_sums = (
+        tree.leaf_weights,
+        tree.leaf_norms,
+        state.coarse,
+        state.leaf_sums,
+    )
+    tile_reach, tile_floor, leaf_reach, tile_max = state.tile_reach, state.tile_floor, state.leaf_reach, state.tile_max
     evaluated, checked, missed = 0, 0, 0
     for start in range(first, last, GROUP):
         group = min(GROUP, last - start)
@@ -124,7 +135,7 @@ def bound_gains(
             norm = max(norm, coarse_point(tree, positions[start + min(a, group - 1)], x, a))
             sums[a], error[a] = 0.0, 0.0
         for a in range(group):
-            center_distances(tree, x, a, centers)
+            center_distances(tile_centers, x, a, centers)
         pending = 0
         looked_at, tested, skipped = 0, 0, 0
         # Tiles outside, candidates inside: a leaf is loaded once and used by all four candidates, and positions are
@@ -134,10 +145,10 @@ def bound_gains(
             for a in range(group):
                 # ||x - c|| >= max_i (m_i + r_i) means ||x - x_i|| >= m_i for every client of the tile: nothing to gain;
                 # see ``Minima``.
-                if centers[a, t] < state.tile_reach[t]:
+                if centers[a, t] < tile_reach[t]:
                     near = True
                     # Every leaf would pass its test, see ``measure_reach``.
-                    if centers[a, t] + tree.tile_radii[t] < state.tile_floor[t]:
+                    if centers[a, t] + tile_radii[t] < tile_floor[t]:
                         whole = True
             if not near:
                 continue
@@ -146,8 +157,8 @@ def bound_gains(
             wanted[:] = whole
             if not whole:
                 for a in range(group):
-                    if centers[a, t] < state.tile_reach[t]:
-                        mark_leaves(tree, state, t, x, a, squares, wanted)
+                    if centers[a, t] < tile_reach[t]:
+                        mark_leaves(leaf_centers, leaf_reach, t, x, a, squares, wanted)
             count = 0
             slack = slack_of(tree, state, t, norm)
             for leaf in range(LEAVES):
@@ -156,40 +167,38 @@ def bound_gains(
                 block = t * LEAVES + leaf
                 # What is not relative to anything: distances below ``tiny``, minima and weights raised to 2^-100,
                 # underflow.
-                absolute = 2.0 * tree.tiny * tree.leaf_weights[t, leaf] + LEAF * (
-                    LEAST_WEIGHT * state.tile_max[t] + UNDERFLOW
-                )
+                absolute = 2.0 * tree.tiny * leaf_weights[t, leaf] + LEAF * (LEAST_WEIGHT * tile_max[t] + UNDERFLOW)
                 # In units of u, w ||x|| + w ||x_i|| + (d / 2 + 9) w m for each client, summed over the leaf beforehand.
                 # For clients beyond their minimum it bounds what the term may be above 0, so that it need not be known
                 # who they are.
                 rounding = (
-                    tree.leaf_weights[t, leaf] * norm
-                    + tree.leaf_norms[t, leaf]
-                    + (0.5 * d + 9.0) * state.leaf_sums[t, leaf]
+                    leaf_weights[t, leaf] * norm
+                    + leaf_norms[t, leaf]
+                    + (0.5 * d + 9.0) * leaf_sums[t, leaf]
                     + absolute / ULP
                 )
                 # Where fewer than two fifths of the first halves settle a leaf, whole distances at once are cheaper: no
                 # limits to write, no comparison, and one pass over the leaf for all four.
                 if checked >= CHECKS and 5 * missed < 2 * checked:
-                    write_squares(tree.coarse, block, x, 0, 0, d, squares)
+                    write_squares(coarse, block, x, 0, 0, d, squares)
                     for a in range(group):
-                        add_gains(state.coarse, weights, block, squares, a, total)
+                        add_gains(coarse_minima, weights, block, squares, a, total)
                         error[a] += rounding
                 else:
-                    write_limits(state, block, slack, limits)
+                    write_limits(coarse_minima, block, slack, limits, 0)
                     # All of the sum's terms are squares, and rounding is monotone: the float32 sum over half of the
                     # dimensions is at most the float32 sum over all, so that whoever is not below its limit now will
                     # not be later.
-                    write_squares(tree.coarse, block, x, 0, 0, half, squares)
+                    write_squares(coarse, block, x, 0, 0, half, squares)
                     for a in range(group):
-                        if lanes_below(squares, a, limits) == 0:
+                        if lanes_below(squares, a, limits, 0) == 0:
                             missed += 1
                             continue
-                        add_squares(tree.coarse, block, x, a, half, d, squares)
+                        add_squares(coarse, block, x, a, half, d, squares)
                         # Nobody below (m + slack)^2: every true distance is at least m, the true gain in this leaf is
                         # 0, and so is the error.
-                        if lanes_below(squares, a, limits) != 0:
-                            add_gains(state.coarse, weights, block, squares, a, total)
+                        if lanes_below(squares, a, limits, 0) != 0:
+                            add_gains(coarse_minima, weights, block, squares, a, total)
                             error[a] += rounding
                     checked += group
                 count += LEAF
@@ -227,7 +236,7 @@ def exact_gains(rows: Array, tree: Tree, state: Minima, positions: Array, first:
     tiles, d = tree.weights.shape[0], tree.coarse.shape[1]
     x, total = np.empty(d), np.empty(LEAF)
     coarse, squares = np.empty((1, d), np.float32), np.empty((1, LEAF), np.float32)
-    limits = np.empty(LEAF, np.float32)
+    limits = np.empty((1, LEAF), np.float32)
     evaluated = 0
     for c in range(first, last):
         point(rows, tree, positions[c], x)
@@ -242,9 +251,9 @@ def exact_gains(rows: Array, tree: Tree, state: Minima, positions: Array, first:
                 continue
             slack = slack_of(tree, state, t, norm)
             for block in range(t * LEAVES, (t + 1) * LEAVES):
-                write_limits(state, block, slack, limits)
+                write_limits(state.coarse, block, slack, limits, 0)
                 write_square(tree.coarse, block, coarse, 0, 0, d, squares)
-                near = lanes_below(squares, 0, limits)
+                near = lanes_below(squares, 0, limits, 0)
                 while near != 0:
                     p = lowest_lane(near)
                     near &= near - np.uint32(1)

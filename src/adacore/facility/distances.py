@@ -11,7 +11,7 @@ from adacore.facility.floating_point import CAREFUL, DOWN, SMALL, UP
 from adacore.facility.tree import Tree
 
 
-@kernel
+@inlined
 def point(rows: Array, tree: Tree, position: int, out: Array) -> None:
     """Write the row at a position in the engine's units."""
     row, factor = tree.order[position], tree.factors[position]
@@ -37,16 +37,28 @@ def small_distance(rows: Array, row: int, factor: float, x: Array) -> Any:
 
 
 @inlined
-def distance_to(rows: Array, tree: Tree, x: Array, position: int) -> Any:
-    """Compute ||x - y|| dimension after dimension, y being the row at a position."""
-    row, factor = tree.order[position], tree.factors[position]
+def square_of(rows: Array, row: int, factor: float, x: Array) -> Any:
+    """Compute ||x - y||^2 dimension after dimension, y being a factor times a row; for ``root_of``."""
     # One dimension after the other, neither reordered nor fused (``kernel``): the same number on every machine, and in
     # either order of the two rows, for (x - y)^2 = (y - x)^2 to the last bit. Equal rows give exactly 0.
     s = 0.0
     for k in range(x.size):
         y = rows[row, k] * factor - x[k]
         s += y * y
-    return np.sqrt(s) if s >= CAREFUL else small_distance(rows, row, factor, x)
+    return s
+
+
+@inlined
+def root_of(square: float, rows: Array, row: int, factor: float, x: Array) -> Any:
+    """Return the distance that belongs to a ``square_of`` these, which may have underflowed."""
+    return np.sqrt(square) if square >= CAREFUL else small_distance(rows, row, factor, x)
+
+
+@inlined
+def distance_to(rows: Array, tree: Tree, x: Array, position: int) -> Any:
+    """Compute ||x - y||, y being the row at a position."""
+    row, factor = tree.order[position], tree.factors[position]
+    return root_of(square_of(rows, row, factor, x), rows, row, factor, x)
 
 
 @inlined

@@ -137,13 +137,13 @@ def slack_of(tree: Tree, state: Minima, t: int, norm: float) -> Any:
 
 
 @inlined
-def write_limits(state: Minima, block: int, slack: Any, limits: Array) -> None:
-    """Write (m + slack)^2 for a leaf: clients whose squared float32 distance is not below it can't be served."""
+def write_limits(coarse: Array, block: int, slack: Any, limits: Array, line: int) -> None:
+    """Write (m + slack)^2 for a leaf into a line: who is not nearer than that, squared in float32, can't be served."""
     for p in range(LEAF):
         # Squares are compared and not roots: one multiplication for each client and tile in place of a root for each
         # pair.
-        m = state.coarse[block, p]
-        limits[p] = (m + slack) * (m + slack) if m > 0 else np.float32(0)
+        m = coarse[block, p]
+        limits[line, p] = (m + slack) * (m + slack) if m > 0 else np.float32(0)
 
 
 @kernel
@@ -168,7 +168,7 @@ def select_point(rows: Array, tree: Tree, state: Minima, position: int, number: 
     tiles, d = tree.weights.shape[0], tree.coarse.shape[1]
     x = np.empty(d)
     coarse, squares = np.empty((1, d), np.float32), np.empty((1, LEAF), np.float32)
-    limits = np.empty(LEAF, np.float32)
+    limits = np.empty((1, LEAF), np.float32)
     point(rows, tree, position, x)
     norm = coarse_point(tree, position, coarse, 0)
     evaluated, gained = 0, 0.0
@@ -179,11 +179,11 @@ def select_point(rows: Array, tree: Tree, state: Minima, position: int, number: 
             continue
         changed, slack = False, slack_of(tree, state, t, norm)
         for block in range(t * LEAVES, (t + 1) * LEAVES):
-            write_limits(state, block, slack, limits)
+            write_limits(state.coarse, block, slack, limits, 0)
             # All 32 in float32 first: a float64 distance gathers d numbers from the caller's rows, and few clients need
             # one.
             write_square(tree.coarse, block, coarse, 0, 0, d, squares)
-            near = lanes_below(squares, 0, limits)
+            near = lanes_below(squares, 0, limits, 0)
             while near != 0:
                 p = lowest_lane(near)
                 near &= near - np.uint32(1)
@@ -209,15 +209,15 @@ def count_served(tree: Tree, state: Minima, positions: Array) -> Any:
     """Count the clients to which these candidates are nearer than what is selected, within rounding."""
     d, total = tree.coarse.shape[1], 0
     coarse, squares = np.empty((1, d), np.float32), np.empty((1, LEAF), np.float32)
-    limits = np.empty(LEAF, np.float32)
+    limits = np.empty((1, LEAF), np.float32)
     for c in range(positions.size):
         norm = coarse_point(tree, positions[c], coarse, 0)
         for block in range(tree.coarse.shape[0]):
-            write_limits(state, block, slack_of(tree, state, block // LEAVES, norm), limits)
+            write_limits(state.coarse, block, slack_of(tree, state, block // LEAVES, norm), limits, 0)
             write_square(tree.coarse, block, coarse, 0, 0, d, squares)
             for p in range(LEAF):
                 # Counts those within the slack too: the lists are predicted a little too long, never too short.
-                total += squares[0, p] < limits[p]
+                total += squares[0, p] < limits[0, p]
     return total
 
 

@@ -164,7 +164,7 @@ def add_medoid(rows: Array, tree: Tree, nearest: Nearest, medoid: int, number: i
     tiles, d = tree.weights.shape[0], tree.coarse.shape[1]
     x = np.empty(d)
     coarse, squares = np.empty((1, d), np.float32), np.empty((1, LEAF), np.float32)
-    limits = np.empty(LEAF, np.float32)
+    limits = np.empty((1, LEAF), np.float32)
     point(rows, tree, medoid, x)
     norm = coarse_point(tree, medoid, coarse, 0)
     evaluated = 0
@@ -176,9 +176,9 @@ def add_medoid(rows: Array, tree: Tree, nearest: Nearest, medoid: int, number: i
         evaluated += TILE
         changed, slack = False, slack_of(tree, nearest.reach, t, norm)
         for block in range(t * LEAVES, (t + 1) * LEAVES):
-            write_limits(nearest.reach, block, slack, limits)
+            write_limits(nearest.reach.coarse, block, slack, limits, 0)
             write_square(tree.coarse, block, coarse, 0, 0, d, squares)
-            near = lanes_below(squares, 0, limits)
+            near = lanes_below(squares, 0, limits, 0)
             while near != 0:
                 p = lowest_lane(near)
                 near &= near - np.uint32(1)
@@ -233,7 +233,7 @@ def swap_some(
     x, distances, change = np.empty(d), np.empty(weights.size), np.empty(medoids.size)
     served = np.empty(weights.size, np.int64)
     coarse, squares = np.empty((1, d), np.float32), np.empty((1, LEAF), np.float32)
-    limits = np.empty(LEAF, np.float32)
+    limits = np.empty((1, LEAF), np.float32)
     swaps, evaluated = 0, 0
     for c in candidates:
         if is_medoid[c]:
@@ -251,9 +251,9 @@ def swap_some(
             evaluated += TILE
             slack = slack_of(tree, nearest.reach, t, norm)
             for block in range(t * LEAVES, (t + 1) * LEAVES):
-                write_limits(nearest.reach, block, slack, limits)
+                write_limits(nearest.reach.coarse, block, slack, limits, 0)
                 write_square(tree.coarse, block, coarse, 0, 0, d, squares)
-                near = lanes_below(squares, 0, limits)
+                near = lanes_below(squares, 0, limits, 0)
                 while near != 0:
                     p = lowest_lane(near)
                     near &= near - np.uint32(1)

@@ -128,28 +128,31 @@ def add_gains(typing: Any, minima: Any, weights: Any, leaf: Any, squares: Any, r
 
 
 @intrinsic
-def lanes_below(typing: Any, squares: Any, row: Any, limits: Any) -> Any:
+def lanes_below(typing: Any, squares: Any, row: Any, limits: Any, line: Any) -> Any:
     """Say which of a leaf's points are nearer to a candidate than their limits.
 
     Args:
         typing: Not passed by callers.
         squares: Squared distances, shape (rows, 32).
         row: Which candidate.
-        limits: Squared limits, shape (32,).
+        limits: Squared limits, shape (lines, 32).
+        line: Which of them. A slice in its place would be counted as a reference, by two atomic additions: a sixth of
+            the time of ``list_served``.
 
     Returns:
-        Bit p is set where ``squares[row, p] < limits[p]``; uint32.
+        Bit p is set where ``squares[row, p] < limits[line, p]``; uint32.
     """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        zero = ir.Constant(arguments[1].type, 0)
-        index = builder.mul(arguments[1], ir.Constant(arguments[1].type, LEAF))
-        values = _load(builder, _pointer(context, builder, signature.args[0], arguments[0], index))
-        most = _load(builder, _pointer(context, builder, signature.args[2], arguments[2], zero))
+        def at(argument: int) -> Any:
+            index = builder.mul(arguments[argument + 1], ir.Constant(arguments[argument + 1].type, LEAF))
+            return _load(builder, _pointer(context, builder, signature.args[argument], arguments[argument], index))
+
+        values, most = at(0), at(2)
         # 32 truth values are 32 bits: one number, tested against 0, says whether anyone is near.
         return builder.bitcast(builder.fcmp_ordered("<", values, most), ir.IntType(LEAF))
 
-    return types.uint32(squares, types.intp, limits), generate
+    return types.uint32(squares, types.intp, limits, types.intp), generate
 
 
 @intrinsic

@@ -162,7 +162,7 @@ def find_served(
     # A row of the block at a time, filled up to whole leaves with what is below no limit.
     squares = np.full((leaves, LEAF), np.float32(np.inf))
     flat = squares.reshape(leaves * LEAF)
-    limit = np.empty(LEAF, np.float32)
+    limit = np.empty((1, LEAF), np.float32)
     count, count_for_columns = 0, 0
     for i in range(rows):
         a, able = i_side.low[i], i_side.able[i]
@@ -175,7 +175,7 @@ def find_served(
             flat[j] = block[i, j] + (a + j_side.low[j])
         for leaf in range(leaves):
             if able:
-                hits = lanes_below(squares, leaf, j_side.limits[leaf])
+                hits = lanes_below(squares, leaf, j_side.limits, leaf)
                 while hits != 0:
                     p = lowest_lane(hits)
                     hits &= hits - np.uint32(1)
@@ -185,7 +185,7 @@ def find_served(
                     found.steps[count] = np.int32(steps * np.sqrt(max(squares[leaf, p], ZERO)))
                     count += 1
             if both:
-                hits = lanes_below(squares, leaf, limit)
+                hits = lanes_below(squares, leaf, limit, 0)
                 while hits != 0:
                     p = lowest_lane(hits)
                     hits &= hits - np.uint32(1)
