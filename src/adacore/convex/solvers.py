@@ -113,7 +113,7 @@ def all_passes(passes: int) -> Ending:
 
 
 def restrict(problem: Problem, coreset: Coreset | None) -> tuple[Problem, Array]:
-    """Return what to train on: the coreset's examples with their weights, or everything with ones."""
+    """Return what to train on: the coreset's examples with their weights, or all examples with ones."""
     if coreset is None:
         return problem, np.ones(problem.n)
     if coreset.population != problem.n:
@@ -136,7 +136,7 @@ def newton(
 
     Args:
         problem: The full data.
-        coreset: What to train on; None for everything.
+        coreset: What to train on; None for all examples.
         start: w_0, float64, shape (K * p,); None for zeros.
         rate: eta of the first step, the first one tried where damped.
         decay: b, each pass multiplies eta by it.
@@ -255,7 +255,7 @@ def lbfgs(
 
     Args:
         problem: The full data.
-        coreset: What to train on; None for everything.
+        coreset: What to train on; None for all examples.
         start: w_0; None for zeros.
         passes: Iterations at most.
         tolerance: Stops when no entry of the gradient is larger.

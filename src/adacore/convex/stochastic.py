@@ -34,7 +34,7 @@ def sgd(
 
     Args:
         problem: The full data.
-        coreset: What to train on; None for everything.
+        coreset: What to train on; None for all examples.
         rate: alpha_0, > 0.
         decay: b, in (0, 1]: what each pass multiplies the rate by.
         passes: How many.
@@ -134,7 +134,7 @@ def adahessian(
 
     Args:
         problem: The full data.
-        coreset: What to train on; None for everything.
+        coreset: What to train on; None for all examples.
         rate: alpha_0, > 0.
         decay: b, in (0, 1].
         passes: How many.

@@ -108,7 +108,7 @@ def labels_of(
         read_all: Whether the whole data set may be read.
 
     Returns:
-        int64, shape (n,), or None where there are no classes, or none were found without reading everything.
+        int64, shape (n,), or None where there are no classes, or none were found without reading all examples.
 
     Raises:
         ValueError: If there are more or fewer labels than examples.

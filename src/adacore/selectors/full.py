@@ -1,4 +1,4 @@
-"""Full: everything, each with weight one."""
+"""Full: all examples, each with weight one."""
 
 from __future__ import annotations
 
@@ -30,5 +30,5 @@ class Full:
         return Requirements()
 
     def select(self, snapshot: Snapshot, budget: int, *, generator: np.random.Generator) -> Coreset:
-        """Take everything; see ``Selector.select``."""
+        """Take all examples; see ``Selector.select``."""
         return Coreset(np.arange(snapshot.n), np.ones(snapshot.n), snapshot.n)

@@ -125,7 +125,7 @@ class Examples:
         labels: Classes, int64, shape (n,).
         forgetting: Forgetting events in training, int64, shape (n,).
         uncertainty: Entropy of the predicted probabilities in nats, float64, shape (n,).
-        ranks: When the method, selecting everything, picks the example within its class, from 0, int64, shape (n,).
+        ranks: When the method, selecting all examples, picks the example within its class, from 0, int64, shape (n,).
     """
 
     labels: NDArray[np.int64]
@@ -188,7 +188,7 @@ def describe_examples(
     Args:
         model: At the end of training; left untouched.
         dataset: The n examples, with classes.
-        selector: The method that ranks: it selects everything, class by class, and the order of its picks is the rank.
+        selector: The method that ranks: it selects them all, class by class, and its order is the rank.
         probe: How to run the model.
         forgetting: Forgetting events, int64, shape (n,).
         validation: A held-out data set, for selectors that require one.
@@ -205,7 +205,7 @@ def describe_examples(
     snapshot = probe.measure(model, dataset, needs, validation=validation, seed=seed, forgetting=forgetting)
     if snapshot.strata is None or snapshot.probabilities is None:
         raise ValueError("the data have no classes: examples are ranked within classes; pass labels=")
-    # Selecting everything gives an order of all examples, for which no budget has to be chosen.
+    # Selecting all of them gives an order, for which no budget has to be chosen.
     ranked = partitioned(selector, labelled=True).select(
         snapshot, snapshot.n, generator=np.random.default_rng([seed, 0])
     )

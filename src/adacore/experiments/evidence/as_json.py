@@ -11,7 +11,7 @@ from adacore.experiments.evidence.summaries import MethodSummary
 
 
 def to_json(summary: MethodSummary) -> dict[str, Any]:
-    """Turn a summary into plain values what is not known is None."""
+    """Turn a summary into plain values; what is not known is None."""
     fast, judgement = summary.speedup, summary.against_random
     return {
         "method": summary.method,
