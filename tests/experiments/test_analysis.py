@@ -152,6 +152,15 @@ def test_measuring_a_run_leaves_model_and_streams_alone(problem: tuple[nn.Module
     assert row["seen_classes_accuracy"] == pytest.approx(float((predicted == data.tensors[1]).float().mean()))
 
 
+def test_errors_of_batches_are_measured_with_and_without_a_coreset(problem: tuple[nn.Module, TensorDataset]) -> None:
+    model, data = problem
+    draws = list(analysis.random_batches(60, 12, 300, generator=np.random.default_rng(0)))
+    row = analysis.measure_run(model, data, data, None, Probe(), draws=draws, seed=0, epoch=1)
+    assert row["gradient_error"] is None
+    assert row["batch_gradient_error"] == pytest.approx(row["random_batch_gradient_error"], rel=0.1)
+    assert row["worst_class_accuracy"] is not None
+
+
 def test_classes_never_trained_on_do_not_count(problem: tuple[nn.Module, TensorDataset]) -> None:
     model, data = problem
     inputs, targets = data.tensors

@@ -87,6 +87,8 @@ def write_run(
             age = (epoch - 1) % every
             row["gradient_error"] = 0.2 * (1 + age) * math.exp(generator.normal(0, 0.1))
             row["preconditioned_gradient_error"] = 0.1 * (1 + age) * math.exp(generator.normal(0, 0.1))
+            row["batch_gradient_error"] = (0.7 if base == "adacore" else 1.0) * math.exp(generator.normal(0, 0.05))
+            row["random_batch_gradient_error"] = 1.0
             row["worst_class_accuracy"] = accuracy - 0.1
         rows.append(row)
     (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -180,6 +182,11 @@ def test_a_single_run(tmp_path: Path) -> None:
     text = text_of(write_report(run, tmp_path / "single.html").read_text())
     assert "nothing stands beside it" in text
     assert "Gradient error" not in text
+    assert "Error of mini-batch gradients" not in text
+
+
+def test_the_error_of_mini_batches_is_drawn_where_it_was_measured(comparison: Path) -> None:
+    assert "Error of mini-batch gradients" in text_of((comparison / "report.html").read_text())
 
 
 def test_other_data_than_images_has_no_gallery(tmp_path: Path) -> None:

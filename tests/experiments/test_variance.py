@@ -11,6 +11,8 @@ from adacore.experiments.analysis.variance import (
     batch_error,
     cluster_batches,
     coreset_batches,
+    epoch_batches,
+    random_batch_error,
     random_batches,
     sketch_gradients,
     stratified_batches,
@@ -28,6 +30,7 @@ def test_the_error_of_random_batches_is_that_of_the_formula():
     # Without replacement: variance S^2 / b (1 - b / n).
     variance = g.var(0, ddof=1).sum() / 8 * (1 - 8 / 50)
     expected = np.sqrt(variance) / np.linalg.norm(g.mean(0))
+    assert random_batch_error(g, 8) == pytest.approx(expected)
     assert abs(error.relative_error - expected) < 4 * error.standard_error
     assert error.bias < 4
     assert error.draws == 4000
@@ -51,6 +54,8 @@ def test_a_bias_is_seen():
 
 def test_where_there_is_no_gradient_the_error_is_infinite():
     assert batch_error(np.array([[1.0], [-1.0]]), [(np.array([0]), np.ones(1))] * 2).relative_error == np.inf
+    assert random_batch_error(np.array([[1.0], [-1.0]]), 1) == np.inf
+    assert random_batch_error(np.ones((3, 2)), 3) == random_batch_error(np.ones((1, 2)), 1) == 0
     with pytest.raises(ValueError, match="needs at least 2"):
         batch_error(np.ones((2, 1)), [(np.array([0]), np.ones(1))])
 
@@ -67,6 +72,35 @@ def test_batches_of_a_coreset_estimate_its_own_weighted_gradient(batching):
         assert {int((rows == 3).sum()) for rows, _ in draws} == {1, 2}
     with pytest.raises(ValueError, match="unknown batching"):
         next(coreset_batches(coreset, "sorted", 2, 1, generator=rng()))
+
+
+EPOCHS = {
+    "all data, shuffled": (Coreset(np.arange(60), np.ones(60), 60), "weighted", 1.0),
+    "strata": (Strata(np.arange(60), np.array([0, 60])), "weighted", 0.35),
+    "half of the examples, kept": (Coreset(np.arange(30), np.full(30, 2.0), 60), "weighted", None),
+}
+
+
+@pytest.mark.parametrize("name", EPOCHS)
+def test_batches_as_training_draws_them_err_as_their_kind_does(name):
+    selection, batching, ratio = EPOCHS[name]
+    # Neighbours are alike: strata of neighbours leave little of the error.
+    g = np.sort(rng().normal(size=(60, 1)) + 1, axis=0)
+    draws = list(epoch_batches(selection, batching, 6, 2000, size=60, seed=1))
+    assert len(draws) == 2000
+    assert {len(rows) for rows, _ in draws} == {6}
+    error = batch_error(g, draws)
+    if ratio is None:
+        assert error.bias > 4
+    else:
+        assert error.relative_error <= (ratio + 0.05) * random_batch_error(g, 6)
+        assert error.bias < 4
+
+
+def test_incomplete_batches_are_left_out_unless_there_are_no_others():
+    coreset = Coreset(np.arange(5), np.ones(5), 10)
+    assert [len(rows) for rows, _ in epoch_batches(coreset, "weighted", 4, 3, size=5, seed=0)] == [4] * 3
+    assert [len(rows) for rows, _ in epoch_batches(coreset, "proportional", 8, 2, size=5, seed=0)] == [5] * 2
 
 
 def test_members_of_clusters_estimate_the_full_gradient():

@@ -351,6 +351,21 @@ def test_every_timing_ends_in_seconds_and_there_is_one_row_for_each_epoch(tmp_pa
     }
 
 
+@pytest.mark.parametrize("method", ["stratified", "craig", "random", "full"])
+def test_an_analysed_run_tells_the_error_of_its_mini_batches(tmp_path: Path, method: str) -> None:
+    rows = run_in(tmp_path, method=method, analyse_every=2).rows()
+    for row in rows:
+        measured = row["epoch"] in {2, 3}  # the second and the last
+        assert (row["batch_gradient_error"] is not None) == measured
+        assert (row["random_batch_gradient_error"] is not None) == measured
+        # Batches along strata have no coreset behind them.
+        assert (row["gradient_error"] is not None) == (measured and method != "stratified")
+    ratio = rows[-1]["batch_gradient_error"] / rows[-1]["random_batch_gradient_error"]
+    # Random draws in every class: where a batch is the whole subset, it is stratified by class. Full is shuffled.
+    assert 0.8 < ratio < 1.2 if method == "full" else 0 < ratio < 0.8
+    assert "Error of mini-batch gradients" in write_report(tmp_path).read_text() or method == "full"
+
+
 @pytest.mark.parametrize("damage", [lambda b: b[: len(b) // 2], lambda b: b"", lambda b: b[:200] + b"x" * 50 + b[250:]])
 def test_damaged_examples_are_named_with_a_flag_that_exists(tmp_path: Path, damage: Any) -> None:
     run_in(tmp_path, method="craig", analyse_every=2)

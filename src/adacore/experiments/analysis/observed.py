@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import zipfile
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from torch.utils.data import Dataset
 from adacore.coreset import Coreset
 from adacore.experiments.analysis.coresets import gradient_error
 from adacore.experiments.analysis.scores import class_accuracies, entropy, ranks_within_classes
+from adacore.experiments.analysis.variance import Draw, batch_error, random_batch_error
 from adacore.probing.curvature import precondition
 from adacore.probing.labels import labels_of
 from adacore.probing.probe import Probe
@@ -26,59 +28,80 @@ from adacore.selectors import Selector, partitioned
 
 @dataclass(frozen=True)
 class GradientErrors:
-    """Error of a coreset's gradient at one moment of training, normalised as in ``gradient_error``.
+    """Errors of gradients at one moment of training; nan where something has none.
 
     Attributes:
-        plain: Of the gradient proxies, eq. (4).
-        preconditioned: Of the proxies divided by the Hessian diagonal, eq. (5).
+        plain: Of the coreset's gradient proxies, eq. (4), normalised as in ``gradient_error``.
+        preconditioned: Of the same divided by the Hessian diagonal, eq. (5).
+        batch: Of the proxies of single mini-batches as training draws them, relative to the full gradient, see
+            ``batch_error``.
+        random_batch: Of mini-batches as large, drawn uniformly from all examples.
     """
 
-    plain: float
-    preconditioned: float
+    plain: float = math.nan
+    preconditioned: float = math.nan
+    batch: float = math.nan
+    random_batch: float = math.nan
 
 
 def gradient_errors(
     model: nn.Module,
     dataset: Dataset[Any],
-    coreset: Coreset,
+    coreset: Coreset | None,
     probe: Probe,
     *,
+    draws: Sequence[Draw] = (),
     damping: float = 1e-6,
     seed: int = 0,
     moment: int = 0,
 ) -> GradientErrors:
-    """Run the model over the data and measure a coreset's gradient error, for any method, with the same yardstick.
+    """Run the model over the data and measure gradient errors, for any method, with the same yardstick.
 
     Proxies are with respect to the logits; the curvature is exact, in blocks of 64, without running averages.
 
     Args:
         model: As it is now; left untouched.
         dataset: The n examples.
-        coreset: Of the same.
+        coreset: Of the same; None for a method without.
         probe: How to run the model.
+        draws: Mini-batches of the same, all of one size: none or at least two.
         damping: Added to the curvature, eq. (10).
         seed: Of the blocks.
         moment: Which measurement this is: blocks are drawn from seed and moment.
 
     Returns:
-        Both errors.
+        The errors.
     """
     # The same space and curvature for all methods: each would look best by its own.
     needs = Requirements(proxy="logits", curvature=Curvature())
     snapshot = probe.measure(model, dataset, needs, seed=seed, reselection=moment)
     if snapshot.proxies is None or snapshot.curvature is None:
         raise RuntimeError("the probe left out proxies or curvature although they were required")
-    preconditioned = precondition(snapshot.proxies, snapshot.curvature, damping)
-    return GradientErrors(gradient_error(snapshot.proxies, coreset), gradient_error(preconditioned, coreset))
+    errors = GradientErrors()
+    if coreset is not None:
+        preconditioned = precondition(snapshot.proxies, snapshot.curvature, damping)
+        errors = replace(
+            errors,
+            plain=gradient_error(snapshot.proxies, coreset),
+            preconditioned=gradient_error(preconditioned, coreset),
+        )
+    if draws:
+        errors = replace(
+            errors,
+            batch=batch_error(snapshot.proxies, draws).relative_error,
+            random_batch=random_batch_error(snapshot.proxies, len(draws[0][0])),
+        )
+    return errors
 
 
 def measure_run(
     model: nn.Module,
     train: Dataset[Any],
     test: Dataset[Any],
-    coreset: Coreset,
+    coreset: Coreset | None,
     probe: Probe,
     *,
+    draws: Sequence[Draw] = (),
     seed: int,
     epoch: int,
 ) -> dict[str, float | None]:
@@ -88,21 +111,28 @@ def measure_run(
         model: After the epoch; left untouched.
         train: The n training examples.
         test: Test examples, with classes.
-        coreset: What was trained on.
+        coreset: What was trained on; None where mini-batches are drawn from all examples.
         probe: How to run the model.
+        draws: Mini-batches as training draws them now.
         seed: Of all that is drawn.
         epoch: From 1.
 
     Returns:
-        ``gradient_error`` and ``preconditioned_gradient_error`` of the coreset; ``worst_class_accuracy``, the least of
-        the accuracies on the test examples of each class that occurs in training; and ``seen_classes_accuracy``, the
+        ``gradient_error`` and ``preconditioned_gradient_error`` of the coreset; ``batch_gradient_error`` of the
+        mini-batches and ``random_batch_gradient_error`` of random ones; ``worst_class_accuracy``, the least of the
+        accuracies on the test examples of each class that occurs in training; and ``seen_classes_accuracy``, the
         accuracy on all of those. What is not finite is None.
     """
-    errors = gradient_errors(model, train, coreset, probe, seed=seed, moment=epoch)
+    errors = gradient_errors(model, train, coreset, probe, draws=draws, seed=seed, moment=epoch)
     seen = labels_of(train, loader=probe.loader)
     # No seed: probabilities are measured without any draw.
     tested = probe.measure(model, test, Requirements(probabilities=True))
-    measured = {"gradient_error": errors.plain, "preconditioned_gradient_error": errors.preconditioned}
+    measured = {
+        "gradient_error": errors.plain,
+        "preconditioned_gradient_error": errors.preconditioned,
+        "batch_gradient_error": errors.batch,
+        "random_batch_gradient_error": errors.random_batch,
+    }
     if seen is not None and tested.targets is not None and tested.probabilities is not None:
         known = np.isin(tested.targets, seen)  # a class that was never trained on can't be got right
         predicted, labels = tested.probabilities.argmax(axis=1)[known], tested.targets[known]
@@ -113,7 +143,14 @@ def measure_run(
     return {name: value if math.isfinite(value := measured.get(name, math.nan)) else None for name in MEASURED}
 
 
-MEASURED = ("gradient_error", "preconditioned_gradient_error", "worst_class_accuracy", "seen_classes_accuracy")
+MEASURED = (
+    "gradient_error",
+    "preconditioned_gradient_error",
+    "batch_gradient_error",
+    "random_batch_gradient_error",
+    "worst_class_accuracy",
+    "seen_classes_accuracy",
+)
 """Keys of what ``measure_run`` returns."""
 
 

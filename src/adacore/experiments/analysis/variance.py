@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
@@ -20,6 +21,7 @@ from adacore.errors import unknown_name
 from adacore.facility import assign
 from adacore.probing.preserving import preserving_state
 from adacore.selectors.ordered_strata import Strata
+from adacore.training.plan import plan_epoch
 
 _SUMS = 64
 """Sums of coordinates that are tested for bias: the more, the larger the largest is by chance alone."""
@@ -95,6 +97,58 @@ def batch_error(gradients: ArrayLike, draws: Iterable[Draw]) -> BatchError:
     # d sqrt(m) = dm / (2 sqrt(m)): the spread of the mean square carried over to its root.
     half_width = float(squares.std(ddof=1)) / math.sqrt(len(errors)) / (2 * root) if root else 0.0
     return BatchError(root / norm, half_width / norm, float(bias.max()), len(errors))
+
+
+def random_batch_error(gradients: ArrayLike, batch_size: int) -> float:
+    """Compute the error of batches drawn uniformly without replacement, in closed form.
+
+    ``E ||g_B - g||^2 = (s^2 / b) (1 - b / n)``, where s^2 is the sum over the coordinates of their variances among the
+    examples, with n - 1 in the denominator.
+
+    Args:
+        gradients: One row for each example, shape (n, d).
+        batch_size: b, in [1, n].
+
+    Returns:
+        Its root, relative to ||g||; infinite where the full gradient vanishes.
+
+    Example:
+        >>> random_batch_error([[1.0], [3.0]], 1)
+        0.5
+    """
+    g = np.asarray(gradients, np.float64)
+    n, norm = len(g), float(np.linalg.norm(g.mean(0)))
+    if norm == 0:
+        return math.inf
+    spread = float(g.var(0, ddof=1).sum()) if n > 1 else 0.0
+    return math.sqrt(spread / batch_size * (1 - batch_size / n)) / norm
+
+
+def epoch_batches(
+    selection: Coreset | Strata, batching: Batching, batch_size: int, draws: int, *, size: int, seed: int
+) -> Iterator[Draw]:
+    """Draw mini-batches as training does: whole epochs, laid out by ``plan_epoch``.
+
+    Args:
+        selection: A coreset, or strata.
+        batching: How batches are drawn from a coreset.
+        batch_size: Examples in a mini-batch.
+        draws: How many mini-batches. Those of one epoch share no example: errors are those of each batch by itself.
+        size: Examples in an epoch, where it is drawn along strata.
+        seed: Another one than that of the training, whose batches are not to be repeated.
+
+    Yields:
+        Mini-batches; an incomplete last one of an epoch only where there is no other.
+    """
+    left = draws
+    for epoch in itertools.count():
+        plan = plan_epoch(selection, epoch, batch_size=batch_size, seed=seed, size=size, batches=batching)
+        whole = max(1, sum(len(rows) == batch_size for rows in plan.batches))
+        for rows, weights in zip(plan.batches[: min(whole, left)], plan.weights, strict=False):
+            yield rows.numpy(), weights.numpy().astype(np.float64)
+        left -= whole
+        if left <= 0:
+            return
 
 
 def random_batches(n: int, batch_size: int, draws: int, *, generator: np.random.Generator) -> Iterator[Draw]:

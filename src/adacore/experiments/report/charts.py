@@ -93,6 +93,11 @@ def analysis_figures(methods: Sequence[Method], styles: Mapping[str, Style]) -> 
                 Axes("Epochs since selection", "Relative error", y_log=True, whole_x=True),
                 _WORDS["preconditioned"],
             ),
+            (
+                _of_batches,
+                Axes("Epochs", "Error, random batches = 1", y_log=True, reference=1.0, whole_x=True),
+                _WORDS["batches"],
+            ),
             (_ranked("forgetting"), Axes("Rank in the class (%)", "Forgetting events"), _WORDS["forgetting"]),
             (_ranked("uncertainty"), Axes("Rank in the class (%)", "Entropy (nats)"), _WORDS["uncertainty"]),
         )
@@ -120,6 +125,11 @@ _WORDS = {
         "error-preconditioned",
         "Preconditioned gradient error",
         "The same after division by the Hessian diagonal: what AdaCore is made to keep small.",
+    ),
+    "batches": (
+        "error-batches",
+        "Error of mini-batch gradients",
+        "Distance of a mini-batch's gradient from that of all examples; dotted: if its examples were random.",
     ),
     "forgetting": (
         "forgetting",
@@ -198,6 +208,15 @@ def _aged(key: str) -> Measured:
         return distinct, np.array(means, dtype=np.float64)
 
     return measured
+
+
+def _of_batches(run: Run) -> tuple[Array, Array] | None:
+    errors, epochs = run.column("batch_gradient_error"), run.column("epoch")
+    # Relative to random batches at the same model: the full gradient, to which both are relative, vanishes late in
+    # training, and would make every method look worse.
+    ratios = errors / run.column("random_batch_gradient_error")
+    known = np.isfinite(ratios) & (ratios > 0)
+    return (epochs[known], ratios[known]) if known.any() else None
 
 
 def _ranked(name: str) -> Measured:

@@ -58,6 +58,8 @@ OPTIONAL: dict[str, tuple[Callable[[Any], bool], str]] = {
     "test_accuracy": (_is_share, "a number in [0, 1] or null"),
     "gradient_error": (_is_amount, "a number of at least 0 or null"),
     "preconditioned_gradient_error": (_is_amount, "a number of at least 0 or null"),
+    "batch_gradient_error": (_is_amount, "a number of at least 0 or null"),
+    "random_batch_gradient_error": (_is_amount, "a number of at least 0 or null"),
     "worst_class_accuracy": (_is_share, "a number in [0, 1] or null"),
     "seen_classes_accuracy": (_is_share, "a number in [0, 1] or null"),
 }

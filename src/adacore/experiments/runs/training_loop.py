@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from adacore.experiments.analysis import MEASURED, describe_examples, measure_run
+from adacore.experiments.analysis import MEASURED, describe_examples, epoch_batches, measure_run
+from adacore.experiments.analysis.variance import Draw
 from adacore.experiments.data import Splits
 from adacore.experiments.runs.arms import parse_arm
 from adacore.experiments.runs.devices import choose_device, place, synchronize
@@ -38,6 +39,9 @@ from adacore.training.loader import CoresetLoader
 
 LOOK_EVERY = 100
 """Steps between looks at the loss: on an accelerator each look waits for all steps before it."""
+
+DRAWS = 200
+"""Mini-batches whose error is measured where a run is analysed: enough for a standard error of some 3 %."""
 
 
 class DivergedError(ValueError):
@@ -281,7 +285,7 @@ class TrainingLoop:
             return {}
         last = self.epoch == config.epochs
         # Every row of a run that is analysed has the same keys, with None where nothing was measured.
-        if (self.epoch % config.analyse_every and not last) or reselector.coreset is None:
+        if (self.epoch % config.analyse_every and not last) or reselector.selection is None:
             return dict.fromkeys(MEASURED)
         train, probe, seed = self.splits.train, reselector.probe, config.seed
         with self._autocast():
@@ -299,8 +303,25 @@ class TrainingLoop:
                 )
                 replace_by(folder.path / "examples.npz", examples.save)
             return measure_run(
-                self.model, train, self.splits.test, reselector.coreset, probe, seed=seed, epoch=self.epoch
+                self.model,
+                train,
+                self.splits.test,
+                reselector.coreset,
+                probe,
+                draws=self._draws(),
+                seed=seed,
+                epoch=self.epoch,
             )
+
+    def _draws(self) -> list[Draw]:
+        """Draw mini-batches as training does from what it trains on now, but others."""
+        config, reselector = self.config, self.loader.reselector
+        assert reselector.selection is not None
+        size = min(config.batch_size, reselector.budget)
+        # A stream of its own (0xBA): the training's own batches were learnt from a moment ago, and would err less.
+        seed = int(np.random.default_rng([config.seed, self.epoch, 0xBA]).integers(2**31))
+        drawn = epoch_batches(reselector.selection, config.batches, size, DRAWS, size=reselector.budget, seed=seed)
+        return list(drawn)
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything that the next epoch depends on, as ``torch.load(weights_only=True)`` takes it."""
