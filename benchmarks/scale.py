@@ -86,8 +86,6 @@ def drive(data: str, work: str, out: str, budget: int, limit: int) -> None:
     if limit:
         # Of the stacks of Ray's threads, whose whole size counts as allocated: 8 MB for each of some twenty.
         resource.setrlimit(resource.RLIMIT_STACK, (1 << 20, 1 << 20))
-        # Arrow's own allocator reserves 1 GB of addresses at once, used or not.
-        os.environ["ARROW_DEFAULT_MEMORY_POOL"] = "system"
         import ray
 
         def limited() -> None:
@@ -98,7 +96,7 @@ def drive(data: str, work: str, out: str, budget: int, limit: int) -> None:
             "local", num_cpus=WORKERS, object_store_memory=STORE_BYTES, include_dashboard=False, log_to_driver=False,
             runtime_env={"worker_process_setup_hook": limited}, _system_config={"worker_niceness": 0},
         )  # fmt: skip
-    facility_location(data, budget=budget, work=work, workers=WORKERS).save(out)
+    facility_location(data, budget=budget, work=work, workers=WORKERS, memory=limit or None).save(out)
 
 
 class Watch:

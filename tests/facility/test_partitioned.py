@@ -99,5 +99,5 @@ def test_no_rows_beat_the_bound_and_the_merge_errs_by_no_more_than_the_parts_los
 def test_too_many_picks_are_merged_as_a_tree(monkeypatch):
     monkeypatch.setattr(part_planning, "MERGED_ROWS", 40)
     monkeypatch.setattr(part_planning, "LEAST_MERGED", 2)
-    assert merge_groups(9, 10) == [[0, 1, 2, 3], [4, 5, 6, 7], [8]]
-    assert merge_groups(3, 10**6) == [[0, 1], [2]]
+    assert merge_groups(9, 2, 10) == [[0, 1, 2, 3], [4, 5, 6, 7], [8]]
+    assert merge_groups(3, 2, 10**6) == [[0, 1], [2]]

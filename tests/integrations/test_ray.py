@@ -278,9 +278,21 @@ def test_the_command_line_selects_from_a_pattern(tmp_path, cluster, capsys):
         assert match in error[0]
 
 
-def test_work_is_of_ray_alone(capsys):
-    assert main(["select", "x.npy", "--budget", "3", "--work", "w"]) == 2
-    assert "pass --engine ray too" in capsys.readouterr().err
+@pytest.mark.parametrize("words", [["--work", "w"], ["--memory", "1"], ["--address", "auto"]])
+def test_work_memory_and_address_are_of_ray_alone(words, capsys):
+    assert main(["select", "x.npy", "--budget", "3", *words]) == 2
+    assert f"{words[0]} is of Ray alone: pass --engine ray too" in capsys.readouterr().err
+
+
+def test_what_workers_take_is_told_and_what_does_not_fit_is_refused(tmp_path, cluster):
+    folder = parquet(tmp_path / "data", clusters(400, 3), 2)
+    found = facility_location(folder, budget=9, memory=700_000_000, progress=quiet)
+    assert_same(found, facility_location(folder, budget=9, progress=quiet))
+    assert 10**8 < found.statistics["worker_bytes"] < 10**9
+    with pytest.raises(ValueError, match=r"memory=300,000,000 bytes are too few: .* at least \d+"):
+        facility_location(folder, budget=9, memory=300_000_000)
+    with pytest.raises(ValueError, match=r"part_rows=10,000,000 and memory=700,000,000: .* leave part_rows out"):
+        facility_location(folder, budget=9, memory=700_000_000, part_rows=10_000_000)
 
 
 def test_without_ray_one_line_says_what_to_install(tmp_path, capsys, monkeypatch):

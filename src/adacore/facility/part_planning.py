@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from numbers import Real
 
+from adacore.errors import shown
 from adacore.facility.costs import Plan, exact_cost
 
-PART_BYTES = 128 << 20
-"""Most bytes of a part's rows in float64. A worker holds a part up to four times (as read, the engine's copy and
-state), beside 500 MB of libraries: about 1 GB, so that workers of 2 GB have room."""
+MEMORY = 2_000_000_000
+"""Bytes that a worker may take, libraries included, unless ``memory=`` says otherwise: what a core has on most
+machines. Parts, merges and pieces to serve are then bounded by their time, except beyond some 1,000 dimensions."""
 
 PART_ROWS = 10_000
 """Rows of a part, unless its bytes allow fewer or the budget needs more.
@@ -38,8 +41,8 @@ five gave an L 0.7 % above that of a single merge."""
 
 SERVED_PAIRS, SERVED_BYTES = 1_000_000_000, 32 << 20
 """Rows of a part times picks, and bytes of its rows in float64, when rows are served: 3 s of one core at d = 10. Files
-are opened and decoded less often than in the small parts that choose; what a killed worker has to do again, and what a
-worker holds, stays small."""
+are opened and decoded less often than in the small parts that choose; what a killed worker has to do again stays
+small."""
 
 SERVE_NANOSECONDS, SERVE_NANOSECONDS_PER_DIMENSION = 2.6, 0.05
 """Of one core for a row and a pick when rows are served: 3.1 ns at d = 10, 6.5 ns at d = 64 and 20 ns at d = 384 (one
@@ -49,7 +52,21 @@ READ_NANOSECONDS = 4.0
 """To read one number of a Parquet file: 0.04 s for 1,000,000 x 10, of which a part may need only some rows."""
 
 WORKER_BYTES = 500_000_000
-"""A process that has loaded torch, numba, pyarrow and Ray, before it reads anything."""
+"""A process that has loaded torch, numba, pyarrow and Ray, before it reads anything: 480 to 500 MB resident, of which
+200 MB are code that all processes of a machine share."""
+
+READING_BYTES = 90_000_000
+"""Beside the rows: what Arrow decodes at a time (some 30 MB, see ``labelling.parquet.COLUMNS_AT_ONCE``), and what the C
+library keeps of freed memory between two parts."""
+
+CHOOSING_COPIES, MERGING_COPIES, SERVING_COPIES = 2, 3.5, 1.3
+"""How often the rows are held in float64, beside what ``exact_cost`` says of the engine: as they were read, and scaled
+while the engine makes its own copy; when merging, also as the several files held them, and a file while it is read;
+when serving, piece by piece, as they were read and a flag for each number, whether it is finite."""
+
+SERVING_BYTES, SERVED_ROW_BYTES = 80_000_000, 200
+"""Of the pieces in which rows are served (``partitioned.PIECE_BYTES``) with their products; and of a row, whatever its
+width: its stratum as a text, its weight, its owner and its distance."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +76,7 @@ class PartsPlan(Plan):
     Attributes:
         seconds: Wall-clock seconds on all workers together, within a factor of about three, where nothing else uses
             their cores and reading keeps up.
-        bytes: Memory of one worker at its peak, libraries included.
+        bytes: Memory of one worker at its peak, libraries included, at most; within ``memory`` where parts follow it.
         threads: Workers, of one core each.
         parts: How many.
         part_rows: Rows of each, at most.
@@ -79,60 +96,162 @@ class PartsPlan(Plan):
     work_bytes: int
 
 
-def rows_of_part(d: int, k: int) -> int:
+def choosing_bytes(m: int, d: int, k: int) -> int:
+    """Predict the memory of a worker that chooses in a part, libraries included, at most.
+
+    Args:
+        m: Rows of the part.
+        d: Number of features.
+        k: How many are chosen.
+    """
+    engine = exact_cost(m, d, min(k, m)).bytes
+    return int(WORKER_BYTES + READING_BYTES + CHOOSING_COPIES * 8 * m * d + engine)
+
+
+def merging_bytes(m: int, d: int, k: int) -> int:
+    """Predict the memory of a worker that merges picks, libraries included, at most.
+
+    Args:
+        m: Picks that are merged.
+        d: Number of features.
+        k: How many are chosen.
+    """
+    engine = exact_cost(m, d, min(k, m)).bytes
+    return int(WORKER_BYTES + READING_BYTES + MERGING_COPIES * 8 * m * d + engine)
+
+
+def serving_bytes(m: int, d: int, k: int) -> int:
+    """Predict the memory of a worker that serves rows, libraries included, at most.
+
+    Args:
+        m: Rows that are served.
+        d: Number of features.
+        k: How many serve.
+    """
+    # The picks: as they were sent, and beside each piece.
+    picks = 3 * 8 * k * d
+    return int(WORKER_BYTES + READING_BYTES + SERVING_BYTES + picks + m * (SERVING_COPIES * 8 * d + SERVED_ROW_BYTES))
+
+
+def _most_rows(bytes_of: Callable[[int, int, int], int], d: int, k: int, memory: int, most: int) -> int:
+    """Find the most rows whose work fits into the memory, in [0, most]; it grows with them."""
+    low, high = 0, most + 1  # bytes_of(low) fits, bytes_of(high) need not
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if bytes_of(middle, d, k) <= memory else (low, middle)
+    return low
+
+
+def least_memory(d: int, k: int) -> int:
+    """Say what a worker needs at least: to merge two parts' picks, and to serve a row.
+
+    Args:
+        d: Number of features.
+        k: How many are chosen.
+
+    Returns:
+        Bytes.
+
+    Example:
+        >>> least_memory(10, 1_000) < 700_000_000
+        True
+    """
+    return max(merging_bytes(2 * k, d, k), serving_bytes(1, d, k))
+
+
+def check_memory(memory: int | None, d: int, k: int) -> int:
+    """Check what a worker may take.
+
+    Args:
+        memory: Bytes; None for ``MEMORY``, or more where the picks need it.
+        d: Number of features.
+        k: How many are chosen.
+
+    Returns:
+        The bytes.
+
+    Raises:
+        TypeError: If it is no number.
+        ValueError: If it is too little for the picks of two parts.
+    """
+    least = least_memory(d, k)
+    if memory is None:
+        return max(MEMORY, least)
+    if isinstance(memory, bool) or not isinstance(memory, Real):
+        raise TypeError(f"memory={shown(memory)} is no number: pass how many bytes a worker may take, such as 1e9")
+    if memory < least:
+        raise ValueError(
+            f"memory={memory:,.0f} bytes are too few: beside {WORKER_BYTES / 1e6:,.0f} MB of libraries a worker holds "
+            f"{k:,} picks of {d:,} features of two parts, to merge them; pass at least {least:,}, or a smaller budget"
+        )
+    return int(memory)
+
+
+def rows_of_part(d: int, k: int, memory: int | None = None) -> int:
     """Say how many rows a part has at most.
 
     Args:
         d: Number of features.
         k: How many rows each part chooses.
+        memory: Bytes that a worker may take; None for ``MEMORY``.
 
     Returns:
-        ``PART_ROWS``, or ``ROWS_PER_PICK`` for each pick if that is more, within ``PART_BYTES``.
+        ``PART_ROWS``, or ``ROWS_PER_PICK`` for each pick if that is more, within the memory.
 
     Example:
-        >>> rows_of_part(10, 1_000), rows_of_part(384, 10_000)
-        (10000, 43690)
+        >>> rows_of_part(10, 1_000), rows_of_part(384, 10_000), rows_of_part(384, 10_000, memory=1_000_000_000)
+        (10000, 50000, 37647)
     """
-    return max(1, min(PART_BYTES // (8 * max(1, d)), max(PART_ROWS, ROWS_PER_PICK * k)))
+    memory = check_memory(memory, d, k)
+    return max(1, _most_rows(choosing_bytes, d, k, memory, max(PART_ROWS, ROWS_PER_PICK * k)))
 
 
-def rows_to_serve(d: int, k: int) -> int:
+def rows_to_serve(d: int, k: int, memory: int | None = None) -> int:
     """Say how many rows a part has at most when its rows are served by k picks.
 
     Args:
         d: Number of features.
         k: How many rows serve.
+        memory: Bytes that a worker may take; None for ``MEMORY``.
 
     Returns:
-        As many as make ``SERVED_PAIRS`` with the picks, within ``SERVED_BYTES``.
+        As many as make ``SERVED_PAIRS`` with the picks, within ``SERVED_BYTES`` and the memory.
 
     Example:
         >>> rows_to_serve(10, 1_000)
         419430
     """
-    return max(1, min(SERVED_BYTES // (8 * max(1, d)), SERVED_PAIRS // max(1, k)))
+    memory = max(MEMORY, serving_bytes(1, d, k)) if memory is None else memory
+    most = max(1, min(SERVED_BYTES // (8 * max(1, d)), SERVED_PAIRS // max(1, k)))
+    return max(1, _most_rows(serving_bytes, d, k, memory, most))
 
 
-def merge_groups(parts: int, budget: int) -> list[list[int]]:
+def merge_groups(parts: int, d: int, k: int, memory: int | None = None) -> list[list[int]]:
     """Say which parts are merged together: consecutive ones.
 
     Args:
         parts: How many there are.
-        budget: Rows that each chose, at most.
+        d: Number of features.
+        k: Rows that each chose, at most.
+        memory: Bytes that a worker may take; None for ``MEMORY``.
 
     Returns:
         Numbers of the parts of each group; several groups are merged again.
 
     Example:
-        >>> merge_groups(7, budget=20_000)
+        >>> merge_groups(7, d=10, k=20_000)
         [[0, 1, 2, 3, 4], [5, 6]]
     """
-    # Consecutive parts, so that the answer depends on the files' order and on nothing else.
-    size = max(LEAST_MERGED, MERGED_ROWS // budget)
+    memory = check_memory(memory, d, k)
+    fitting = _most_rows(merging_bytes, d, k, memory, max(LEAST_MERGED * k, MERGED_ROWS))
+    # Two at least, for the tree to end; consecutive ones, so that the answer depends on the files' order alone.
+    size = max(2, min(fitting // k, max(LEAST_MERGED, MERGED_ROWS // k)))
     return [list(range(first, min(first + size, parts))) for first in range(0, parts, size)]
 
 
-def plan_parts(n: int, d: int, k: int, parts: int | None = None, workers: int | None = None) -> PartsPlan:
+def plan_parts(
+    n: int, d: int, k: int, parts: int | None = None, workers: int | None = None, memory: int | None = None
+) -> PartsPlan:
     """Predict what a selection in parts costs.
 
     Args:
@@ -141,6 +260,7 @@ def plan_parts(n: int, d: int, k: int, parts: int | None = None, workers: int | 
         k: How many to select, in [1, n].
         parts: How many parts of equal size; None for parts of ``rows_of_part`` rows.
         workers: How many, of one core each; None for this machine's cores.
+        memory: Bytes that each may take; None for ``MEMORY``.
 
     Returns:
         The prediction.
@@ -153,7 +273,7 @@ def plan_parts(n: int, d: int, k: int, parts: int | None = None, workers: int | 
         >>> found.parts, found.merges, found.bytes < 2e9
         (1000, (34, 2, 1), True)
     """
-    size = rows_of_part(d, k) if parts is None else -(-n // max(1, parts))
+    size = rows_of_part(d, k, memory) if parts is None else -(-n // max(1, parts))
     if parts is not None and not 1 <= parts <= n:
         raise ValueError(f"parts={parts} is out of range: expected 1 to n={n}")
     if workers is not None and workers < 1:
@@ -162,27 +282,27 @@ def plan_parts(n: int, d: int, k: int, parts: int | None = None, workers: int | 
     one = exact_cost(size, d, min(k, size))
     # Greedy on one thread: each worker has one core. ``exact_cost`` divides by the threads of this process.
     choosing = count * (one.seconds * one.threads + 2 * READ_NANOSECONDS * 1e-9 * size * d)
-    levels, merging, bytes_each = [], 0.0, one.bytes
+    levels, merging, most = [], 0.0, choosing_bytes(size, d, k)
     left, picks = count, min(k, size)
     moved = 0
     # The first level merges what parts chose; where there is one part alone, nothing is merged.
     while left > 1:
         moved += left * picks * d * 8
-        groups = merge_groups(left, k)
+        groups = merge_groups(left, d, k, memory)
         rows = min(left, len(groups[0])) * picks
         merge = exact_cost(rows, d, min(k, rows))
         merging += left / len(groups[0]) * merge.seconds * merge.threads
-        bytes_each = max(bytes_each, merge.bytes + 2 * rows * d * 8)
+        most = max(most, merging_bytes(rows, d, k))
         levels.append(len(groups))
         left, picks = len(groups), min(k, rows)
     pair = (SERVE_NANOSECONDS + SERVE_NANOSECONDS_PER_DIMENSION * d) * 1e-9
     serving = n * (min(k, n) * pair + READ_NANOSECONDS * 1e-9 * d)
     hands = one.threads if workers is None else workers
-    served = rows_to_serve(d, k) * d * 8
+    most = max(most, serving_bytes(min(n, rows_to_serve(d, k, memory)), d, k))
     return PartsPlan(
         # The last merge is one worker's: nobody can help it.
         seconds=(choosing + serving) / min(hands, count) + max(merging / hands, merging / max(1, sum(levels))),
-        bytes=int(WORKER_BYTES + max(bytes_each + 2 * size * d * 8, 3 * served)),
+        bytes=most,
         threads=hands,
         parts=count,
         part_rows=size,

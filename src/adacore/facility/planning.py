@@ -14,11 +14,19 @@ from adacore.facility.threads import thread_count
 
 
 @overload
-def plan(n: int, d: int, k: int, *, parts: None = None, workers: None = None) -> Plan: ...
+def plan(n: int, d: int, k: int, *, parts: None = None, workers: None = None, memory: None = None) -> Plan: ...
 @overload
-def plan(n: int, d: int, k: int, *, parts: int | Literal["auto"], workers: int | None = None) -> PartsPlan: ...
 def plan(
-    n: int, d: int, k: int, *, parts: int | Literal["auto"] | None = None, workers: int | None = None
+    n: int, d: int, k: int, *, parts: int | Literal["auto"], workers: int | None = None, memory: int | None = None
+) -> PartsPlan: ...
+def plan(
+    n: int,
+    d: int,
+    k: int,
+    *,
+    parts: int | Literal["auto"] | None = None,
+    workers: int | None = None,
+    memory: int | None = None,
 ) -> Plan | PartsPlan:
     """Predict what selection of k among n points in d dimensions costs.
 
@@ -31,12 +39,14 @@ def plan(
         k: How many to select, in [1, n].
         parts: How many parts, or ``"auto"`` for the number that ``adacore.integrations.ray`` would make.
         workers: With ``parts``, how many processes of one core each; None for this machine's cores.
+        memory: With ``parts``, bytes that each of them may take, libraries included, as
+            ``adacore.integrations.ray.facility_location`` takes it; None for 2 GB.
 
     Returns:
         The prediction.
 
     Raises:
-        ValueError: If a number is out of range, or ``workers`` is given without ``parts``.
+        ValueError: If a number is out of range, or ``workers`` or ``memory`` is given without ``parts``.
         TypeError: If one is not whole.
 
     Example:
@@ -54,9 +64,10 @@ def plan(
         raise ValueError(f"k={k} exceeds n={n}: choose at most as many as there are rows")
     n, d, k = int(n), int(d), int(k)
     if parts is not None:
-        return plan_parts(n, d, k, None if parts == "auto" else parts, workers)
-    if workers is not None:
-        raise ValueError(f"workers={workers} without parts: pass parts='auto', or a number of them")
+        return plan_parts(n, d, k, None if parts == "auto" else parts, workers, memory)
+    if workers is not None or memory is not None:
+        given = f"memory={memory}" if workers is None else f"workers={workers}"
+        raise ValueError(f"{given} without parts: pass parts='auto', or a number of them")
     return exact_cost(n, d, k)
 
 

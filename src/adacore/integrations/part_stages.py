@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -33,6 +34,10 @@ IN_FLIGHT = 1_000
 alone."""
 
 
+LABEL_NUMBERS = 25
+"""A label is as large as so many numbers: as an object of Python and in an array of texts, 200 bytes."""
+
+
 @dataclass(frozen=True)
 class Worker:
     """What each worker has.
@@ -40,13 +45,15 @@ class Worker:
     Attributes:
         gpus: Share of a GPU, or number of them, that Ray sets aside for it.
         device: Where it computes: ``"cpu"``, ``"cuda"``, or None for the CPU.
+        memory: Bytes that it may take; None for ``adacore.facility.part_planning.MEMORY``.
     """
 
     gpus: float = 0.0
     device: str | None = None
+    memory: int | None = None
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Stages:
     """The parts of one selection, and the processes that work on them.
 
@@ -58,6 +65,7 @@ class Stages:
         metric: Of the distances.
         worker: What each worker has.
         progress: Told of each finished part.
+        worker_bytes: The most memory that a worker has had so far.
     """
 
     ray: Any
@@ -67,6 +75,7 @@ class Stages:
     metric: str
     worker: Worker
     progress: Progress
+    worker_bytes: int = 0
 
     def run(self, task: Task, before: NDArray[np.int64]) -> Coreset:
         """Choose in parts, merge, and serve all rows.
@@ -105,6 +114,7 @@ class Stages:
                 "parts": len(self.parts),
                 "radius": served.farthest,
                 "merge_error": sum(objective for objective, _ in bounds),
+                "worker_bytes": self.worker_bytes,
                 **dict(zip(names, np.diff(times).tolist(), strict=True)),
             },
         )
@@ -131,7 +141,7 @@ class Stages:
         first = True
         while first or len(sources) > 1:
             calls: list[Call] = []
-            for group in merge_groups(len(sources), task.budget):
+            for group in merge_groups(len(sources), self.parts[0].width, task.budget, self.worker.memory):
                 some = [sources[i] for i in group]
                 # Names of files are hashes of what is in them: a merge's name depends on all below it.
                 name = key_of("merge", task_key, [(file.name, offset) for file, offset in some])
@@ -150,7 +160,7 @@ class Stages:
         picks_key = key_of(rows, np.empty(0) if labels is None else labels)
         calls: list[Call] = []
         # Serving is linear in the rows of a part, where choosing is quadratic: larger parts are read with less effort.
-        for part in join_parts(self.parts, rows_to_serve(self.parts[0].width, len(rows))):
+        for part in join_parts(self.parts, rows_to_serve(self.parts[0].width, len(rows), self.worker.memory)):
             name = key_of("served", *_identity(part), self.columns, self.metric, picks_key)
             arguments = (part, shared, self.metric, self.columns, self.worker.device)
             calls.append((str(part), self.folder / f"{name}.npz", arguments))
@@ -163,8 +173,8 @@ class Stages:
     def count_strata(self) -> dict[str, int]:
         """Count the rows of each stratum."""
         calls: list[Call] = []
-        # One column is read, so that parts may be as large as they come: a file each, mostly.
-        for part in join_parts(self.parts, rows_to_serve(1, 1)):
+        # One column is read, so that parts may be larger: a file each, mostly.
+        for part in join_parts(self.parts, rows_to_serve(LABEL_NUMBERS, 1, self.worker.memory)):
             name = key_of("strata", *_identity(part), self.columns)
             calls.append((str(part), self.folder / f"{name}.npz", (part, self.columns)))
         counts: dict[str, int] = {}
@@ -203,7 +213,8 @@ class Stages:
             for reference in ready:
                 label = under_way.pop(reference)
                 try:
-                    message = self.ray.get(reference)
+                    message, held = self.ray.get(reference)
+                    self.worker_bytes = max(self.worker_bytes, held)
                 except self.ray.exceptions.RayError as error:  # a worker that died six times
                     message = " ".join(str(error).split())[:300]
                 failures += [] if message is None else [f"{label}: {message}"]
@@ -219,13 +230,45 @@ class Stages:
         return [file for _, file, _ in calls]
 
 
-def _without_raising(function: Callable[..., None], file: str, *arguments: Any) -> str | None:
-    """Run in a worker: return what is wrong with the part, so that Ray retries dead workers and not bad files."""
+def _without_raising(function: Callable[..., None], file: str, *arguments: Any) -> tuple[str | None, int]:
+    """Run in a worker: return what is wrong with the part, and the memory that this process has had at most.
+
+    Errors are returned, so that Ray retries dead workers and not bad files.
+    """
+    # Read when pyarrow is first imported, which Ray does not do. Arrow's own allocators reserve 1 GB of addresses at
+    # once, which counts where what a process may allocate is limited, and keep more of what was freed.
+    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
+    message = None
     try:
         function(Path(file), *arguments)
     except (ValueError, TypeError, OSError, MemoryError, RuntimeError) as error:  # RuntimeError is torch's, of a GPU
-        return " ".join(str(error).split()) or type(error).__name__
-    return None
+        message = " ".join(str(error).split()) or type(error).__name__
+    _return_freed()
+    return message, peak_bytes()
+
+
+def _return_freed() -> None:
+    """Hand freed memory back to the system: what a part leaves in pieces would stay beside the next one."""
+    import pyarrow as pa  # after the line above that says which allocator it takes
+
+    # Of the "system" pool this is the C library's ``malloc_trim``, and so concerns numpy's and torch's memory too.
+    pa.default_memory_pool().release_unused()
+
+
+def peak_bytes() -> int:
+    """Look how much memory this process has held at most, resident; 0 where the system does not tell."""
+    try:
+        lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+        return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) * 1024
+    except OSError:  # not Linux
+        pass
+    try:
+        import resource  # not on Windows
+    except ModuleNotFoundError:
+        return 0
+    # On Linux this would be no less than what the process that started this one held.
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else most * 1024
 
 
 def _identity(part: Part) -> tuple[Any, ...]:

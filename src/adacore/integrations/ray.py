@@ -19,7 +19,7 @@ from adacore.budget import resolve_budget, split_budget
 from adacore.coreset import Coreset
 from adacore.errors import unknown_name
 from adacore.facility.metrics import METRICS
-from adacore.facility.part_planning import plan_parts
+from adacore.facility.part_planning import check_memory, choosing_bytes, plan_parts
 from adacore.facility.partitioned import Task
 from adacore.integrations import part_files
 from adacore.integrations.part_files import key_of
@@ -47,6 +47,7 @@ def facility_location(
     work: str | Path | None = None,
     address: str | None = None,
     workers: int | None = None,
+    memory: int | None = None,
     num_gpus: float = 0.0,
     device: str | None = None,
     progress: Progress | None = None,
@@ -78,6 +79,9 @@ def facility_location(
         address: Of a Ray cluster: ``"auto"``, ``"host:6379"`` or ``"ray://host:10001"``; None for ``RAY_ADDRESS``, and
             without that for Ray on this machine, which is started.
         workers: Processes on this machine; None for its cores. A cluster has its own.
+        memory: Bytes that each worker may take, some 500 MB of libraries included: parts, merges and the pieces in
+            which rows are served are made so small that they fit. ``adacore.facility.plan`` with ``parts`` and
+            ``memory`` predicts what is taken, ``statistics["worker_bytes"]`` tells what was. None for 2 GB.
         num_gpus: GPUs of each worker, as Ray counts them; 0.25 lets four workers share one.
         device: Where a worker computes; None for ``"cuda"`` if it has a GPU, and the CPU if not. Picks are the same.
         progress: Told of each finished part; None for lines on stderr every few seconds.
@@ -104,7 +108,7 @@ def facility_location(
         raise ValueError("work= is needed on a cluster: pass a folder that all of its machines share")
     if isinstance(quotas, Mapping) and budget is None and fraction is None:
         budget = sum(quotas.values())
-    columns, worker = Columns(labels, weights), _worker(num_gpus, device)
+    columns, worker = Columns(labels, weights), _worker(num_gpus, device, memory)
     # Before Ray is started, which takes seconds.
     _check_names(metric, method, quotas)
     with _work_folder(work) as folder, _running(ray, address, workers):
@@ -116,13 +120,16 @@ def facility_location(
         asked["initial"] = None if initial is None else key_of(np.asarray(initial))
         # Before anything is read: results of another selection in this folder would be taken for parts of this one.
         part_files.claim(folder, asked, files)
-        parts = parts_of(files, columns, budget=budget or 1, part_rows=part_rows)
+        # ``memory`` is not part of what was asked for: after it was set too high, whatever parts remain the same are
+        # not done again.
+        parts = parts_of(files, columns, budget=budget or 1, part_rows=part_rows, memory=memory)
         n = sum(len(part) for part in parts)
         size, before = resolve_budget(n, budget=budget, fraction=fraction), _positions(initial, n)
         if budget is None:  # a fraction of n, which only the files know: parts have to hold so many picks
-            parts = parts_of(files, columns, budget=size, part_rows=part_rows)
+            parts = parts_of(files, columns, budget=size, part_rows=part_rows, memory=memory)
+        _check_part_rows(part_rows, parts[0].width, size, memory)
         if progress is None:
-            _say_plan(ray, parts, n, size)
+            _say_plan(ray, parts, n, size, memory)
         stages = Stages(ray, folder, parts, columns, metric, worker, progress or progress_lines())
         shares = None if labels is None else _shares(stages.count_strata(), quotas, size)
         known = None if not len(before) else stages.rows_at(before)
@@ -130,10 +137,23 @@ def facility_location(
         return stages.run(task, before)
 
 
-def _worker(num_gpus: float, device: str | None) -> Worker:
+def _worker(num_gpus: float, device: str | None, memory: int | None) -> Worker:
     if num_gpus < 0:
         raise ValueError(f"num_gpus={num_gpus} is below 0: pass how many GPUs, or what share of one, a worker has")
-    return Worker(num_gpus, device or ("cuda" if num_gpus else None))
+    return Worker(num_gpus, device or ("cuda" if num_gpus else None), memory)
+
+
+def _check_part_rows(part_rows: int | None, d: int, k: int, memory: int | None) -> None:
+    """Refuse parts that do not fit into the memory: both were asked for."""
+    check_memory(memory, d, k)
+    if part_rows is None or memory is None:
+        return
+    needed = choosing_bytes(part_rows, d, k)
+    if needed > memory:
+        raise ValueError(
+            f"part_rows={part_rows:,} and memory={memory:,}: to choose in a part of {d:,} features takes up to "
+            f"{needed:,} bytes; leave part_rows out, for parts that fit"
+        )
 
 
 def _check_gpus(ray: Any, worker: Worker) -> None:
@@ -148,14 +168,14 @@ def _check_gpus(ray: Any, worker: Worker) -> None:
         )
 
 
-def _say_plan(ray: Any, parts: list[Part], n: int, k: int) -> None:
+def _say_plan(ray: Any, parts: list[Part], n: int, k: int, memory: int | None) -> None:
     """Say how many parts there are and how long they may take, before anybody waits."""
     # A cluster that grows by itself may have no core yet.
     cores = max(1, int(ray.cluster_resources().get("CPU", 1)))
-    found = plan_parts(n, parts[0].width, k, len(parts), cores)
+    found = plan_parts(n, parts[0].width, k, len(parts), cores, memory)
     print(
         f"adacore: {n:,} rows in {len(parts):,} parts, {cores} at a time: about {found.seconds / 60:.1f} minutes on "
-        "cores that nothing else uses",
+        f"cores that nothing else uses, at most {found.bytes / 1e9:.1f} GB for each of them",
         file=sys.stderr,
         flush=True,
     )

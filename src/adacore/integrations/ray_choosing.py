@@ -42,6 +42,7 @@ def choose_rows_of_files(source: str, settings: SelectSettings) -> Coreset:
         seed=settings.seed,
         work=settings.work,
         address=settings.address,
+        memory=None if settings.memory is None else round(settings.memory * 1e9),
     )
     out = Path(settings.out)
     out.parent.mkdir(parents=True, exist_ok=True)

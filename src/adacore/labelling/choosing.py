@@ -90,6 +90,9 @@ class SelectSettings:
     work: str | None = _setting(
         None, "with --engine ray, a folder that keeps what is done: killed, it goes on from there"
     )
+    memory: float | None = _setting(
+        None, "with --engine ray, gigabytes that each worker may take, 0.5 of libraries included; 2 if none", above=0
+    )
     address: str | None = _setting(None, "with --engine ray, of a cluster, as ray.init takes it; this machine if none")
 
     def __post_init__(self) -> None:
@@ -118,8 +121,10 @@ class SelectSettings:
             given = next((name for name in others if getattr(self, name)), None)
             if given is not None:
                 raise ValueError(f"--{given} is not supported with --engine ray: leave it out, or pass --engine local")
-        elif self.work is not None or self.address is not None:
-            raise ValueError(f"--{'work' if self.work else 'address'} is of Ray alone: pass --engine ray too")
+            return
+        given = next((name for name in ("work", "memory", "address") if getattr(self, name) is not None), None)
+        if given is not None:
+            raise ValueError(f"--{given} is of Ray alone: pass --engine ray too")
 
 
 @dataclass(frozen=True, eq=False)

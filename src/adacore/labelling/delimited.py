@@ -10,7 +10,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from adacore.errors import unreadable
-from adacore.labelling.parquet import columns_of, rows_in_blocks
+from adacore.labelling.parquet import columns_of, source_of
 from adacore.labelling.texts import check_table_is_utf8
 
 _DELIMITERS = ",;\t"
@@ -73,7 +73,7 @@ def read_delimited(
         kept = kept[1:]
     kept = [name for name in kept if name != without]
     table = table.select(kept)
-    return columns_of(rows_in_blocks(table), table.num_rows, table.schema, kept, labels, path)
+    return columns_of(source_of(table), table.num_rows, table.schema, kept, labels, path)
 
 
 def _is_number(text: str) -> bool:

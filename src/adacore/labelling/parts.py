@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from adacore.errors import unreadable
 from adacore.facility.part_planning import rows_of_part
-from adacore.labelling.parquet import BLOCK, columns_kept, columns_of
+from adacore.labelling.parquet import BLOCK, BUFFER, Source, columns_kept, columns_of
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,12 @@ def files_of(source: str | Path | Sequence[str | Path]) -> list[str]:
 
 
 def parts_of(
-    files: Sequence[str], columns: Columns | None = None, *, budget: int = 1, part_rows: int | None = None
+    files: Sequence[str],
+    columns: Columns | None = None,
+    *,
+    budget: int = 1,
+    part_rows: int | None = None,
+    memory: int | None = None,
 ) -> list[Part]:
     """Divide files into parts.
 
@@ -118,6 +123,7 @@ def parts_of(
         columns: Which columns are no features.
         budget: How many rows each part will choose.
         part_rows: Rows of a part at most; None for ``adacore.facility.part_planning.rows_of_part``.
+        memory: Bytes that a worker may take; None for ``adacore.facility.part_planning.MEMORY``.
 
     Returns:
         Parts, in the order of files and rows; a file's parts are of nearly equal size.
@@ -130,7 +136,7 @@ def parts_of(
     parts: list[Part] = []
     offset = 0
     for path, head in _heads(files, columns or Columns()).items():
-        limit = part_rows or rows_of_part(head.width, budget)
+        limit = part_rows or rows_of_part(head.width, budget, memory)
         count = max(1, -(-head.rows // limit))
         edges = [head.rows * i // count for i in range(count + 1)]
         parts += [Part(path, a, b, offset + a, head.stamp, head.width) for a, b in itertools.pairwise(edges) if b > a]
@@ -211,8 +217,8 @@ def _head_of(path: str, columns: Columns) -> _Head:
         raise ValueError(f"{path} ends in {kind!r}: expected .parquet or .npy")
     with _parquet(path) as file:
         kept = _names(file.schema_arrow, columns, path)
-        block = [next(file.iter_batches(batch_size=1, columns=kept))] if file.metadata.num_rows else []
-        x, _ = columns_of(block, len(block), file.schema_arrow, kept, columns.labels, path)
+        first = Part(path, 0, min(1, file.metadata.num_rows), 0)
+        x, _ = columns_of(_blocks_of(file, first), len(first), file.schema_arrow, kept, columns.labels, path)
         width = x.shape[1] - (columns.weights is not None)
         return _Head(file.metadata.num_rows, width, tuple(kept), _stamp(path))
 
@@ -234,7 +240,8 @@ def _parquet(path: str) -> Iterator[Any]:
 
     try:
         with _open(path) as opened:
-            yield pq.ParquetFile(opened)
+            # Not all column chunks of a row group at once, as Arrow reads ahead by default: see ``BUFFER``.
+            yield pq.ParquetFile(opened, pre_buffer=False, buffer_size=BUFFER)
     except (OSError, pa.ArrowException) as error:
         raise unreadable(path, error) from error
 
@@ -283,9 +290,8 @@ def read_part(part: Part, columns: Columns | None = None) -> PartRows:
     else:
         with _parquet(part.path) as file:
             names = _names(file.schema_arrow, columns, part.path)
-            blocks = _blocks(file, part, names)
             x, labels = columns_of(
-                blocks, len(part), file.schema_arrow, names, columns.labels, part.path, first=part.start
+                _blocks_of(file, part), len(part), file.schema_arrow, names, columns.labels, part.path, first=part.start
             )
         weights = None
         if columns.weights is not None:
@@ -310,7 +316,7 @@ def read_labels(part: Part, column: str) -> NDArray[np.str_]:
         ValueError: If the file is unreadable, or a stratum is missing.
     """
     with _parquet(part.path) as file:
-        values = [block.column(0).to_pylist() for block in _blocks(file, part, [column])]
+        values = [block.column(0).to_pylist() for block in _blocks_of(file, part)([column], BLOCK)]
     return _texts(np.array([value for block in values for value in block], object), part)
 
 
@@ -352,17 +358,22 @@ def _as_floats(rows: NDArray[Any]) -> NDArray[Any]:
     return rows if rows.dtype in (np.float32, np.float64) else rows.astype(np.result_type(rows.dtype, np.float32))
 
 
-def _blocks(file: Any, part: Part, names: list[str]) -> Iterator[Any]:
-    """Yield the record batches that hold a part's rows, from the row groups that overlap it alone."""
+def _blocks_of(file: Any, part: Part) -> Source:
+    """Read the record batches that hold a part's rows, from the row groups that overlap it alone."""
     sizes = [file.metadata.row_group(group).num_rows for group in range(file.metadata.num_row_groups)]
     ends = np.cumsum(sizes)
     groups = [g for g, end in enumerate(ends) if end > part.start and end - sizes[g] < part.stop]
-    position = int(ends[groups[0]]) - sizes[groups[0]]
-    for batch in file.iter_batches(row_groups=groups, batch_size=BLOCK, columns=names):
-        # What lies before the part in its row group has to be decoded to be passed over; what lies behind does not.
-        if position >= part.stop:
-            return
-        low, high = max(part.start - position, 0), min(part.stop - position, batch.num_rows)
-        position += batch.num_rows
-        if high > low:
-            yield batch.slice(low, high - low)
+
+    def blocks(names: list[str], rows: int) -> Iterator[Any]:
+        position = int(ends[groups[0]]) - sizes[groups[0]] if groups else 0
+        # On the calling thread: a worker has one core, and threads of Arrow's would each keep memory of their own.
+        for batch in file.iter_batches(row_groups=groups, batch_size=rows, columns=names, use_threads=False):
+            # What lies before the part in its row group has to be decoded to be passed over; what lies behind does not.
+            if position >= part.stop:
+                return
+            low, high = max(part.start - position, 0), min(part.stop - position, batch.num_rows)
+            position += batch.num_rows
+            if high > low:
+                yield batch.slice(low, high - low)
+
+    return blocks

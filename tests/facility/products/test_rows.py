@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from adacore.facility.products import medoid
 from adacore.facility.products.kernels import ExactRows, distance_to, scaled_row
 from adacore.facility.products.medoid import sum_bounds
 from adacore.facility.products.nearest import nearest
@@ -68,12 +69,17 @@ def test_double_precision_is_the_same_to_the_last_bit_in_kernels_and_tensors(kin
     assert compiled[-1] == 0
 
 
+@pytest.mark.parametrize("wide", [False, True])
 @settled
 @cases
-def test_sums_of_distances_are_bounded_from_below(kind, n, d, single, seed):
+def test_sums_of_distances_are_bounded_from_below(wide, kind, n, d, single, seed):
     rows = rows_of(kind, n, d, single, seed)
     weights = torch.from_numpy(np.random.default_rng(seed).random(n))
-    bounds = sum_bounds(rows, rows, weights).numpy()
+    with pytest.MonkeyPatch.context() as patch:
+        if wide:  # no covariance is made
+            patch.setattr(medoid, "SQUARE_DIMENSIONS", 0)
+            patch.setattr(medoid, "ROWS_PER_DIMENSION", 10**9)
+        bounds = sum_bounds(rows, rows, weights).numpy()
     sums = true_distances(rows) @ weights.numpy()
     assert (bounds <= sums * (1 + 1e-12)).all()
 

@@ -25,6 +25,11 @@ LEAST_MEAN = 2.0**-90
 """Mean squared distances below this are not bounded: d squares of float32 may lose d 2^-126 by underflow, which is less
 than gamma_8 of them up to d = 2^14."""
 
+SQUARE_DIMENSIONS, ROWS_PER_DIMENSION = 1024, 4
+"""The covariance of d x d numbers is made up to so many dimensions, where with what it is summed from it takes 12 MB,
+and beyond where there are so many rows for each dimension: 12 d^2 bytes are then less than the rows' copy, 4 n d. At
+2,000 x 5,000 it took 500 MB beside rows of 40 MB."""
+
 
 def sum_bounds(clients: Rows, candidates: Rows, weights: Tensor) -> Tensor:
     """Bound every candidate's sum of weighted distances from below.
@@ -55,7 +60,9 @@ def sum_bounds(clients: Rows, candidates: Rows, weights: Tensor) -> Tensor:
     # Any centre near the mean will do, for which E delta is not neglected below.
     middle = (center / clients.n).float()
     squares = torch.empty(clients.n, dtype=torch.float64, device=device)
-    covariance = torch.zeros((d, d), dtype=torch.float64, device=device)
+    # Nothing of size d x d for wide rows: the covariance's trace, which is E|delta|^2, bounds what it is needed for.
+    square = d <= max(SQUARE_DIMENSIONS, clients.n // ROWS_PER_DIMENSION)
+    covariance = torch.zeros((d, d) if square else (0, 0), dtype=torch.float64, device=device)
     offset, toward = torch.zeros((2, d), dtype=torch.float64, device=device)
     roots = (share * clients.n).sqrt().float()
     for first in range(0, clients.n, step):
@@ -67,10 +74,11 @@ def sum_bounds(clients: Rows, candidates: Rows, weights: Tensor) -> Tensor:
         # symmetric.
         delta *= roots[some, None]
         # At most 4,096 rows in float32, then double: gamma_4096 and not gamma_n.
-        covariance += (delta.T @ delta).double()
+        if square:
+            covariance += delta.T @ delta
         offset += (roots[some] @ delta).double()
         toward += ((roots[some] * squares[some].float()) @ delta).double()
-    covariance = (covariance / clients.n).float()
+    covariance = covariance.div_(clients.n).float()
     variance, farthest = share @ squares, squares.max()
     spread = share @ (squares - variance).square()
     offset, toward = offset / clients.n, toward / clients.n
@@ -81,7 +89,8 @@ def sum_bounds(clients: Rows, candidates: Rows, weights: Tensor) -> Tensor:
     far = clients.high.double().max().sqrt()
     # For a start, e^T Cov e <= ||Cov||_F |e|^2: the Frobenius norm is at least the largest eigenvalue. By Jensen's
     # inequality the least sum is at most the least sqrt(E u); whoever's bound exceeds that, 9 of 10, needs no other.
-    steepest = covariance.double().norm() * (1 + slack)
+    # Wide rows take the trace, which is at least the Frobenius norm.
+    steepest = (covariance.norm(dtype=torch.float64) if square else variance) * (1 + slack)
     bounds = torch.empty(candidates.n, dtype=torch.float64, device=device)
     least = torch.tensor(torch.inf, dtype=torch.float64, device=device)
 
@@ -112,7 +121,7 @@ def sum_bounds(clients: Rows, candidates: Rows, weights: Tensor) -> Tensor:
     for at in torch.split(everyone, step):
         bounds[at], most = bound(at, False)
         least = torch.minimum(least, most)
-    for at in torch.split((bounds <= least).nonzero()[:, 0], step):
+    for at in torch.split((bounds <= least).nonzero()[:, 0], step) if square else ():
         bounds[at] = torch.maximum(bounds[at], bound(at, True)[0])
     # The mean times the mass is the sum; 1e-9 for everything in double precision.
     return bounds * mass * (1 - 1e-9)
