@@ -112,16 +112,15 @@ class Reached:
     @property
     def sentence(self) -> str:
         """Where further labels stop helping."""
-        compared = self.share / self.evenly
         end = (
-            "more picks of this kind would change little"
-            if compared < FLAT
-            else "the curve is still falling: more picks would help"
+            "More picks of this kind would change little."
+            if self.share < FLAT * self.evenly
+            else "The curve is still falling: more picks would help."
         )
         return (
-            f"It falls from {self.start:.3g} to {self.end:.3g}. {self.half:,} picks bring half of that (first dot), "
-            f"{self.most:,} nine tenths (second). The last {self.last:,} bring {self.share:.1f} %, {compared:.2f} "
-            f"times their even share: {end}."
+            f"It falls from {self.start:.3g} to {self.end:.3g}. The first {self.half:,} picks bring half of this fall "
+            f"(first dot), the first {self.most:,} bring nine tenths of it (second dot). The last {self.last:,} bring "
+            f"{self.share:.1f} % of it; if all picks brought the same, they would bring {self.evenly:.1f} %. {end}"
         )
 
 

@@ -156,14 +156,18 @@ def curves(record: Record, estimator: str, styles: Mapping[str, Style], position
     """
     random = record["random"][estimator]
     budgets = sorted(map(int, random))
-    # Random's curve ends a little beyond the largest budget: the rest is there to measure savings.
-    budgets = [budget for budget in budgets if budget <= 2 * max(row["budget"] for row in rows_of(record, estimator))]
+    rows = rows_of(record, estimator)
+    # As far as random needs to be as accurate as the others, so that the saving of labels can be seen, and at least as
+    # far as the largest budget. The rest of its simulation, up to ``REACH`` times that, would press all to the left.
+    largest, best = max(row["budget"] for row in rows), max(row["accuracy"] for row in rows)
+    equal = next((budget for budget in budgets if random[str(budget)]["mean"] >= best), budgets[-1])
+    budgets = [budget for budget in budgets if budget <= max(largest, equal)]
     lines = []
     for name, style in styles.items():
         if name == "random":
             x, y = budgets, [random[str(budget)]["mean"] for budget in budgets]
         else:
-            held = [row for row in rows_of(record, estimator) if row["method"] == name]
+            held = [row for row in rows if row["method"] == name]
             x, y = [row["budget"] for row in held], [row["accuracy"] for row in held]
         lines.append(Line(name, style, np.array(x, float), 100 * np.array(y, float)))
     axes = Axes("labels", "test accuracy (%)", x_log=True)
