@@ -172,8 +172,8 @@ def _advice(method: Method) -> str | None:
     if advice.warning is not None:
         return f"{method.name}: {advice.warning}."
     text = (
-        f"{method.name}: probing and selecting take {sentences.share(advice.overhead_share)} of the time; as many "
-        f"epochs end {advice.speed_up:.1f} times sooner than on the full data"
+        f"{method.name}: probing and selecting take {sentences.share(advice.overhead_share)} of the time; with them, "
+        f"an epoch is {advice.speed_up:.1f} times as fast as one on the full data"
     )
     if advice.suggested_every > every:
         return f"{text}. Selecting every {advice.suggested_every} epochs would bring that share below 20 %."
