@@ -37,7 +37,9 @@ def draw_curves(axes, record) -> None:
     """Draw accuracy against labels, with the saving at one budget."""
     curve = record["random"]["logistic"]
     budgets = np.array(sorted(map(int, curve)))
-    rows = [r for r in record["rows"] if r["estimator"] == "logistic" and r["method"] == "facility_location"]
+    rows = [
+        r for r in record["rows"] if r["estimator"] == "logistic" and r["method"] == "facility_location(refine=false)"
+    ]
     axes.plot(budgets, [100 * curve[str(b)]["mean"] for b in budgets], color=RANDOM, label="random labels")
     chosen = [100 * r["accuracy"] for r in rows]
     axes.plot([r["budget"] for r in rows], chosen, "o-", color=CHOSEN, markersize=4, label="labels chosen by adacore")

@@ -21,11 +21,22 @@ def test_rounds_choose_what_one_selection_with_initial_rows_chooses():
     assert not set(first.tolist()) & set(second.tolist())
 
 
-def test_two_rounds_choose_what_one_round_of_both_budgets_chooses():
+def test_without_swaps_two_rounds_choose_what_one_round_of_both_budgets_chooses():
     rounds = Rounds(40)
-    rounds.label(dict.fromkeys(rounds.choose(POOL, budget=4).tolist(), "a"))
+    rounds.label(dict.fromkeys(rounds.choose(POOL, budget=4, refine=False).tolist(), "a"))
     both = [*rounds.labelled.tolist(), *rounds.choose(POOL, budget=6).tolist()]
     assert both == adacore.facility_location(POOL, budget=10).indices.tolist()
+
+
+def test_a_small_first_round_is_improved_by_swaps(monkeypatch):
+    refined = adacore.facility_location(POOL, budget=9, refine=True).indices.tolist()
+    greedy = adacore.facility_location(POOL, budget=9).indices.tolist()
+    assert refined != greedy
+    assert Rounds(40).choose(POOL, budget=9).tolist() == refined
+    for settings in ({"refine": False}, {"method": "sampled", "seed": 0}):
+        assert Rounds(40).choose(POOL, budget=9, **settings).tolist() == greedy
+    monkeypatch.setattr("adacore.labelling.methods.REFINED_PICKS", 5)
+    assert Rounds(40).choose(POOL, budget=9).tolist() == greedy
 
 
 def test_excluded_rows_are_never_chosen():
