@@ -103,7 +103,8 @@ PERMUTATIONS = replace(
 )
 EXPERIMENTS = {
     "mnist": MNIST,
-    "mnist-ablation": replace(SMALL, arms=(*BASIC, *ABLATION, *CORESETS)),
+    # Weighted medoids need a lower rate than the rest.
+    "mnist-ablation": replace(SMALL, arms=(*BASIC, *ABLATION, *CORESETS), rates=(0.1, 0.2, *RATES)),
     "mnist-every": replace(SMALL, arms=(*BASIC, *(f"stratified, every={r}" for r in (1, 5, 50)))),
     # A batch four times as large takes a rate up to four times as large: each has a range of its own.
     **{

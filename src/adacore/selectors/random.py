@@ -18,6 +18,11 @@ from adacore.selectors.weighting import equally_weighted
 class Random:
     """Draws examples at random, without replacement; every weight is n / k. The baseline that a method has to beat.
 
+    In a ``CoresetLoader`` it is drawn anew whenever a selection is due, like any other method: in every epoch with
+    ``every=1``, the default. Compare with that one, which sees more of the data and costs nothing. With ``every=20`` it
+    keeps its subset for 20 epochs, and is a weaker baseline. ``adacore compare`` draws it anew in every epoch, unless
+    it is asked for ``random(every=R)``.
+
     Example:
         >>> coreset = Random().select(Snapshot(10), 4, generator=np.random.default_rng(0))
         >>> len(coreset), coreset.weights[0]

@@ -61,7 +61,8 @@ class CoresetLoader(DataLoader[Any]):
             ``Stratified``: it then draws each epoch's batches from all examples, each once.
         budget: How many to select, in [1, n].
         every: R, epochs between reselections; ``"auto"`` measures the first two and then chooses the smallest that
-            keeps probing and selecting under a fifth of the time, so that it differs from machine to machine.
+            keeps probing and selecting under a fifth of the time, so that it differs from machine to machine. A
+            ``Random()`` to compare with takes ``every=1``: it costs nothing, and a subset that is kept trains worse.
         batch_size: Examples in a batch; of each process, where there are several.
         seed: Of every random draw, those of augmentation included.
         labels: Strata to select within, whole numbers, shape (n,); None to take the targets where they are classes.
