@@ -95,7 +95,7 @@ CIFAR = replace(
     budget=512,
     model="small_convnet",
     epochs=60,
-    rates=(0.025, 0.05, 0.1, 0.2),
+    rates=(0.0125, 0.025, 0.05, 0.1),
     arms=(*BASIC, *ABLATION[1:]),
 )
 PERMUTATIONS = replace(
