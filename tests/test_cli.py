@@ -414,7 +414,11 @@ def test_an_error_names_no_line_of_a_compiled_package(tmp_path, capsys):
         (lambda path: np.save(path, np.zeros(5)), ["--budget", "1"], "shape"),
         (lambda path: np.save(path, np.array(["a", "b"])), ["--budget", "1"], "expected numbers"),
         (lambda path: path.write_bytes(b"\x93NUMPY"), ["--budget", "1"], "truncated or corrupt"),
-        (lambda path: np.save(path, np.zeros((5, 2))), ["--budget", "1", "--labels", "kind"], "pass an .npy file"),
+        (
+            lambda path: np.save(path, np.zeros((5, 2))),
+            ["--budget", "1", "--labels", "kind"],
+            "label a line, an .npy file",
+        ),
         (
             lambda path: np.save(path, np.zeros((5, 2))),
             ["--budget", "1", "--out", "c.txt"],

@@ -35,7 +35,7 @@ def test_a_small_first_round_is_improved_by_swaps(monkeypatch):
     assert Rounds(40).choose(POOL, budget=9).tolist() == refined
     for settings in ({"refine": False}, {"method": "sampled", "seed": 0}):
         assert Rounds(40).choose(POOL, budget=9, **settings).tolist() == greedy
-    monkeypatch.setattr("adacore.labelling.methods.REFINED_PICKS", 5)
+    monkeypatch.setattr("adacore.labelling.first_round.REFINED_PICKS", 5)
     assert Rounds(40).choose(POOL, budget=9).tolist() == greedy
 
 

@@ -285,6 +285,41 @@ def test_a_missing_label_is_an_error_and_no_class(tmp_path, column):
         facility_location(features.x, budget=3, labels=features.labels)
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("1\n0\n1\n2\n", [1, 0, 1, 2]),
+        ("\ufeffcat\r\ndog\r\nbig cat \r\n007", ["cat", "dog", "big cat", "007"]),
+        ("01\n-1\n+3\n4\n\n\n", [1, -1, 3, 4]),
+        ("1\nnan\n2.5\n3", ["1", "nan", "2.5", "3"]),
+    ],
+)
+@pytest.mark.parametrize("table", ["x.npy", "x.csv"])
+def test_labels_a_line_are_whole_numbers_or_texts(tmp_path, table, text, expected):
+    np.save(tmp_path / "x.npy", np.arange(8.0).reshape(4, 2))
+    write(tmp_path / "x.csv", "a,b\n1,2\n3,4\n5,6\n7,8\n")
+    (tmp_path / "y.txt").write_bytes(text.encode())
+    assert read_features(tmp_path / table, labels=str(tmp_path / "y.txt")).labels.tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "match"),
+    [
+        ("y.txt", "1\n2\n", "holds 2 labels: expected 4, one a line"),
+        ("y.txt", "1\n\n2\n3\n4", "line 2, is empty: give every row a label"),
+        ("y.txt", "", "holds 0 labels"),
+        ("y.csv", "1\n2\n3\n4\n", "pass a .txt file with a label a line, an .npy file$"),
+    ],
+)
+def test_lines_that_label_not_every_row_are_refused(tmp_path, name, text, match):
+    np.save(tmp_path / "x.npy", np.arange(8.0).reshape(4, 2))
+    (tmp_path / name).write_text(text)
+    with pytest.raises(ValueError, match=match):
+        read_features(tmp_path / "x.npy", labels=str(tmp_path / name))
+    with pytest.raises(FileNotFoundError, match=r"no file .*z.txt.*labels"):
+        read_features(tmp_path / "x.npy", labels=str(tmp_path / "z.txt"))
+
+
 def test_labels_in_text_and_libsvm(tmp_path):
     assert list(read_features(write(tmp_path / "x.svm", SVM), labels="target").labels) == [1, 0, 1, 0]
     path = write(tmp_path / "x.csv", "a,kind,b\n1,ape,2\n3,bee,4\n")

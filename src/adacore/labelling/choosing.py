@@ -71,7 +71,9 @@ class SelectSettings:
     )
     exclude: str | None = _setting(None, "rows that must not be selected, in a file as for --initial")
     labels: str | None = _setting(
-        None, "select within classes that are known: a column's name, target (LIBSVM), or an .npy file"
+        None,
+        "select within classes that are known: a column's name, target (LIBSVM), an .npy file, or a .txt file with a "
+        "label a line",
     )
     quotas: str = _setting(
         "proportional", "with --labels, how many of each class: proportional, equal, or a number for each: cat=10,dog=5"

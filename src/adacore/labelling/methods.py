@@ -12,19 +12,12 @@ from numpy.typing import NDArray
 
 from adacore.errors import unknown_name
 from adacore.facility.metrics import check_metric
+from adacore.labelling.first_round import refined_by_default
 from adacore.probing.snapshot import LastLayer, Requirements, Snapshot
 from adacore.selectors.naming import parse_name
 from adacore.selectors.registry import SELECTORS, make_selector
 
 Positions = NDArray[np.int64]
-
-REFINED_PICKS = 200
-"""Facility location's picks are improved by swaps where nothing is labelled yet and no more than so many are chosen.
-
-Chosen on the seeds 100 to 119 of digits and confirmed on the fresh seeds 200 to 211 of digits, MNIST, package
-descriptions and imbalanced MNIST (docs/records/labelling-refined-*.json): ahead of greedy alone by 2.4, 0.9, 0.3, 0.4
-and 0.1 points at 20, 50, 100, 200 and 500 labels with logistic regression, where greedy alone is 1.1 behind k-means at
-20. At 500 the interval holds 0, and swaps take longest. Beside labelled rows swaps were not measured."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +87,7 @@ def parse_method(text: str) -> Method:
         text: ``random``, ``facility_location``, ``facility_location(metric=cosine, weighted=true)``, ``k_center``, or
             any selector that needs no labels, such as ``k_means``, ``typiclust``, ``margin``, ``badge`` or
             ``adacore(targets=predicted)``. Facility location's setting ``refine`` says whether its picks are improved
-            by swaps; without it they are in a first round of at most ``REFINED_PICKS``.
+            by swaps; without it they are in a first round of at most 200 rows.
 
     Returns:
         The method.
@@ -163,20 +156,6 @@ def _facility_location(
         refine = refined_by_default(budget, len(pool.labelled))
     initial = pool.labelled if len(pool.labelled) else None
     return facility_location(pool.features, budget=budget, initial=initial, metric=metric, refine=refine).indices
-
-
-def refined_by_default(budget: int, labelled: int) -> bool:
-    """Say whether a round's picks are improved by swaps, unless somebody says so; see ``REFINED_PICKS``.
-
-    Args:
-        budget: Rows that the round chooses.
-        labelled: Rows that are labelled already.
-
-    Example:
-        >>> refined_by_default(20, 0), refined_by_default(500, 0), refined_by_default(20, 20)
-        (True, False, False)
-    """
-    return labelled == 0 and budget <= REFINED_PICKS
 
 
 def _k_center(pool: Pool, budget: int, generator: np.random.Generator, *, metric: Any) -> Positions:

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from adacore.facility.metrics import Metric
 from adacore.labelling.durable_files import replace_file
-from adacore.labelling.methods import refined_by_default
+from adacore.labelling.first_round import refined_by_default
 
 # torch takes seconds to load, and choosing by features alone does without it.
 if TYPE_CHECKING:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from adacore.errors import unreadable
 from adacore.labelling.libsvm import read_libsvm
+from adacore.labelling.texts import read_text
 
 _COMPRESSED = {".bz2", ".gz", ".xz"}
 _FOREIGN = {
@@ -52,8 +54,9 @@ def read_features(path: str | Path, *, labels: str | None = None, without: str |
     Args:
         path: ``.npy``, shape (n, d), which is mapped and not read; ``.parquet``, columns of numbers and of lists of one
             length; ``.csv`` and ``.tsv``; anything else is read as LIBSVM. Text may be compressed (.bz2, .gz, .xz).
-        labels: Where the classes are: the name of a column (Parquet, CSV), ``"target"`` (LIBSVM), or an ``.npy`` file
-            of shape (n,); None to select without classes. A column that holds labels is not a feature.
+        labels: Where the classes are: the name of a column (Parquet, CSV), ``"target"`` (LIBSVM), an ``.npy`` file of
+            shape (n,), or a ``.txt`` file with a label a line; None to select without classes. A column that holds
+            labels is not a feature.
         without: A column (Parquet, CSV) that is no feature either, such as one of texts; or None.
 
     Returns:
@@ -84,9 +87,14 @@ def read_features(path: str | Path, *, labels: str | None = None, without: str |
         x, targets = read_libsvm(path)
         classes, columns = targets if labels == "target" else None, "target"
     if labels is not None and classes is None:
-        if not labels.lower().endswith(".npy"):
-            raise ValueError(f"{path} has no labels {labels!r}: pass an .npy file{f' or {columns}' if columns else ''}")
-        classes = _read_labels(Path(labels), x.shape[0])
+        readers = {".npy": _read_labels, ".txt": _read_label_lines}
+        reader = readers.get(Path(labels).suffix.lower())
+        if reader is None:
+            other = f", or {columns}" if columns else ""
+            raise ValueError(
+                f"{path} has no labels {labels!r}: pass a .txt file with a label a line, an .npy file{other}"
+            )
+        classes = reader(Path(labels), x.shape[0])
     return Features(x, classes)
 
 
@@ -142,3 +150,20 @@ def _read_labels(path: Path, n: int) -> NDArray[Any]:
     if labels.shape != (n,):
         raise ValueError(f"{path} holds labels of shape {labels.shape}: expected ({n},), one for each row")
     return labels
+
+
+def _read_label_lines(path: Path, n: int) -> NDArray[Any]:
+    """Read a label a line: whole numbers where every line is one, texts where not."""
+    _check_exists(path, "labels")
+    # Split at line ends alone: ``splitlines`` would also end a label at a form feed or a Unicode separator.
+    lines = [line.strip() for line in read_text(path).split("\n")]
+    # The line end of the last line begins no label; editors leave several.
+    while lines and not lines[-1]:
+        lines.pop()
+    if "" in lines:
+        raise ValueError(f"{path}, line {lines.index('') + 1}, is empty: give every row a label, one a line")
+    if len(lines) != n:
+        raise ValueError(f"{path} holds {len(lines):,} labels: expected {n:,}, one a line for each row")
+    if all(re.fullmatch(r"[+-]?[0-9]{1,18}", line) for line in lines):
+        return np.array([int(line) for line in lines], np.int64)
+    return np.array(lines)

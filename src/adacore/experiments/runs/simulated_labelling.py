@@ -51,11 +51,13 @@ class LabelSettings:
         (20, 50)
     """
 
-    labels: str | None = _setting(None, "the true classes: a column's name, target (LIBSVM), or an .npy file")
+    labels: str | None = _setting(
+        None, "the true classes: a column's name, target (LIBSVM), an .npy file, or a .txt file with a label a line"
+    )
     methods: tuple[str, ...] = _setting(
         (RANDOM, "facility_location", "k_means"),
         "methods, separated by commas: random, facility_location, facility_location(metric=cosine, weighted=true, "
-        "refine=true), k_center, k_means, typiclust; in rounds, by a model of the labels so far: margin, entropy, "
+        "refine=false), k_center, k_means, typiclust; in rounds, by a model of the labels so far: margin, entropy, "
         "badge, adacore(targets=predicted)",
     )
     budgets: tuple[str, ...] = _setting(("20", "50", "100"), "numbers of labels, separated by commas")
