@@ -12,7 +12,7 @@ from adacore.facility.products import medoid
 from adacore.facility.products.kernels import ExactRows, distance_to, scaled_row
 from adacore.facility.products.medoid import sum_bounds
 from adacore.facility.products.nearest import nearest
-from adacore.facility.products.rows import choose_shift, fold_, make_rows, pair_distances
+from adacore.facility.products.rows import SUMS, choose_shift, fold_, make_rows, pair_distances
 
 KINDS = {
     "gaussian": lambda rng, n, d: rng.normal(size=(n, d)),
@@ -59,9 +59,9 @@ def test_squared_distances_lie_between_their_bounds(kind, n, d, single, seed):
 def test_double_precision_is_the_same_to_the_last_bit_in_kernels_and_tensors(kind, n, d, single, seed):
     rows = rows_of(kind, n, d, single, seed)
     exact = ExactRows(rows.exact.numpy(), rows.index.numpy(), rows.factors.numpy(), rows.same)
-    x, scratch = np.empty(d), np.empty(d)
+    x, sums = np.empty(d), np.empty(SUMS)
     scaled_row(exact, n - 1, x)
-    compiled = [distance_to(x, exact, i, scratch) for i in range(n)]
+    compiled = [distance_to(x, exact, i, sums) for i in range(n)]
     everyone, last = torch.arange(n), torch.tensor([n - 1])
     assert pair_distances(rows, everyone, rows, last).tolist() == compiled
     assert pair_distances(rows, last.expand(n), rows, everyone).tolist() == compiled
@@ -107,7 +107,7 @@ def test_the_nearest_is_the_first_of_the_nearest(kind, n, d, single, seed):
     assert distances.tolist() == all_of_them.min(axis=1).tolist()
 
 
-@pytest.mark.parametrize("width", [1, 2, 3, 7, 64, 384])
+@pytest.mark.parametrize("width", [1, 2, 3, 7, 64, 65, 127, 128, 384, 1000])
 def test_folding_sums_whole_numbers_exactly(width):
     numbers = np.random.default_rng(0).integers(0, 1000, (5, width)).astype(float)
     assert fold_(torch.from_numpy(numbers.copy())).tolist() == numbers.sum(axis=1).tolist()

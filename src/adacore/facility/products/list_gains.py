@@ -15,7 +15,7 @@ from adacore.facility.compiled import Array, bounding_kernel, kernel
 from adacore.facility.heap import pop, push
 from adacore.facility.list_gains import TIE, Goal
 from adacore.facility.products.kernels import SUM_ROUNDING, TERMS, ZERO, ExactRows, distance_to, scaled_row
-from adacore.facility.products.rows import LEAST, UNIT_ROUNDOFF
+from adacore.facility.products.rows import LEAST, SUMS, UNIT_ROUNDOFF
 
 UPWARDS = 1 + 2 * UNIT_ROUNDOFF
 """A minimum is enlarged by this before it is rounded to float32."""
@@ -286,14 +286,14 @@ def bounds_from_lists(positions: Array, first: int, last: int, lists: Written, s
 @kernel
 def make_exact(position: int, lists: Written, used: int, x: Array, rows: ExactRows, minima: Array) -> Any:
     """Write the exact list of a candidate x from its list; return how much room is taken."""
-    begin, squares = lists.starts[position], np.empty(x.size)
+    begin, sums = lists.starts[position], np.empty(SUMS)
     lists.exact_starts[position] = used
     for c in range(begin, begin + lists.lengths[position]):
         i = lists.clients[c]
         # The lower bound again, for minima have fallen since the list was looked at: a distance costs d numbers from
         # memory.
         if lists.step * np.float64(lists.lower[c]) < minima[i]:
-            distance = distance_to(x, rows, i, squares)
+            distance = distance_to(x, rows, i, sums)
             if distance < minima[i]:
                 lists.exact_clients[used], lists.exact_distances[used] = i, distance
                 used += 1

