@@ -269,7 +269,8 @@ def fold_(squares: Tensor) -> Tensor:
         tensor([19900.], dtype=torch.float64)
     """
     sums = squares[:, :SUMS]
-    for part in squares.split(SUMS, dim=1)[1:]:
+    for first in range(SUMS, squares.shape[1], SUMS):
+        part = squares[:, first : first + SUMS]
         sums[:, : part.shape[1]] += part
     width = sums.shape[1]
     while width > 1:
