@@ -109,7 +109,7 @@ EXPERIMENTS = {
     # A batch four times as large takes a rate up to four times as large: each has a range of its own.
     **{
         f"mnist-batch-{b}": replace(SMALL, arms=BASIC, batch_size=b, budget=512, rates=rates)
-        for b, rates in ((32, (0.2, 0.4, 0.8)), (64, RATES), (256, (0.8, 1.6, 3.2, 6.4)), (512, (1.6, 3.2, 6.4)))
+        for b, rates in ((32, (0.2, 0.4, 0.8)), (64, RATES), (256, (0.8, 1.6, 3.2, 6.4)), (512, (0.8, 1.6, 3.2, 6.4)))
     },
     "mnist-adamw": replace(SMALL, optimizer="adamw", rates=(3e-3, 1e-2, 3e-2, 1e-1), arms=BASIC),
     # Random for more epochs: how many gradient evaluations is what the strata give worth?
