@@ -1,6 +1,6 @@
 """What probing and selecting cost each of two processes, beside one process: CPU seconds, one thread each.
 
-    python benchmarks/processes.py [--repeats 5]
+    python benchmarks/processes.py [--repeats 5]     # writes docs/records/processes.json
 
 MNIST's 60,000 training images, a network of 784-512-512-10, AdaCore on the logits, 10 % of each class. Processes talk
 over gloo. The bar for probing is 0.65 times one process's seconds. Selecting divides the ten classes.
@@ -27,6 +27,7 @@ from torch.utils.data import TensorDataset
 import adacore
 from adacore.probing.processes import Processes
 from adacore.training.choosing import choose
+from convex_data import machine, write
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("ADACORE_DATA", ROOT.parent / "shared" / "data"))
@@ -84,12 +85,18 @@ def main() -> None:
     repeats = parser.parse_args().repeats
     ((probing, selecting),) = run(1, repeats)
     print(f"one process: probing {probing:.2f} s, selecting {selecting:.2f} s", flush=True)
-    for half, part in run(2, repeats):
+    halves = run(2, repeats)
+    for half, part in halves:
         print(
             f"each of two: probing {half:.2f} s ({half / probing:.2f}), selecting {part:.2f} s "
             f"({part / selecting:.2f})",
             flush=True,
         )
+    found: dict[str, Any] = {"command": f"python benchmarks/processes.py --repeats {repeats}", "repeats": repeats}
+    found |= {"one process, CPU seconds": {"probing": probing, "selecting": selecting}}
+    found |= {"each of two": [{"probing": half, "selecting": part} for half, part in halves]}
+    found |= {"larger share in probing": max(half for half, _ in halves) / probing}
+    write("processes", found | {"machine": machine()})
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Selection over many processes: near to exact greedy, the same whatever is killed; what is unreadable is named."""
 
+import builtins
 import os
 import signal
 import subprocess
@@ -19,7 +20,7 @@ ray = pytest.importorskip("ray", reason="ray is not installed")
 
 from adacore.integrations import part_stages  # noqa: E402
 from adacore.integrations.part_stages import Worker  # noqa: E402
-from adacore.integrations.ray import STORE_BYTES, _check_gpus, facility_location  # noqa: E402
+from adacore.integrations.ray import STORE_BYTES, _check_gpus, _running, facility_location  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -293,6 +294,27 @@ def test_what_workers_take_is_told_and_what_does_not_fit_is_refused(tmp_path, cl
         facility_location(folder, budget=9, memory=300_000_000)
     with pytest.raises(ValueError, match=r"part_rows=10,000,000 and memory=700,000,000: .* leave part_rows out"):
         facility_location(folder, budget=9, memory=700_000_000, part_rows=10_000_000)
+
+
+class PrintReplacing:
+    """Of Ray, what starting and ending it does to ``print`` once a progress bar was shown."""
+
+    def is_initialized(self):
+        return False
+
+    def init(self, **settings):
+        builtins.print = quiet
+
+    def shutdown(self):
+        pass
+
+
+def test_a_selection_leaves_print_as_it_was(monkeypatch):
+    before = builtins.print
+    monkeypatch.setattr(builtins, "print", before)  # restored also if this fails
+    with _running(PrintReplacing(), "local", 1):
+        assert builtins.print is quiet
+    assert builtins.print is before
 
 
 def test_without_ray_one_line_says_what_to_install(tmp_path, capsys, monkeypatch):

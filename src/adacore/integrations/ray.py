@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import os
 import shutil
 import sys
@@ -204,12 +205,16 @@ def _running(ray: Any, address: str, workers: int | None) -> Iterator[None]:
         # Ray runs its workers at a lower priority by default (nice 15): beside any other program on the same cores they
         # would get a fraction of the time that the caller's own process gets.
         settings["_system_config"] = {"worker_niceness": 0}
+    # Ray's progress bars put a function of their own in the place of ``print``, and leave it there: whoever compares it
+    # to the one that they know, as skorch's PrintLog does, would take it for somebody else's.
+    own_print = builtins.print
     ray.init(**settings)
     try:
         yield
     finally:
         # Also after an error or Ctrl-C: the processes that Ray has started would otherwise stay.
         ray.shutdown()
+        builtins.print = own_print
 
 
 @contextmanager
