@@ -22,7 +22,7 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_two_rounds_from_files_choose_what_one_selection_with_initial_rows_does(folder):
+def test_two_rounds_from_files_choose_what_one_selection_with_initial_rows_does(folder, capsys):
     words = "select rows.npy --budget 5 --items texts.txt --sheet label.csv --out a.npz"
     assert main(words.split(" ")) == 0
     lines = Path("label.csv").read_text().splitlines()
@@ -30,6 +30,7 @@ def test_two_rounds_from_files_choose_what_one_selection_with_initial_rows_does(
     assert lines[0] == "position,item,weight,label"
     assert [int(line.split(",")[0]) for line in lines[1:]] == first.indices.tolist()
     assert main(["select", "rows.npy", "--budget", "5", "--initial", "label.csv", "--out", "b.npz"]) == 0
+    assert "label.csv: 5 of 5 rows have no label yet; all of them count as chosen" in capsys.readouterr().err
     assert main(["select", "rows.npy", "--budget", "10", "--out", "both.npz"]) == 0
     second = Coreset.load("b.npz").indices.tolist()
     assert [*first.indices.tolist(), *second] == Coreset.load("both.npz").indices.tolist()

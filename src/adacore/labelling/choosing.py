@@ -185,6 +185,14 @@ def choose_rows(features: str | Path, settings: SelectSettings) -> Choice:
     items = Items() if settings.items is None else read_items(settings.items, n)
     _prepare_files(settings)
     initial = None if settings.initial is None else read_positions(settings.initial, n)
+    beside = {} if settings.initial is None else read_known_labels(settings.initial)
+    known = {position: label for position, label in beside.items() if label}
+    if len(known) < len(beside):
+        warnings.warn(
+            f"{settings.initial}: {len(beside) - len(known):,} of {len(beside):,} rows have no label yet; all of them "
+            "count as chosen already, take out those that you will not label",
+            stacklevel=2,
+        )
     candidates = None
     if settings.exclude is not None:
         # The engine takes what may be chosen, not what must not: excluded rows stay clients, and are still served.
@@ -208,7 +216,6 @@ def choose_rows(features: str | Path, settings: SelectSettings) -> Choice:
     )
     # The coreset is saved before any page or sheet is made: a fault in those must not cost the selection.
     coreset.save(settings.out)
-    known = {} if settings.initial is None else read_known_labels(settings.initial)
     return Choice(coreset, table.x, table.labels, initial, items, settings, known)
 
 

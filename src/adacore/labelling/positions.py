@@ -58,7 +58,8 @@ def read_known_labels(path: str | Path) -> dict[int, str]:
         path: As ``read_positions`` takes it.
 
     Returns:
-        Label by position, of the lines that have one; empty where the file is no .csv with a column ``label``.
+        Label by position, empty text where a line has none yet; nothing where the file is no .csv with a column
+        ``label``.
     """
     path = Path(path)
     if path.suffix.lower() != ".csv":
@@ -70,8 +71,7 @@ def read_known_labels(path: str | Path) -> dict[int, str]:
         return {}
     column = head.index("label")
     # Positions were checked by ``read_positions``, which reads the same cells.
-    lines = [row for row in rows[1:] if len(row) > max(place, column) and row[column].strip()]
-    return {int(row[place]): row[column].strip() for row in lines}
+    return {int(row[place]): row[column].strip() if len(row) > column else "" for row in rows[1:] if len(row) > place}
 
 
 def _read_npy(path: Path, n: int) -> NDArray[Any]:

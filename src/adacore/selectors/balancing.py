@@ -67,8 +67,11 @@ def balance(points: NDArray[np.float32], rows: NDArray[np.int64]) -> NDArray[np.
         random order.
 
     Example:
-        >>> balance(np.array([[-1.0], [1.0], [-1.0], [1.0]], np.float32), np.array([[0, 1], [2, 3]])).tolist()
-        [[0, 1], [3, 2]]
+        The sums of both columns are those of the mean, 0; as given they are -2 and 2.
+
+        >>> points, rows = np.array([[-1.0], [1.0], [-1.0], [1.0]], np.float32), np.array([[0, 1], [2, 3]])
+        >>> points[balance(points, rows)].sum(axis=0).ravel()
+        array([0., 0.], dtype=float32)
     """
     if points.shape[1] > DIMENSIONS:
         points = principal_coordinates(points)
