@@ -278,7 +278,8 @@ def exact_sums(rows: Array, tree: Tree, positions: Array, first: int, last: int,
     for c in range(last - first):
         point(rows, tree, positions[first + c], x[c])
     # A leaf in double precision once for all candidates, dimension by dimension: 32 distances side by side, each the
-    # sum of ``distances.square_of`` in its order. From the caller's rows, pair by pair, it took six times as long.
+    # sum of ``distances.square_of`` in its order. Pair by pair, each row of the
+    # caller's would be converted and scaled again for every candidate.
     for block in range(blocks):
         # Rows that are candidates only lie behind the clients.
         if leaf_weights[block // LEAVES, block % LEAVES] == 0.0:

@@ -41,8 +41,8 @@ class Lists(NamedTuple):
 class RecentRows(NamedTuple):
     """Rows in double precision and in the engine's units, as one thread met them lately.
 
-    Neighbours serve the same clients: converting and scaling a row of the caller's again for every candidate that may
-    serve it took a tenth of the time of ``list_served``.
+    Neighbours serve the same clients: a row of the caller's is converted and scaled once for several candidates that
+    may serve it.
 
     Attributes:
         rows: float64, shape (4096, d); a position p has its place at p modulo 4096.
@@ -88,8 +88,8 @@ def list_served(
     """
     d, tiles = tree.tile_centers.shape
     # The loops are those of ``distance_gains.bound_gains``, with its tests and for its reasons; here the pairs are
-    # kept. In two steps: single precision finds positions, double precision then goes through what was found. Mixed,
-    # the two took 1.3 times as long, for the end of every short inner loop is mispredicted.
+    # kept. In two steps: single precision finds positions, double precision then goes through what was found, so that
+    # neither loop holds the branches of the other.
     x = np.empty((GROUP, d), np.float32)
     exact = np.empty(d)
     centers = np.empty((GROUP, tiles), np.float32)

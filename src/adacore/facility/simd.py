@@ -136,8 +136,7 @@ def lanes_below(typing: Any, squares: Any, row: Any, limits: Any, line: Any) -> 
         squares: Squared distances, shape (rows, 32).
         row: Which candidate.
         limits: Squared limits, shape (lines, 32).
-        line: Which of them. A slice in its place would be counted as a reference, by two atomic additions: a sixth of
-            the time of ``list_served``.
+        line: Which of them. A slice in its place would be counted as a reference, by two atomic additions.
 
     Returns:
         Bit p is set where ``squares[row, p] < limits[line, p]``; uint32.
