@@ -33,7 +33,7 @@ from adacore.facility import facility_location  # noqa: E402
 from adacore.facility.problem import check_problem  # noqa: E402
 from adacore.facility.products import fused  # noqa: E402
 from adacore.facility.products.greedy import ProductGreedy  # noqa: E402
-from adacore.facility.products.tensors import TensorEvaluator  # noqa: E402
+from adacore.facility.products.tensor_evaluator import TensorEvaluator  # noqa: E402
 from adacore.facility.workers import Workers  # noqa: E402
 
 EMBEDDINGS = ROOT.parent / "shared/data/debian-packages/packages-minilm.npy"

@@ -30,7 +30,7 @@ from scipy.stats import t
 import adacore
 from adacore.experiments.evidence.intervals import Interval
 from adacore.experiments.evidence.verdicts import judge_all
-from adacore.experiments.runs.simulated_labelling import LabelSettings, simulate_labelling
+from adacore.experiments.runs.labelling_comparison import LabelSettings, simulate_labelling
 from adacore.labelling.methods import Pool, parse_method
 from adacore.labelling.simulation import split_trial
 from labelling_data import DATASETS, ROOT, RUNS

@@ -34,7 +34,7 @@ import pyarrow.parquet as pq
 
 import adacore
 from adacore.facility import plan, prepare_kernels
-from adacore.facility.partitioned import PartPicks, Task, choose_in_part, merge, serve_part
+from adacore.facility.selection_in_parts import PartPicks, Task, choose_in_part, merge, serve_part
 from convex_data import data_root, machine, read, write
 
 WORKERS = 2

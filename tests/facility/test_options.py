@@ -157,8 +157,8 @@ def test_refinement_keeps_to_the_options_and_ends_where_no_swap_helps(options):
     "options", [{"initial": INITIAL, "candidates": CANDIDATES}, {"clients": X[:20]}, {"weights": np.arange(60) % 2}]
 )
 def test_the_other_methods_keep_to_the_options(method, options, monkeypatch):
-    monkeypatch.setattr("adacore.facility.methods.LEAST_SAMPLE", 15)
-    monkeypatch.setattr("adacore.facility.methods.SAMPLE_PER_PICK", 3)
+    monkeypatch.setattr("adacore.facility.greedy_variants.LEAST_SAMPLE", 15)
+    monkeypatch.setattr("adacore.facility.greedy_variants.SAMPLE_PER_PICK", 3)
     coreset = facility_location(X, budget=5, method=method, seed=0, **options)
     assert len(coreset) == 5
     assert set(coreset.indices) <= set(options.get("candidates", range(60))) - set(options.get("initial", []))

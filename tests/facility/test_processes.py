@@ -125,7 +125,7 @@ def test_an_edit_in_another_file_is_compiled_anew(tmp_path):
     folder = tmp_path / "engine"
     folder.mkdir()
     (folder / "__init__.py").touch()
-    header = "from adacore.facility.compiled import kernel\n"
+    header = "from adacore.facility.compiling import kernel\n"
     (folder / "callee.py").write_text(f"{header}@kernel\ndef twice(x):\n    return 2 * x\n")
     (folder / "caller.py").write_text(
         f"{header}from engine.callee import twice\n@kernel\ndef doubled(x):\n    return twice(x[0])\n"

@@ -24,7 +24,7 @@ from tests.facility.random_problems import check_selection, draw_problem
 from tests.oracles import TIE, distances_between
 
 from adacore.coreset import Coreset
-from adacore.facility import assign, engines, facility_location, k_center, methods
+from adacore.facility import assign, engines, facility_location, greedy_variants, k_center
 from adacore.facility.products import greedy
 from adacore.facility.products.choosing_evaluators import choose_evaluator
 from adacore.facility.sparse import compressed
@@ -196,8 +196,8 @@ def sent_through(engine: str) -> Iterator[None]:
                 sides, workers, False if engine == "products-torch" else compiled
             ),
         ),
-        mock.patch.object(methods, "LEAST_SAMPLE", 15),
-        mock.patch.object(methods, "SAMPLE_PER_PICK", 3),
+        mock.patch.object(greedy_variants, "LEAST_SAMPLE", 15),
+        mock.patch.object(greedy_variants, "SAMPLE_PER_PICK", 3),
         mock.patch.object(compressed, "DENSE_SHARE", 0),
         warnings.catch_warnings(),
     ):

@@ -69,7 +69,7 @@ def test_a_tolerance():
 
 @pytest.mark.parametrize("method", ["stochastic", "sampled"])
 def test_random_samples_are_those_of_the_cpu(method, monkeypatch):
-    monkeypatch.setattr("adacore.facility.methods.LEAST_SAMPLE", 1000)
+    monkeypatch.setattr("adacore.facility.greedy_variants.LEAST_SAMPLE", 1000)
     options = {"budget": 40, "method": method, "seed": 3}
     assert_equal(facility_location(rows(), device="cuda", **options), facility_location(rows(), **options))
 

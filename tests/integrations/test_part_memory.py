@@ -17,9 +17,9 @@ WORK = """
 import sys
 from pathlib import Path
 import numpy as np
-from adacore.integrations import part_files
-from adacore.integrations.part_stages import _without_raising, peak_bytes
-from adacore.facility.partitioned import Task
+from adacore.integrations import ray_files
+from adacore.integrations.ray_stages import _without_raising, peak_bytes
+from adacore.facility.selection_in_parts import Task
 from adacore.labelling.parts import Columns, Part
 
 path, folder, k, rows, group, served = sys.argv[1], Path(sys.argv[2]), *map(int, sys.argv[3:])
@@ -30,11 +30,11 @@ def peak_of(function, *arguments):
     assert message is None, message
     return peak
 
-chosen = peak_of(part_files.choose, picks, Part(path, 0, rows, 0), task, columns, np.empty(0, np.int64), 0, None)
+chosen = peak_of(ray_files.choose, picks, Part(path, 0, rows, 0), task, columns, np.empty(0, np.int64), 0, None)
 # The greatest merge that is made: of so many parts' picks.
-merged = peak_of(part_files.merge_files, folder / "m.npz", [(picks, i * rows) for i in range(group)], task, None)
-rows = part_files.load_picks(picks).rows
-most = peak_of(part_files.serve, folder / "s.npz", Part(path, 0, served, 0), (rows, None), "euclidean", columns, None)
+merged = peak_of(ray_files.merge_files, folder / "m.npz", [(picks, i * rows) for i in range(group)], task, None)
+rows = ray_files.load_picks(picks).rows
+most = peak_of(ray_files.serve, folder / "s.npz", Part(path, 0, served, 0), (rows, None), "euclidean", columns, None)
 print(chosen, merged, most)
 """
 

@@ -18,9 +18,9 @@ from adacore.facility import plan
 
 ray = pytest.importorskip("ray", reason="ray is not installed")
 
-from adacore.integrations import part_stages  # noqa: E402
-from adacore.integrations.part_stages import Worker  # noqa: E402
+from adacore.integrations import ray_stages  # noqa: E402
 from adacore.integrations.ray import STORE_BYTES, _check_gpus, _running, facility_location  # noqa: E402
+from adacore.integrations.ray_stages import Worker  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +118,7 @@ def test_parts_are_served_as_assign_serves_all_rows(tmp_path, cluster, method):
 
 
 def test_a_fraction_is_the_budget_that_it_makes(tmp_path, cluster, monkeypatch):
-    monkeypatch.setattr(part_stages, "IN_FLIGHT", 2)  # far fewer than there are parts
+    monkeypatch.setattr(ray_stages, "IN_FLIGHT", 2)  # far fewer than there are parts
     folder = parquet(tmp_path / "data", clusters(2_500, 3), 5)
     by_fraction = facility_location(folder, fraction=0.02, part_rows=130, progress=quiet)
     assert_same(by_fraction, facility_location(folder, budget=50, part_rows=130, progress=quiet))

@@ -27,7 +27,7 @@ from adacore.sklearn import (
     SlowSelectionWarning,
     TargetKindWarning,
 )
-from adacore.sklearn import accounts as accounts_module
+from adacore.sklearn import break_even as accounts_module
 from adacore.sklearn import selection as selection_module
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from adacore.facility.compiled import kernel
+from adacore.facility.compiling import kernel
 
 LOGISTIC, SOFTMAX, SQUARED, HINGE = range(4)
 """Which gradient. A number and not a function: numba compiles anew in every process what takes a function."""

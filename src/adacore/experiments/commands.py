@@ -136,7 +136,7 @@ def write_picks_report(choice: Any, path: Path, title: str, command: str) -> Non
 
 def add_label(parser: Any) -> None:
     """Declare the flags of ``adacore label``."""
-    from adacore.experiments.runs.simulated_labelling import LabelSettings
+    from adacore.experiments.runs.labelling_comparison import LabelSettings
 
     text = (
         "a table of numbers, a row for each example: .npy, .parquet, .csv, .tsv, or LIBSVM; or digits, which needs no "
@@ -150,8 +150,8 @@ def add_label(parser: Any) -> None:
 def run_label(given: dict[str, Any]) -> int:
     """Simulate labelling, and write its record and its page; returns the exit code."""
     from adacore.experiments.report.label_page import label_table, write_label_report
+    from adacore.experiments.runs.labelling_comparison import LabelSettings, simulate_labelling
     from adacore.experiments.runs.settings import method_texts
-    from adacore.experiments.runs.simulated_labelling import LabelSettings, simulate_labelling
 
     features, out = given.pop("features"), Path(given.pop("out", "runs/label"))
     # A command line hands over one text with commas, a file of settings a list.

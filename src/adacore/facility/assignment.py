@@ -103,7 +103,7 @@ def assign_rows(
     import torch  # 1 s, and not needed to import the engine
 
     from adacore.facility.products.nearest import nearest
-    from adacore.facility.products.settings import full_precision
+    from adacore.facility.products.precision import full_precision
     from adacore.facility.products.sides import open_rows
 
     with full_precision():

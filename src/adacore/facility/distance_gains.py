@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from adacore.facility.compiled import Array, bounding_kernel, inlined, kernel
+from adacore.facility.compiling import Array, bounding_kernel, inlined, kernel
 from adacore.facility.distances import distance_or_zero, point, root_of
 from adacore.facility.minima import Minima, slack_of, tile_is_near, write_limits
 from adacore.facility.simd import add_gains, add_squares, lanes_below, lowest_lane, write_square, write_squares

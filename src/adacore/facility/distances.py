@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from adacore.facility.compiled import Array, inlined, kernel
+from adacore.facility.compiling import Array, inlined, kernel
 from adacore.facility.floating_point import CAREFUL, DOWN, SMALL, UP
 from adacore.facility.tree import Tree
 

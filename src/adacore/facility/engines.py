@@ -18,17 +18,18 @@ MOST_TREE_DIMENSIONS = 32
 """Rows of more dimensions go to products unasked: where a tree might still win there was not measured."""
 
 WORTH_ASKING = 20_000
-"""Rows from which it is asked how they lie: with fewer, the engines differed by a third at most (16 to 24 dimensions)."""
+"""Rows from which it is asked how they lie: with fewer, the engines differed by a third at most (16 to 24
+dimensions)."""
 
 ASKED = 512
 """Rows in the sample: some 5 ms."""
 
 FEW_DIRECTIONS, NEAR = 6.0, 0.25
 """Rows of few effective dimensions, or in tight groups, go to the tree. All 49,990 rows of ijcnn1, 10 % per class, CPU
-seconds of tree and of products, one run each beside other work on an AMD EPYC: 7.4 and 19.8 as features (12.6 effective dimensions, nearness 0.21), 18.0 and 26.9 as
-preconditioned gradients (4.7; 0.56). Gaussian rows (16; 0.64), softmax gradients (15; 0.32) and projected text
-embeddings (13; 0.57) of 16 dimensions are faster by products. Both limits were set on these sets: on others they
-choose the slower engine at times, never another answer."""
+seconds of tree and of products, one run each beside other work on an AMD EPYC: 7.4 and 19.8 as features (12.6 effective
+dimensions, nearness 0.21), 18.0 and 26.9 as preconditioned gradients (4.7; 0.56). Gaussian rows (16; 0.64), softmax
+gradients (15; 0.32) and projected text embeddings (13; 0.57) of 16 dimensions are faster by products. Both limits were
+set on these sets: on others they choose the slower engine at times, and never another answer."""
 
 Reporter = Callable[[int], None]
 

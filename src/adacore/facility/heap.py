@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from adacore.facility.compiled import Array, kernel
+from adacore.facility.compiling import Array, kernel
 
 
 @kernel

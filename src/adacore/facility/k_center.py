@@ -73,7 +73,7 @@ def k_center(
     import torch  # 1 s, and not needed to import the engine
 
     from adacore.facility.products.farthest import farthest_first
-    from adacore.facility.products.settings import full_precision
+    from adacore.facility.products.precision import full_precision
     from adacore.facility.products.sides import open_rows
 
     with open_workers(threads, place) as workers:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from adacore.facility.compiled import Array, borrowing_kernel, kernel
+from adacore.facility.compiling import Array, borrowing_kernel, kernel
 from adacore.facility.distance_gains import GROUP, center_distances, mark_leaves, sum_lanes
 from adacore.facility.distances import point, root_of, square_of
 from adacore.facility.heap import pop, push

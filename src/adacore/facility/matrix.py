@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adacore.facility import list_gains
-from adacore.facility.compiled import Array, kernel
+from adacore.facility.compiling import Array, kernel
 from adacore.facility.floating_point import CAREFUL, DOWN, UP
 from adacore.facility.heap import CandidateQueue
 from adacore.facility.list_gains import TIE

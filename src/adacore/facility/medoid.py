@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from adacore.facility.compiled import Array, bounding_kernel
+from adacore.facility.compiling import Array, bounding_kernel
 from adacore.facility.tree import LEAF, TILE, ULP, Tree
 
 MOST_DIMENSIONS = 64

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from adacore.facility.compiled import Array, inlined, kernel
+from adacore.facility.compiling import Array, inlined, kernel
 from adacore.facility.distances import distance_or_zero, point
 from adacore.facility.simd import lanes_below, lowest_lane, write_square
 from adacore.facility.tree import LEAF, LEAVES, TILE, ULP, Tree, coarse_point

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from adacore.facility.compiled import Array, kernel
+from adacore.facility.compiling import Array, kernel
 from adacore.facility.distances import distance_or_zero, point
 from adacore.facility.evaluation import Evaluation
 from adacore.facility.minima import Minima, equal_minima, measure_reach, slack_of, tile_is_near, write_limits

@@ -114,7 +114,7 @@ def facility_location(
         >>> more.indices, more.weights, more.initial_weights
         (array([3]), array([2.]), array([3.]))
     """
-    from adacore.facility.methods import Request  # here, for it loads the compiler
+    from adacore.facility.greedy_variants import Request  # here, for it loads the compiler
 
     if method not in METHODS:
         raise unknown_name("method", method, METHODS)
@@ -175,8 +175,8 @@ def _select(
     workers: Workers,
     report: Any,
 ) -> list[Any]:
-    from adacore.facility.methods import select
-    from adacore.facility.tolerance import select_within_tolerance
+    from adacore.facility.cover_problem import select_within_tolerance
+    from adacore.facility.greedy_variants import select
 
     if target is not None:
         return select_within_tolerance(parts, target, workers, report)

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from adacore.facility.compiled import Array, kernel
+from adacore.facility.compiling import Array, kernel
 from adacore.facility.problem import Problem
 
 TILE = 512

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from adacore.errors import require_extra
-from adacore.probing.positions import predicts_the_next
 from adacore.probing.probe import Probe
+from adacore.probing.tokens import predicts_the_next
 from adacore.selectors import Selector
 from adacore.training.loader import CoresetLoader
 from adacore.training.plan import examples_in

@@ -21,10 +21,10 @@ from adacore.coreset import Coreset
 from adacore.errors import unknown_name
 from adacore.facility.metrics import METRICS
 from adacore.facility.part_planning import check_memory, choosing_bytes, plan_parts
-from adacore.facility.partitioned import Task
-from adacore.integrations import part_files
-from adacore.integrations.part_files import key_of
-from adacore.integrations.part_stages import Progress, Stages, Worker, progress_lines
+from adacore.facility.selection_in_parts import Task
+from adacore.integrations import ray_files
+from adacore.integrations.ray_files import key_of
+from adacore.integrations.ray_stages import Progress, Stages, Worker, progress_lines
 from adacore.labelling.parts import Columns, Part, files_of, parts_of
 
 STORE_BYTES = 200 << 20
@@ -57,8 +57,8 @@ def facility_location(
 
     Each part of the rows chooses ``budget`` rows by greedy; greedy over these, each as heavy as what it stands for,
     chooses ``budget`` of them; a last pass over all parts gives exact weights and the exact objective. See
-    ``adacore.facility.partitioned`` for what is guaranteed. The answer depends on the files, the settings and the
-    parts, and not on how many workers there are, or on which of them were killed.
+    ``adacore.facility.selection_in_parts`` for what is guaranteed. The answer depends on the files, the settings and
+    the parts, and not on how many workers there are, or on which of them were killed.
 
     Args:
         source: A path, a pattern (``"data/*.parquet"``), a folder, several of them, or a ``ray.data.Dataset``, which is
@@ -120,7 +120,7 @@ def facility_location(
         # A hash: the record of what was asked for stays a small text, however many rows are selected already.
         asked["initial"] = None if initial is None else key_of(np.asarray(initial))
         # Before anything is read: results of another selection in this folder would be taken for parts of this one.
-        part_files.claim(folder, asked, files)
+        ray_files.claim(folder, asked, files)
         # ``memory`` is not part of what was asked for: after it was set too high, whatever parts remain the same are
         # not done again.
         parts = parts_of(files, columns, budget=budget or 1, part_rows=part_rows, memory=memory)

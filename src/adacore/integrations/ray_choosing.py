@@ -8,7 +8,7 @@ from adacore.coreset import Coreset
 from adacore.integrations.ray import facility_location
 from adacore.labelling.choosing import SelectSettings, parse_quotas
 from adacore.labelling.parts import Columns, files_of, parts_of
-from adacore.labelling.positions import read_positions
+from adacore.labelling.row_numbers import read_positions
 
 
 def choose_rows_of_files(source: str, settings: SelectSettings) -> Coreset:

@@ -15,7 +15,7 @@ from adacore.errors import unknown_name
 from adacore.labelling.coverage import Coverage, coverage_of, labels_in
 from adacore.labelling.durable_files import prepare_file
 from adacore.labelling.items import Items, item_column, read_items
-from adacore.labelling.positions import read_known_labels, read_positions
+from adacore.labelling.row_numbers import read_known_labels, read_positions
 from adacore.labelling.tables import read_features
 
 if TYPE_CHECKING:

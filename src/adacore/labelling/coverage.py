@@ -187,7 +187,7 @@ def coverage_of(
         >>> coverage.picks.tolist(), coverage.served.tolist(), coverage.worst(1).tolist()
         ([2, 0], [3.0, 2.0], [4])
     """
-    from adacore.facility import assign  # loads compiled kernels
+    from adacore.facility import assign  # loads compiling kernels
 
     # Rows selected before serve others as well: left out, their neighbours would count for the nearest new pick.
     before = np.empty(0, np.int64) if initial is None else np.asarray(initial, np.int64)

@@ -150,7 +150,7 @@ def _random(pool: Pool, budget: int, generator: np.random.Generator) -> Position
 def _facility_location(
     pool: Pool, budget: int, generator: np.random.Generator, *, metric: Any, refine: bool | None
 ) -> Positions:
-    from adacore.facility import facility_location  # compiles kernels, which most methods do without
+    from adacore.facility import facility_location  # compiles kernels, which most greedy_variants do without
 
     if refine is None:
         refine = refined_by_default(budget, len(pool.labelled))

@@ -8,14 +8,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from adacore.probing.curvature import exact_diagonal, hutchinson_diagonal
-from adacore.probing.finite import at_least_float32, check_finite
 from adacore.probing.head import Head
 from adacore.probing.loss_derivatives import CrossEntropyAt, LocalLoss
 from adacore.probing.losses import Criterion
-from adacore.probing.positions import Positions
+from adacore.probing.not_finite import at_least_float32, check_finite
 from adacore.probing.proxies import Space, space_of
 from adacore.probing.rademacher import streams_of
 from adacore.probing.snapshot import Requirements
+from adacore.probing.tokens import Positions
 from adacore.probing.wrappers import whole
 
 

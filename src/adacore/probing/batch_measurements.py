@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from adacore.probing.all_layers import AllLayers, LayerCall
 from adacore.probing.batch_derivatives import check_derivatives, derivatives, derivatives_of_positions, space_at
 from adacore.probing.batch_layout import as_rows, call, move
-from adacore.probing.finite import at_least_float32, check_finite, check_logits
+from adacore.probing.coupled_examples import check_rows_apart, first_rows
 from adacore.probing.head import Head, Watched, find_head, watching
 from adacore.probing.image_layout import image_layout
 from adacore.probing.loss_derivatives import DifferentiatedAt, LocalLoss
@@ -25,12 +25,12 @@ from adacore.probing.losses import (
     per_example,
     with_respect_to_logits,
 )
-from adacore.probing.positions import Positions, positions_of, predicts_the_next
+from adacore.probing.not_finite import at_least_float32, check_finite, check_logits
 from adacore.probing.rademacher import streams_of
 from adacore.probing.reading import Batch
-from adacore.probing.rows_apart import check_rows_apart, first_rows
 from adacore.probing.snapshot import Requirements
 from adacore.probing.targets import check_targets, predicted_targets
+from adacore.probing.tokens import Positions, positions_of, predicts_the_next
 from adacore.probing.wrappers import device_of, is_channels_last, unwrap
 
 if TYPE_CHECKING:

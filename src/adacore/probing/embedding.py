@@ -17,7 +17,7 @@ from adacore.errors import unknown_name
 from adacore.probing.batch_layout import Forward, call, first_tensor, length_of, move, run
 from adacore.probing.head import find_head
 from adacore.probing.image_layout import image_layout
-from adacore.probing.preserving import preserving_state
+from adacore.probing.model_state import preserving_state
 from adacore.probing.probe import Probe
 from adacore.probing.reading import FIRST, Batch, in_order, read
 from adacore.probing.wrappers import Unwrapped, device_of, is_channels_last, is_scripted, unwrap

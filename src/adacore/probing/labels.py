@@ -14,7 +14,7 @@ from torch.utils.data import ConcatDataset, Dataset, Subset, TensorDataset
 from adacore.facility.strata import partition
 from adacore.probing.batch_layout import TARGET_KEYS, length_of
 from adacore.probing.losses import LossFunction
-from adacore.probing.preserving import preserving_random_streams
+from adacore.probing.model_state import preserving_random_streams
 from adacore.probing.reading import in_order, read
 from adacore.probing.target_kinds import TargetKind, target_kind
 

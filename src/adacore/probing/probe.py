@@ -15,8 +15,8 @@ from torch.utils.data import Dataset
 from adacore.probing.batch_layout import Forward, length_of
 from adacore.probing.labels import check_labels
 from adacore.probing.losses import LossFunction, per_example
+from adacore.probing.model_state import preserving_state
 from adacore.probing.pass_over_data import Measurement
-from adacore.probing.preserving import preserving_state
 from adacore.probing.processes import Processes
 from adacore.probing.reading import check_reading_settings
 from adacore.probing.snapshot import Requirements, Snapshot

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from adacore.probing.losses import MODULES, LossFunction
-from adacore.probing.preserving import preserving_random_streams
+from adacore.probing.model_state import preserving_random_streams
 
 TargetKind = Literal["classes", "binary", "numbers"]
 

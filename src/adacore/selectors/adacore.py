@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from adacore.probing.snapshot import CurvatureKind, Proxy, Scope, Targets
 from adacore.selectors.base import Per
-from adacore.selectors.medoids import Engine, Medoids
+from adacore.selectors.medoid_selector import Engine, Medoids
 from adacore.selectors.preconditioned import Preconditioned
 from adacore.selectors.weighting import Weighting
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from adacore.facility.compiled import Array, kernel
+from adacore.facility.compiling import Array, kernel
 
 WIDTH = 32
 """Batches that are balanced against one another. On MNIST (last layer, batch 64) 16, 32 and 64 leave an error of 0.68,

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from adacore.probing.snapshot import Proxy, Requirements, Snapshot, Targets
 from adacore.selectors.base import Per, needed
-from adacore.selectors.medoids import Engine, Medoids
+from adacore.selectors.medoid_selector import Engine, Medoids
 from adacore.selectors.settings import check_choice
 from adacore.selectors.weighting import Weighting
 

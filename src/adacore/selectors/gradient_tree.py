@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from adacore.facility.compiled import Array, kernel
+from adacore.facility.compiling import Array, kernel
 
 ITERATIONS = 12
 """Power iterations for a node's principal axis.

@@ -6,7 +6,7 @@ require_extra("sklearn", "adacore.sklearn")  # before the imports below, which w
 
 # Imported at once and not on first use, as at the package's top: whoever imports this room has scikit-learn loaded
 # anyway.
-from adacore.sklearn.accounts import FitLedger, SlowSelectionWarning
+from adacore.sklearn.break_even import FitLedger, SlowSelectionWarning
 from adacore.sklearn.estimators import CoresetClassifier, CoresetRegressor
 from adacore.sklearn.features import selection_features
 from adacore.sklearn.resampler import CoresetResampler, TargetKindWarning, WeightsDroppedWarning

@@ -31,7 +31,7 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from adacore.sklearn.accounts import FitLedger, warn_if_slow
+from adacore.sklearn.break_even import FitLedger, warn_if_slow
 from adacore.sklearn.defaults import final_estimator, weights_for
 from adacore.sklearn.features import is_frame
 from adacore.sklearn.parameters import (

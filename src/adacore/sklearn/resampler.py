@@ -12,7 +12,7 @@ from sklearn.utils import _safe_indexing
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import _check_sample_weight, check_consistent_length, column_or_1d
 
-from adacore.sklearn.accounts import FitLedger
+from adacore.sklearn.break_even import FitLedger
 from adacore.sklearn.parameters import OfGradients, OfTargets, Selection, check_rows, parameters, settings_of
 from adacore.sklearn.selection import Settings, cached
 

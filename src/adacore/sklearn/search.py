@@ -18,7 +18,7 @@ from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
 from adacore.errors import unknown_name
-from adacore.sklearn.accounts import NOTICED_SECONDS, SlowSelectionWarning
+from adacore.sklearn.break_even import NOTICED_SECONDS, SlowSelectionWarning
 from adacore.sklearn.defaults import search_weights_for
 from adacore.sklearn.on_coreset import OnCoreset, Part, fingerprint
 from adacore.sklearn.parameters import OfTargets, Selection, parameters, settings_of

@@ -7,7 +7,7 @@ import numpy as np
 from adacore.coreset import Coreset
 from adacore.probing.snapshot import Snapshot
 from adacore.selectors import PerClass, Selector, Whole
-from adacore.selectors.medoids import Medoids
+from adacore.selectors.medoid_selector import Medoids
 from adacore.selectors.ordered_strata import Strata
 
 

@@ -15,7 +15,7 @@ from torch.utils.data import Dataset, default_collate, get_worker_info
 from torch.utils.data._utils.collate import default_collate_fn_map
 
 from adacore.probing.batch_layout import attach, check_rows, length_of
-from adacore.probing.preserving import preserving_random_streams
+from adacore.probing.model_state import preserving_random_streams
 from adacore.probing.processes import Processes
 from adacore.probing.reading import Collate, batch_fetcher, for_data_loader
 from adacore.training.plan import EpochPlan, Key

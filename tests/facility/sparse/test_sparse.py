@@ -60,8 +60,8 @@ def test_sparse_rows_give_what_naive_greedy_gives(always_sparse, options):
 
 @pytest.mark.parametrize("options", [{"refine": True}, {"tolerance": 60.0, "budget": None}, {"method": "sampled"}])
 def test_other_ways_give_what_they_give_for_dense_rows(always_sparse, options, monkeypatch):
-    monkeypatch.setattr("adacore.facility.methods.LEAST_SAMPLE", 30)
-    monkeypatch.setattr("adacore.facility.methods.SAMPLE_PER_PICK", 3)
+    monkeypatch.setattr("adacore.facility.greedy_variants.LEAST_SAMPLE", 30)
+    monkeypatch.setattr("adacore.facility.greedy_variants.SAMPLE_PER_PICK", 3)
     options = {"budget": 10, "seed": 0, **options}
     sparse, dense = (facility_location(x, **options) for x in (X, DENSE))
     assert sparse.indices.tolist() == dense.indices.tolist()

@@ -19,7 +19,7 @@ from torch.utils.data import Dataset
 from adacore.coreset import Coreset
 from adacore.errors import unknown_name
 from adacore.facility import assign
-from adacore.probing.preserving import preserving_state
+from adacore.probing.model_state import preserving_state
 from adacore.selectors.ordered_strata import Strata
 from adacore.training.plan import plan_epoch
 

@@ -10,10 +10,10 @@ from adacore.experiments.data.arrays import ArrayDataset, Splits
 from adacore.experiments.data.bdd100k import load_bdd100k
 from adacore.experiments.data.cifar import load_cifar
 from adacore.experiments.data.custom import import_factory, load_custom
+from adacore.experiments.data.data_root import find_root
 from adacore.experiments.data.digits import load_digits
 from adacore.experiments.data.libsvm import load_ijcnn1
 from adacore.experiments.data.mnist import load_mnist
-from adacore.experiments.data.root import find_root
 from adacore.experiments.data.split import hold_out, imbalanced
 from adacore.labelling.libsvm import read_libsvm
 

@@ -9,7 +9,7 @@ import torch
 
 from adacore.errors import unreadable
 from adacore.experiments.data.arrays import ArrayDataset, Splits
-from adacore.experiments.data.root import first_existing
+from adacore.experiments.data.data_root import first_existing
 from adacore.labelling.libsvm import read_libsvm
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from adacore.errors import unreadable
 from adacore.experiments.data.arrays import ArrayDataset, Splits
-from adacore.experiments.data.root import first_existing
+from adacore.experiments.data.data_root import first_existing
 
 
 def load_mnist(root: Path) -> Splits:

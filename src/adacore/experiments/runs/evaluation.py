@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 
 from adacore.experiments.data import ArrayDataset, Splits
 from adacore.probing.batch_layout import call, length_of
-from adacore.probing.preserving import preserving_state
+from adacore.probing.model_state import preserving_state
 from adacore.probing.reading import batch_fetcher, in_order, read
 
 

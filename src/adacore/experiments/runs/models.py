@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from adacore.errors import unknown_name
 from adacore.experiments.data import import_factory
-from adacore.probing.preserving import preserving_random_streams
+from adacore.probing.model_state import preserving_random_streams
 
 Shape = tuple[int, ...]
 

@@ -21,7 +21,7 @@ from adacore.experiments.runs.progress import Silent, Watcher
 from adacore.experiments.runs.run_folder import RunFolder
 from adacore.experiments.runs.settings import TrainConfig, from_mapping, to_mapping
 from adacore.experiments.runs.training_loop import DivergedError, TrainingLoop
-from adacore.probing.preserving import preserving_random_streams
+from adacore.probing.model_state import preserving_random_streams
 
 
 def train(

@@ -33,7 +33,7 @@ from adacore.experiments.runs.settings import TrainConfig, check_held_out, to_ma
 from adacore.labelling.durable_files import replace_by
 from adacore.probing.batch_layout import call, move, split
 from adacore.probing.labels import labels_of
-from adacore.probing.preserving import preserving_state
+from adacore.probing.model_state import preserving_state
 from adacore.selectors.preparation import prepare_selector
 from adacore.training.loader import CoresetLoader
 

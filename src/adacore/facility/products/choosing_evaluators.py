@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from adacore.facility.products.compiled import CompiledEvaluator
+from adacore.facility.products.compiled_evaluator import CompiledEvaluator
 from adacore.facility.products.evaluators import Evaluator
 from adacore.facility.products.sides import Sides
-from adacore.facility.products.tensors import TensorEvaluator
+from adacore.facility.products.tensor_evaluator import TensorEvaluator
 from adacore.facility.workers import Workers
 
 

@@ -21,7 +21,7 @@ from adacore.facility.list_gains import TIE, Goal
 from adacore.facility.problem import Problem
 from adacore.facility.products.choosing_evaluators import choose_evaluator
 from adacore.facility.products.evaluators import Evaluator, PicksFromLists, Served
-from adacore.facility.products.settings import full_precision
+from adacore.facility.products.precision import full_precision
 from adacore.facility.products.sides import split_sides
 from adacore.facility.sparse.evaluator import SparseEvaluator
 from adacore.facility.workers import Workers

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from adacore.facility.compiled import Array, bounding_kernel, inlined, kernel, reordering_kernel
+from adacore.facility.compiling import Array, bounding_kernel, inlined, kernel, reordering_kernel
 from adacore.facility.floating_point import CAREFUL, DOWN, SMALL, UP
 from adacore.facility.products.rows import SUMS, UNIT_ROUNDOFF
 from adacore.facility.simd import lanes_below, lowest_lane

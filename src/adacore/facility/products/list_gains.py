@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from adacore.facility.compiled import Array, bounding_kernel, kernel
+from adacore.facility.compiling import Array, bounding_kernel, kernel
 from adacore.facility.heap import pop, push
 from adacore.facility.list_gains import TIE, Goal
 from adacore.facility.products.kernels import SUM_ROUNDING, TERMS, ZERO, ExactRows, distance_to, scaled_row

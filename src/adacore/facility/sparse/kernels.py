@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from adacore.facility.compiled import Array, bounding_kernel, kernel
+from adacore.facility.compiling import Array, bounding_kernel, kernel
 from adacore.facility.floating_point import CAREFUL, DOWN, UP
 from adacore.facility.sparse.compressed import CompressedRows
 

@@ -11,7 +11,7 @@ from tests.oracles import distances_between, naive_greedy
 import adacore
 from adacore.facility import part_planning
 from adacore.facility.part_planning import merge_groups
-from adacore.facility.partitioned import Task, choose_in_part, half_of_bounds, merge, serve_part
+from adacore.facility.selection_in_parts import Task, choose_in_part, half_of_bounds, merge, serve_part
 
 
 def in_parts(x, task, count, labels=None):

@@ -12,7 +12,7 @@ from torch.nn import functional
 from torch.utils.data import Dataset, TensorDataset
 
 import adacore
-from adacore.probing import positions
+from adacore.probing import tokens
 from adacore.probing.probe import Probe
 from adacore.probing.proxies import projection
 from adacore.probing.snapshot import Curvature, Requirements
@@ -93,7 +93,7 @@ def oracle(model, texts, proxy, seed=0):
 @pytest.mark.parametrize("device", matrix.DEVICES)
 @pytest.mark.parametrize("proxy", ["logits", "penultimate", "last_layer"])
 def test_a_sequence_is_the_mean_over_its_counted_tokens(model, proxy, device, monkeypatch):
-    monkeypatch.setattr(positions, "CHUNK", 5 * WORDS)
+    monkeypatch.setattr(tokens, "CHUNK", 5 * WORDS)
     needs = Requirements(proxy=proxy, projection=K, curvature=Curvature(scope="example"), losses=True)
     snapshot = Probe(batch_size=4).measure(model.to(device), Texts(), needs)
     losses, gradients, diagonals = oracle(model.cpu(), Texts(), proxy)

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from adacore.coreset import Coreset
 from adacore.facility.part_planning import merge_groups, rows_to_serve
-from adacore.facility.partitioned import PartPicks, Served, Task, half_of_bounds
-from adacore.integrations import part_files
-from adacore.integrations.part_files import key_of
+from adacore.facility.selection_in_parts import PartPicks, Served, Task, half_of_bounds
+from adacore.integrations import ray_files
+from adacore.integrations.ray_files import key_of
 from adacore.labelling.parts import Columns, Part, PartRows, join_parts, read_part
 
 Progress = Callable[[str, int, int], None]
@@ -99,7 +99,7 @@ class Stages:
             raise ValueError("nothing was selected: all weights are 0, or every row is in initial= already")
         served = self.serve(merged, task)
         times.append(time.perf_counter())
-        known, bounds = len(before), [part_files.load_bounds(file) for file in files]
+        known, bounds = len(before), [ray_files.load_bounds(file) for file in files]
         names = ("choosing_seconds", "merging_seconds", "serving_seconds")
         return Coreset(
             merged.positions,
@@ -131,7 +131,7 @@ class Stages:
             name = key_of("picks", *_identity(part), self.columns, task_key, inside, stream)
             arguments = (part, shared, self.columns, inside, stream, self.worker.device)
             calls.append((str(part), self.folder / f"{name}.npz", arguments))
-        return self._each("choose", part_files.choose, calls)
+        return self._each("choose", ray_files.choose, calls)
 
     def merge(self, files: Sequence[Path], task: Task) -> PartPicks:
         """Merge the picks of all parts, in workers too: together they may be more than this process holds."""
@@ -147,8 +147,8 @@ class Stages:
                 name = key_of("merge", task_key, [(file.name, offset) for file, offset in some])
                 label = f"merge of {some[0][0].name} to {some[-1][0].name}"
                 calls.append((label, self.folder / f"{name}.npz", (some, shared, self.worker.device)))
-            sources, first = [(file, 0) for file in self._each("merge", part_files.merge_files, calls)], False
-        return part_files.load_picks(sources[0][0])
+            sources, first = [(file, 0) for file in self._each("merge", ray_files.merge_files, calls)], False
+        return ray_files.load_picks(sources[0][0])
 
     def serve(self, merged: PartPicks, task: Task) -> Served:
         """Assign the rows of every part to the rows selected before and to the picks."""
@@ -166,8 +166,8 @@ class Stages:
             calls.append((str(part), self.folder / f"{name}.npz", arguments))
         total = Served(np.zeros(len(rows)), 0.0, 0.0)
         # In the order of the parts, whoever was done first: sums of floats depend on their order.
-        for file in self._each("serve", part_files.serve, calls):
-            total = total + part_files.load_served(file)
+        for file in self._each("serve", ray_files.serve, calls):
+            total = total + ray_files.load_served(file)
         return total
 
     def count_strata(self) -> dict[str, int]:
@@ -178,8 +178,8 @@ class Stages:
             name = key_of("strata", *_identity(part), self.columns)
             calls.append((str(part), self.folder / f"{name}.npz", (part, self.columns)))
         counts: dict[str, int] = {}
-        for file in self._each("count", part_files.count, calls):
-            for label, number in part_files.load_counts(file).items():
+        for file in self._each("count", ray_files.count, calls):
+            for label, number in ray_files.load_counts(file).items():
                 counts[label] = counts.get(label, 0) + number
         return counts
 

@@ -127,6 +127,6 @@ def _digest(folder: Path) -> str:
     for path in sorted(folder.rglob("*.py")):
         # Sources and not times: a checkout or an installation changes times and no code.
         content = path.read_bytes()
-        if b"facility.compiled import" in content or path.name == "compiled.py":
+        if b"facility.compiling import" in content or path == Path(__file__):
             digest.update(f"{path.relative_to(folder)}\0".encode() + content)
     return digest.hexdigest()

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from adacore.probing.finite import at_least_float32
 from adacore.probing.loss_derivatives import LocalLoss
 from adacore.probing.losses import Criterion, CrossEntropy
+from adacore.probing.not_finite import at_least_float32
 from adacore.probing.reading import Batch
 
 CHUNK = 2**20

@@ -5,7 +5,7 @@ import threading
 import pytest
 import torch
 
-from adacore.facility.products.settings import full_precision
+from adacore.facility.products.precision import full_precision
 
 
 @pytest.mark.skipif(not hasattr(torch.backends.cuda.matmul, "fp32_precision"), reason="torch before 2.9")

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.utils.data import TensorDataset
 
-from adacore.probing import preserving
+from adacore.probing import model_state
 from adacore.probing.probe import Probe
 from adacore.probing.snapshot import Requirements
 
@@ -67,7 +67,7 @@ def test_parameters_that_change_are_put_back_and_reported():
 
 
 def test_parameters_that_are_too_large_to_be_copied_are_an_error(monkeypatch):
-    monkeypatch.setattr(preserving, "COPIED_BYTES", 0)
+    monkeypatch.setattr(model_state, "COPIED_BYTES", 0)
     with pytest.raises(RuntimeError, match="too large to have been copied"):
         Probe().measure(nn.Sequential(Clamping(4, 3)), DATA, LOGITS)
     Probe().measure(nn.Linear(4, 3), DATA, LOGITS)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tests.oracles import naive_greedy
 
 from adacore.facility import facility_location, plan
-from adacore.facility import methods as engine_methods
+from adacore.facility import greedy_variants as engine_methods
 
 seeds = st.integers(0, 2**32 - 1)
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from adacore.facility.partitioned import PartPicks, Served, Task, choose_in_part, merge, serve_part
+from adacore.facility.selection_in_parts import PartPicks, Served, Task, choose_in_part, merge, serve_part
 from adacore.labelling.durable_files import replace_file
 from adacore.labelling.parts import Columns, Part, read_labels, read_part
 
