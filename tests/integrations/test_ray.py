@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -196,7 +197,9 @@ def test_a_killed_worker_changes_nothing(tmp_path, cluster):
     killed = []
 
     def kill_workers(stage, done, total):
-        if stage == "choose" and not killed:
+        # Between two parts a worker is idle for a moment: looked for until one is at work on those that are left.
+        until = time.monotonic() + 5
+        while stage == "choose" and not killed and done < total and time.monotonic() < until:
             for pid, words in descendants(os.getpid()).items():
                 if words.startswith("ray::_without_raising"):
                     os.kill(pid, signal.SIGKILL)
