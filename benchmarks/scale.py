@@ -117,7 +117,7 @@ class Watch:
             try:
                 key = (process.pid, process.create_time())
                 times, memory = process.cpu_times(), process.memory_info()
-                name = " ".join(process.cmdline()[:2])[:60]
+                name = " ".join(Path(word).name for word in process.cmdline()[:2])  # paths say nothing elsewhere
             except psutil.Error:
                 continue
             self.seconds[key] = times.user + times.system
