@@ -92,6 +92,12 @@ def test_every_command_has_help(capsys):
         assert "usage: adacore " + name in capsys.readouterr().out
 
 
+def test_the_command_line_starts_without_numpy_or_torch():
+    code = "import sys, adacore.cli; print([name for name in ('numpy', 'torch') if name in sys.modules])"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert ended.stdout == "[]\n", ended.stderr
+
+
 def test_the_version_is_told(capsys):
     with pytest.raises(SystemExit) as end:
         main(["--version"])

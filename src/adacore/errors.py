@@ -11,8 +11,6 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
-import numpy as np
-
 EXTRAS: dict[str, tuple[str, ...]] = {
     "accelerate": ("accelerate",),
     "experiments": (
@@ -66,10 +64,12 @@ def shown(value: object) -> str:
         Its repr, of at most some 80 characters.
 
     Example:
+        >>> import numpy as np
         >>> shown(np.float64(0.5)), len(shown("a" * 1000)) <= 80
         ('0.5', True)
     """
-    if isinstance(value, np.generic):
+    numpy = sys.modules.get("numpy")  # a value of NumPy's comes with it; ``adacore --help`` does not wait for it
+    if numpy is not None and isinstance(value, numpy.generic):
         value = value.item()  # as the user wrote it: NumPy 2 writes a number as np.float64(0.5)
     short = reprlib.Repr()
     short.maxstring = short.maxother = 80

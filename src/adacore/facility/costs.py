@@ -77,7 +77,8 @@ def exact_cost(n: int, d: int, k: int) -> Plan:
         The prediction.
     """
     threads = thread_count()
-    # The same question as in ``engines.start_greedy``, so that the cost is predicted of the engine that will run.
+    # The question that ``engines.start_greedy`` asks first. It also looks at how many rows of 12 to 32 dimensions lie,
+    # which nobody knows from n, d and k: what goes to the tree then is faster than said here.
     if d >= LEAST_DIMENSIONS:
         from adacore.facility.products.memory import planned_bytes, planned_passes  # here, for it loads torch: 1 s
 

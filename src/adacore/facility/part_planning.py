@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from numbers import Real
 
 from adacore.errors import shown
@@ -97,28 +98,17 @@ class PartsPlan(Plan):
     work_bytes: int
 
 
-def choosing_bytes(m: int, d: int, k: int) -> int:
-    """Predict the memory of a worker that chooses in a part, libraries included, at most.
-
-    Args:
-        m: Rows of the part.
-        d: Number of features.
-        k: How many are chosen.
-    """
+def _greedy_bytes(copies: float, m: int, d: int, k: int) -> int:
+    """Predict the memory of a worker that chooses k of m rows which it holds several times, libraries included."""
     engine = exact_cost(m, d, min(k, m)).bytes
-    return int(WORKER_BYTES + READING_BYTES + CHOOSING_COPIES * 8 * m * d + engine)
+    return int(WORKER_BYTES + READING_BYTES + copies * 8 * m * d + engine)
 
 
-def merging_bytes(m: int, d: int, k: int) -> int:
-    """Predict the memory of a worker that merges picks, libraries included, at most.
+choosing_bytes = partial(_greedy_bytes, CHOOSING_COPIES)
+"""Memory of a worker that chooses k of the m rows of a part, each of d features, at most."""
 
-    Args:
-        m: Picks that are merged.
-        d: Number of features.
-        k: How many are chosen.
-    """
-    engine = exact_cost(m, d, min(k, m)).bytes
-    return int(WORKER_BYTES + READING_BYTES + MERGING_COPIES * 8 * m * d + engine)
+merging_bytes = partial(_greedy_bytes, MERGING_COPIES)
+"""Memory of a worker that merges m picks into k, at most."""
 
 
 def serving_bytes(m: int, d: int, k: int) -> int:

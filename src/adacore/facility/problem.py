@@ -84,7 +84,7 @@ class Problem:
 
     @property
     def product_exponent(self) -> int:
-        """E such that products of blocks compute distances in units of 2^e of the caller's; mostly 0."""
+        """The exponent e with which products of blocks compute distances in units of 2^e of the caller's; mostly 0."""
         # In the caller's units the largest distance is near 2^(distance_exponent + SPREAD_EXPONENT).
         largest = self.distance_exponent + SPREAD_EXPONENT
         return largest if abs(largest) > COMFORTABLE_EXPONENT else 0
