@@ -8,7 +8,7 @@ import numpy as np
 
 from adacore.facility.compiling import Array, bounding_kernel, inlined, kernel
 from adacore.facility.distances import distance_or_zero, point, root_of
-from adacore.facility.minima import Minima, slack_of, tile_is_near, write_limits
+from adacore.facility.minima import Minima, mark_leaves, slack_of, tile_is_near, write_limits
 from adacore.facility.simd import add_gains, add_squares, lanes_below, lowest_lane, write_square, write_squares
 from adacore.facility.tree import HALVED, LEAF, LEAVES, TILE, ULP, Tree, coarse_point
 
@@ -46,28 +46,6 @@ def center_distances(tile_centers: Array, candidate: Array, row: int, out: Array
     for s in range(tiles):
         # Roots, because radii are added to them (``tile_floor``); n / 512 of them for each candidate are little.
         out[row, s] = np.sqrt(out[row, s])
-
-
-@inlined
-def mark_leaves(
-    leaf_centers: Array, leaf_reach: Array, t: int, candidate: Array, row: int, squares: Array, wanted: Array
-) -> None:
-    """Mark the leaves of a tile in which a candidate may gain something."""
-    d = leaf_centers.shape[1]
-    for leaf in range(LEAVES):
-        squares[0, leaf] = np.float32(0)
-    # Again the sixteen centroids of the tile are innermost: one AVX-512 register, two AVX2 registers.
-    for k in range(d):
-        c = candidate[row, k]
-        for leaf in range(LEAVES):
-            x = leaf_centers[t, k, leaf] - c
-            squares[0, leaf] += x * x
-    for leaf in range(LEAVES):
-        reach = leaf_reach[t, leaf]
-        # Without a branch, so that it is vectorized.
-        # 2^-21 = 8 u: the product of two float32 reaches, its rounding, and to spare. The reach holds the rest of the
-        # error.
-        wanted[leaf] |= squares[0, leaf] < reach * reach * np.float32(1.0 + 2.0**-21)
 
 
 @inlined

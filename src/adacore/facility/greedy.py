@@ -71,7 +71,10 @@ class TreeGreedy:
         self.evaluation = Evaluation(problem, workers)
         self.rows = self.evaluation.tree.order
         # Ascending positions: candidates that are evaluated together then lie in the same leaves.
-        self.candidates = np.sort(self.evaluation.tree.positions_of(problem.candidates))
+        everyone = problem.candidates.size == self.rows.size  # the usual case needs no search: 0.3 s at n = 1,000,000
+        self.candidates = (
+            np.arange(self.rows.size) if everyone else np.sort(self.evaluation.tree.positions_of(problem.candidates))
+        )
         self.queue = CandidateQueue(self.rows)
         self.decision = ListDecision(self.evaluation)
         self.lists: list_gains.Lists | None = None
@@ -82,9 +85,7 @@ class TreeGreedy:
         self._sampling = False
         # For ``extend_among`` only: a bound found in one sample holds, by submodularity, in every later one.
         self._last_bounds = np.full(self.rows.size, np.inf)
-        for number, position in enumerate(self.evaluation.tree.positions_of(problem.initial)):
-            self.evaluation.select(int(position), number)
-            self.workers.check()
+        self.evaluation.select(self.evaluation.tree.positions_of(problem.initial), 0)
         # Before the first measurement there is no running total that could be off.
         self._margin = 0.0
         # Without initial rows L is infinite (nobody is served) until the medoid is in, hence ``total`` = inf above.
@@ -226,13 +227,13 @@ class TreeGreedy:
         self.queue.push(positions[rest], upper[rest])
         return int(positions[contenders[at]]), float(values[at])
 
-    def _add(self, position: int, gain: float | None) -> None:
-        """Select a point: its gain is nan for a medoid, and measured if None."""
-        gained = self.evaluation.select(int(position), self._numbered())
+    def _add(self, position: int, gain: float) -> None:
+        """Select a point; the gain of a medoid is nan."""
+        self.evaluation.select(np.array([position]), self._numbered())
         # The gain of the first pick is inf - L: nan, and L is summed.
         first = self.count == 0 and not self.problem.initial.size
         self.picks = np.append(self.picks, position)
-        self.gains = np.append(self.gains, (np.nan if first else gained) if gain is None else gain)
+        self.gains = np.append(self.gains, gain)
         if first:
             self._measure_total()
         else:
@@ -244,9 +245,11 @@ class TreeGreedy:
         Args:
             rows: Which, in order.
         """
-        for position in self.evaluation.tree.positions_of(rows):
-            self._add(int(position), None)
-            self.workers.check()
+        positions = self.evaluation.tree.positions_of(rows)
+        gains = self.evaluation.select(positions, self._numbered())
+        # The gain of the first is inf - L.
+        gains[:1] = gains[:1] if self.problem.initial.size else np.nan
+        self.picks, self.gains = positions, gains
         self._measure_total()
 
     def bound_all(self) -> None:

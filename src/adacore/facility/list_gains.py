@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adacore.facility.compiling import Array, borrowing_kernel, kernel
-from adacore.facility.distance_gains import GROUP, center_distances, mark_leaves, sum_lanes
+from adacore.facility.distance_gains import GROUP, center_distances, sum_lanes
 from adacore.facility.distances import point, root_of, square_of
 from adacore.facility.heap import pop, push
-from adacore.facility.minima import Minima, slack_of, sum_minima, write_limits
+from adacore.facility.minima import Minima, mark_leaves, slack_of, sum_minima, write_limits
 from adacore.facility.simd import lanes_below, lowest_lane, write_squares
 from adacore.facility.tree import LEAF, LEAVES, TILE, Tree, coarse_point
 

@@ -142,7 +142,7 @@ def _evaluated(problem: Problem, medoids: NDArray[np.int64], workers: Workers) -
     """Select these points, initial rows first, and measure weights, gains and L."""
     # A new state: the one of ``refined`` holds second nearest distances.
     again, before = Evaluation(problem, workers), problem.initial.size
-    gains = np.array([again.select(int(medoid), number) for number, medoid in enumerate(medoids)])
+    gains = again.select(medoids, 0)
     if before == 0:
         gains[0] = np.nan
     served = np.bincount(again.owner, weights=again.weights, minlength=medoids.size)[: medoids.size]

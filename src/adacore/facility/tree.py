@@ -101,7 +101,9 @@ class Tree(NamedTuple):
         Returns:
             Positions, int64, same shape.
         """
-        by_row = np.argsort(self.order, kind="stable")
+        if rows.size == 0:
+            return np.empty(0, np.int64)
+        by_row = np.argsort(self.order)
         positions: NDArray[np.int64] = by_row[np.searchsorted(self.order, rows, sorter=by_row)]
         return positions
 
@@ -117,21 +119,30 @@ def build_tree(problem: Problem) -> Tree:
     """
     # Clients first: gains are sums over clients, and tiles of nothing but candidates have weight 0, minima 0 and reach
     # 0, so that loops over tiles pass them by after the test of the tile's centroid.
-    order = problem.members().copy()  # sorted in place below
-    n, d = order.size, problem.d
-    # A power of two moves only the exponent: the float64 rows stay exact in the engine's units.
-    factors = np.ldexp(problem.unit[order], -problem.distance_exponent)
+    members = problem.members()
+    n, d = members.size, problem.d
+    order = np.arange(n)  # numbers of members, sorted in place below
     served = int((problem.weights > 0).sum())
-    # Each part by itself, so that at most one leaf mixes clients with rows that nobody weighs.
-    sort_into_leaves(problem.dense_rows(), order, factors, 0, served)
-    sort_into_leaves(problem.dense_rows(), order, factors, served, n)
     tiles = -(-n // TILE)
-    weights = np.zeros((tiles, TILE))
-    weights.reshape(-1)[:served] = problem.weights[np.searchsorted(problem.clients, order[:served])]
-    centre, axes = median_row(problem, order), principal_axes(problem, order)
     # Coordinate by coordinate within a leaf: dimension k of its 32 points is one contiguous load of 128 bytes, and 32
     # squared distances grow in registers while k runs. Row by row, each distance would end in a sum across lanes.
     coarse = np.empty((tiles * LEAVES, d, LEAF), np.float32)
+    centre = median_row(problem, members)
+    # While rows are sorted they stand here row by row, and move with their numbers: every scan reads memory in order.
+    # In float32, for a row's place decides no bound and no pick; centred, so that rows far from the origin stay apart.
+    moving = coarse.reshape(-1, d)[:n]
+    for first in range(0, n, TILES_AT_A_TIME * TILE):
+        some = slice(first, first + TILES_AT_A_TIME * TILE)
+        np.subtract(problem.scaled(members[some]), centre, out=moving[some], casting="same_kind")
+    # Each part by itself, so that at most one leaf mixes clients with rows that nobody weighs.
+    sort_into_leaves(moving, order, 0, served)
+    sort_into_leaves(moving, order, served, n)
+    weights = np.zeros((tiles, TILE))
+    weights.reshape(-1)[:served] = problem.weights[problem.weights > 0][order[:served]]
+    order = members[order]
+    axes = principal_axes(problem, order)
+    # A power of two moves only the exponent: the float64 rows stay exact in the engine's units.
+    factors = np.ldexp(problem.unit[order], -problem.distance_exponent)
     # Centred and turned in float64, rounded to float32 once at the end: the error u ||x'|| of a coordinate is that of
     # the centred row, however far from the origin the rows lie. Turning changes no distance, ||A^T (x - y)|| = ||x -
     # y||.
@@ -182,9 +193,10 @@ def median_row(problem: Problem, order: NDArray[np.int64]) -> NDArray[np.float64
     Returns:
         float64, shape (d,).
     """
-    # Evenly spaced in an order that is sorted by place: a sample that no cluster of the rows can be missing from unless
-    # it holds less than a thousandth of them.
-    sample = order[np.linspace(0, order.size - 1, min(CENTRE_SAMPLE, order.size)).astype(np.int64)]
+    # Drawn, for rows at even steps may all be of one kind where a caller's rows come in turns.
+    sample = order
+    if order.size > CENTRE_SAMPLE:
+        sample = order[np.random.default_rng(0).integers(0, order.size, CENTRE_SAMPLE)]
     centre: NDArray[np.float64] = np.median(problem.scaled(sample), axis=0)
     return centre
 
@@ -214,14 +226,14 @@ def principal_axes(problem: Problem, order: NDArray[np.int64]) -> NDArray[np.flo
 
 
 @kernel
-def farthest(rows: Array, order: Array, factors: Array, first: int, last: int, a: int) -> Any:
-    """Find the position in a range whose row is farthest from the row at ``a``."""
+def farthest(rows: Array, first: int, last: int, a: int) -> Any:
+    """Find the row of a range that is farthest from row ``a``."""
     # Below every square, so that a range of equal rows still yields a position.
     best, where = -1.0, first
     for i in range(first, last):
         s = 0.0
         for k in range(rows.shape[1]):
-            t = rows[order[i], k] * factors[i] - rows[order[a], k] * factors[a]
+            t = np.float64(rows[i, k]) - np.float64(rows[a, k])
             s += t * t
         if s > best:
             best, where = s, i
@@ -229,8 +241,8 @@ def farthest(rows: Array, order: Array, factors: Array, first: int, last: int, a
 
 
 @kernel
-def partition(keys: Array, order: Array, factors: Array, first: int, last: int, middle: int) -> None:
-    """Quickselect: afterwards no key before ``middle`` exceeds one from it on."""
+def partition(keys: Array, rows: Array, order: Array, first: int, last: int, middle: int) -> None:
+    """Quickselect rows by their keys: afterwards no key before ``middle`` exceeds one from it on."""
     # Selection of the middle is linear in the range, where sorting would add a factor log n at every level of the tree.
     low, high = first, last - 1
     while low < high:
@@ -249,7 +261,8 @@ def partition(keys: Array, order: Array, factors: Array, first: int, last: int, 
             if i <= j:
                 keys[i], keys[j] = keys[j], keys[i]
                 order[i], order[j] = order[j], order[i]
-                factors[i], factors[j] = factors[j], factors[i]
+                for k in range(rows.shape[1]):
+                    rows[i, k], rows[j, k] = rows[j, k], rows[i, k]
                 i += 1
                 j -= 1
         if middle <= j:
@@ -261,7 +274,7 @@ def partition(keys: Array, order: Array, factors: Array, first: int, last: int, 
 
 
 @kernel
-def sort_into_leaves(rows: Array, order: Array, factors: Array, begin: int, end: int) -> None:
+def sort_into_leaves(rows: Array, order: Array, begin: int, end: int) -> None:
     """Halve a range along the line through two points far apart, again and again, until leaves are left.
 
     The two points: the one farthest from the first, and the one farthest from that. Cuts fall on multiples of a tile
@@ -289,18 +302,18 @@ def sort_into_leaves(rows: Array, order: Array, factors: Array, begin: int, end:
             middle = first + unit * ((size - 1) // unit)
         # Two scans find a pair at least half the diameter apart (triangle inequality through the first row), in O(n d);
         # principal directions of every range would cost O(n d^2).
-        a = farthest(rows, order, factors, first, last, first)
-        b = farthest(rows, order, factors, first, last, a)
+        a = farthest(rows, first, last, first)
+        b = farthest(rows, first, last, a)
         for k in range(d):
-            origin[k] = rows[order[a], k] * factors[a]
-            direction[k] = rows[order[b], k] * factors[b] - origin[k]
-        # Projections decide only which leaf a row goes to. Their rounding, in float64, changes no bound and no pick.
+            origin[k] = rows[a, k]
+            direction[k] = rows[b, k] - origin[k]
+        # Projections decide only which leaf a row goes to. Their rounding changes no bound and no pick.
         for i in range(first, last):
             s = 0.0
             for k in range(d):
-                s += (rows[order[i], k] * factors[i] - origin[k]) * direction[k]
+                s += (rows[i, k] - origin[k]) * direction[k]
             keys[i] = s
-        partition(keys, order, factors, first, last, middle)
+        partition(keys, rows, order, first, last, middle)
         stack[depth, 0], stack[depth, 1] = first, middle
         stack[depth + 1, 0], stack[depth + 1, 1] = middle, last
         depth += 2
