@@ -12,8 +12,9 @@ Each problem draws rows of some kind and scale, any combination of options (init
 labels, quotas, metric, threads), what is asked for (a budget, a tolerance, refinement, another method), the form in
 which rows come (float16 to float64, bfloat16, whole numbers, tensors, memory maps, sparse), and the engine. Of some,
 the nearest picks and the farthest-first picks are looked at too. ``--engine`` sends plain problems of every size and
-dimension through one engine instead; ``products-torch`` is the one for many dimensions as it computes on a GPU, here
-on the CPU.
+dimension through one engine instead. ``products-8-bits`` takes all bounds from 8 bits, however loose they get, where
+the machine has such products; so does the usual mixture. ``products-torch`` is the engine for many dimensions as it
+computes on a GPU, here on the CPU.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from pathlib import Path
 import numpy as np
 
 from adacore.facility import engines
+from adacore.facility.products import compiled_evaluator, eight_bits, sample
 from adacore.facility.products import greedy as product_greedy
 from adacore.facility.products.choosing_evaluators import choose_evaluator
 
@@ -37,7 +39,7 @@ sys.modules["tests"].__path__ = [str(Path(__file__).resolve().parent.parent / "t
 from tests.facility.random_problems import RandomProblem, check_problem, draw_problem  # noqa: E402
 from tests.facility.varied_problems import check_varied, draw_varied  # noqa: E402
 
-ENGINES = ("any", "usual", "tree", "products", "products-torch")
+ENGINES = ("any", "usual", "tree", "products", "products-8-bits", "products-torch")
 
 MANY_DIMENSIONS = (64, 384, 1500)
 """Most random problems have few dimensions, where the bounds on rounding are tight; in many they are loose."""
@@ -45,6 +47,8 @@ MANY_DIMENSIONS = (64, 384, 1500)
 
 def force_engine(name: str) -> None:
     """Send every problem through one engine."""
+    if name in ("any", "products-8-bits"):
+        use_8_bits()
     if name in ("any", "usual"):
         return
     engines.MOST_PAIRS = 0
@@ -54,6 +58,13 @@ def force_engine(name: str) -> None:
     engines.LEAST_DIMENSIONS = 0
     if name == "products-torch":
         product_greedy.choose_evaluator = lambda sides, workers, compiled: choose_evaluator(sides, workers, False)
+
+
+def use_8_bits() -> None:
+    """Bound distances from 8 bits in all dimensions, however loose bounds get: they must still be bounds."""
+    # torch 2.13 multiplies rows of a single number wrongly: ``_int_mm`` of (3, 1) and (1, 3).
+    eight_bits.LEAST_DIMENSIONS = 2
+    sample.SLACK = sample.LARGER = compiled_evaluator.LONGER = sys.float_info.max
 
 
 def widen(problem: RandomProblem, number: int) -> RandomProblem:

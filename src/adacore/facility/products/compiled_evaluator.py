@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from adacore.facility.heap import CandidateQueue
 from adacore.facility.list_gains import Goal
 from adacore.facility.products import kernels, list_gains
 from adacore.facility.products.array_evaluator import ArrayEvaluator
+from adacore.facility.products.eight_bits import eight_bits_suit, round_sides
 from adacore.facility.products.evaluators import Served
 from adacore.facility.products.kernels import SUM_ROUNDING, ExactRows, Found, Reach, Side
 from adacore.facility.products.list_gains import Lists, Part, Queue
@@ -20,10 +22,15 @@ from adacore.facility.products.medoid import sum_bounds
 from adacore.facility.products.memory import BLOCK, free_bytes, list_capacity
 from adacore.facility.products.nearest import nearest
 from adacore.facility.products.rows import UNIT_ROUNDOFF, Rows, round_up
-from adacore.facility.products.sample import Sample
+from adacore.facility.products.sample import LONGER, Sample
 from adacore.facility.products.sides import Sides
 from adacore.facility.tree import LEAF
 from adacore.facility.workers import Workers
+
+MINUS_TWO = np.float32(-2)
+"""A power of two: scales are multiplied by it exactly."""
+
+_Side = tuple[NDArray[np.float32], NDArray[np.float32]]
 
 CLIENTS_AT_A_TIME = 4096
 """Clients in one product with a batch of candidates: 32 x 4,096 of float32 are half a MiB."""
@@ -46,11 +53,16 @@ class CompiledEvaluator(ArrayEvaluator):
         self._i, self._j = sides.candidates.single, sides.clients.single
         self._low_i, self._low_j = sides.candidates.low.numpy(), sides.clients.low.numpy()
         self._exact_i, self._exact_j = _exact(sides.candidates), _exact(sides.clients)
+        self._ones = np.ones(CLIENTS_AT_A_TIME, np.float32)
         self.n = sides.candidates.n
         self._able = _filled_up(sides.able, False)
         self._seen = np.full(self.n, -1)
+        # Lists are written from 8 bits where that is faster: they only rule out.
+        self._rounded = round_sides(sides) if eight_bits_suit(sides.clients.d) else None
+        self._lists_in_8_bits = self._gains_in_8_bits = False
+        self._added, self._asked = 0, -1
         # Drawn once: asked after every few picks, it then costs a comparison of numbers that are there.
-        self._sample = Sample(sides)
+        self._sample = Sample(sides, self._rounded)
 
     def _product(self, scratch: torch.Tensor, rows: torch.Tensor, j: slice) -> NDArray[np.float32]:
         """Compute -2 y_i . y_j for some candidates and a range of clients."""
@@ -60,9 +72,33 @@ class CompiledEvaluator(ArrayEvaluator):
         products: NDArray[np.float32] = torch.addmm(out, rows, columns.T, beta=0, alpha=-2, out=out).numpy()
         return products
 
-    def _over_clients(self, positions: NDArray[np.int64], minima: NDArray[np.float32] | None) -> NDArray[np.float64]:
-        """Sum gains over all clients, or distances without minima, block by block."""
-        rows, low_i = self._i[torch.from_numpy(positions)], self._low_i[positions]
+    def _gains_suit_8_bits(self) -> bool:
+        """Whether to bound gains in 8 bits; asked of the sample once a pick."""
+        if self._asked != self._added:
+            limits = torch.from_numpy(self._limits())
+            self._gains_in_8_bits, self._asked = self._sample.gains_suit_8_bits(limits), self._added
+        return self._gains_in_8_bits
+
+    def _block(self, scratch: torch.Tensor, i: slice, j: slice, in_8_bits: bool) -> tuple[NDArray[Any], _Side, _Side]:
+        """Compute a block of products, and both sides' lower norms and scales."""
+        if self._rounded is None or not in_8_bits:
+            return self._product(scratch, self._i[i], j), (self._low_i[i], self._ones), (self._low_j[j], self._ones)
+        rows, columns = self._rounded
+        block = self._product_of_codes(scratch, rows.codes[i], j)
+        return block, (rows.low[i], rows.scales[i] * MINUS_TWO), (columns.low[j], columns.scales[j])
+
+    def _product_of_codes(self, scratch: torch.Tensor, codes: torch.Tensor, j: slice) -> NDArray[np.int32]:
+        """Compute q_i . q_j for some candidates and a range of clients."""
+        assert self._rounded is not None
+        columns = self._rounded[1].codes[j]
+        # The same memory for whole numbers of the same size.
+        out = scratch[: codes.shape[0] * columns.shape[0]].view(torch.int32).view(codes.shape[0], columns.shape[0])
+        torch._int_mm(codes, columns.T, out=out)
+        products: NDArray[np.int32] = out.numpy()
+        return products
+
+    def _over_clients(self, positions: NDArray[np.int64], add: Callable[..., None]) -> NDArray[np.float64]:
+        """Sum something over all clients, block by block: ``add(scratch, clients, sums)``."""
         # Threads share out clients, not candidates: a batch may be 16 rows, whose product with all clients is one task
         # each.
         starts = range(0, self.m, CLIENTS_AT_A_TIME)
@@ -72,13 +108,7 @@ class CompiledEvaluator(ArrayEvaluator):
         def work(first: int, last: int) -> int:
             scratch = torch.empty(CLIENTS_AT_A_TIME * positions.size)
             for part in range(first, last):
-                some = slice(starts[part], min(starts[part] + CLIENTS_AT_A_TIME, self.m))
-                block = self._product(scratch, rows, some)
-                low_j, weights = self._low_j[some], self._weights32[some]
-                if minima is None:
-                    kernels.add_distances(block, low_i, low_j, weights, parts[part])
-                else:
-                    kernels.add_gains(block, low_i, Side(low_j, minima[some], weights), parts[part])
+                add(scratch, slice(starts[part], min(starts[part] + CLIENTS_AT_A_TIME, self.m)), parts[part])
             return 0
 
         self._workers.share(work, len(starts), 1)
@@ -92,12 +122,43 @@ class CompiledEvaluator(ArrayEvaluator):
 
     def lower_sums(self, positions: NDArray[np.int64]) -> NDArray[np.float64]:
         """See ``Evaluator``."""
-        # Weights were rounded upwards, by two units in the last place at most.
-        return self._over_clients(positions, None) * (2 - SUM_ROUNDING - 4 * UNIT_ROUNDOFF)
+        rows, low_i = self._i[torch.from_numpy(positions)], self._low_i[positions]
 
-    def upper_gains(self, positions: NDArray[np.int64]) -> NDArray[np.float64]:
-        """See ``Evaluator``."""
-        return self._over_clients(positions, round_up(self._minima)) * SUM_ROUNDING
+        def add(scratch: torch.Tensor, some: slice, sums: NDArray[np.float64]) -> None:
+            block = self._product(scratch, rows, some)
+            kernels.add_distances(block, low_i, self._low_j[some], self._weights32[some], sums)
+
+        # Weights were rounded upwards, by two units in the last place at most.
+        return self._over_clients(positions, add) * (2 - SUM_ROUNDING - 4 * UNIT_ROUNDOFF)
+
+    def upper_gains(self, positions: NDArray[np.int64], reached: float = 0.0) -> NDArray[np.float64]:
+        """See ``Evaluator``; with something to reach, first in 8 bits, a quarter of the work."""
+        minima = round_up(self._minima)
+        if reached <= 0 or not self._gains_suit_8_bits():
+            return self._upper_gains(positions, minima)
+        assert self._rounded is not None
+        rows, columns = self._rounded
+        codes, low, scales = rows.codes[torch.from_numpy(positions)], rows.low[positions], rows.scales[positions]
+
+        def add(scratch: torch.Tensor, some: slice, sums: NDArray[np.float64]) -> None:
+            block = self._product_of_codes(scratch, codes, some)
+            side = Side(columns.low[some], columns.scales[some], minima[some], self._weights32[some])
+            kernels.add_gains(block, low, scales * MINUS_TWO, side, sums)
+
+        bounds = self._over_clients(positions, add) * SUM_ROUNDING
+        may = bounds >= reached
+        bounds[may] = self._upper_gains(positions[may], minima) if may.any() else 0.0
+        return bounds
+
+    def _upper_gains(self, positions: NDArray[np.int64], minima: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Bound gains from above in single precision."""
+        rows, low_i = self._i[torch.from_numpy(positions)], self._low_i[positions]
+
+        def add(scratch: torch.Tensor, some: slice, sums: NDArray[np.float64]) -> None:
+            side = Side(self._low_j[some], self._ones, minima[some], self._weights32[some])
+            kernels.add_gains(self._product(scratch, rows, some), low_i, self._ones, side, sums)
+
+        return self._over_clients(positions, add) * SUM_ROUNDING
 
     def upper_gains_of_all(self) -> NDArray[np.float64]:
         """See ``Evaluator``; where candidates are the clients, one product serves both halves of a pair."""
@@ -105,7 +166,7 @@ class CompiledEvaluator(ArrayEvaluator):
             # Clients of their own: there are no pairs of both kinds, and nothing to share.
             batches = [np.arange(a, min(a + BLOCK, self.n)) for a in range(0, self.n, BLOCK)]
             return np.concatenate([self.upper_gains(batch) for batch in batches])
-        minima = round_up(self._minima)
+        minima, in_8_bits = round_up(self._minima), self._gains_suit_8_bits()
         blocks = _blocks(self.n)
         # The upper triangle of blocks: d_ij = d_ji, one product tells what i gains from j and j from i.
         pairs = [(a, b) for a in range(len(blocks)) for b in range(a, len(blocks))]
@@ -125,12 +186,15 @@ class CompiledEvaluator(ArrayEvaluator):
                 everyone.append(gains)
             for a, b in pairs[first:last]:
                 i, j = blocks[a], blocks[b]
-                block = self._product(scratch, self._i[i], j)
-                i_side, j_side = (Side(self._low_i[c], minima[c], self._weights32[c]) for c in (i, j))
+                block, side_i, side_j = self._block(scratch, i, j, in_8_bits)
+                i_side, j_side = (
+                    Side(*side_i, minima[i], self._weights32[i]),
+                    Side(*side_j, minima[j], self._weights32[j]),
+                )
                 gains_i, gains_j = np.zeros(i.stop - i.start), np.zeros(j.stop - j.start)
                 # On the diagonal both halves are in the block already.
                 if a == b:
-                    kernels.add_gains(block, i_side.low, j_side, gains_i)
+                    kernels.add_gains(block, *side_i, j_side, gains_i)
                 else:
                     kernels.add_gains_of_both(block, i_side, j_side, gains_i, gains_j)
                 for some, more in ((i, gains_i), (j, gains_j)):
@@ -169,6 +233,11 @@ class CompiledEvaluator(ArrayEvaluator):
         self.distances += self.m
         return Served(np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts]))
 
+    def add(self, served: Served, number: int) -> None:
+        """See ``Evaluator``."""
+        super().add(served, number)
+        self._added += 1
+
     def add_initial(self) -> None:
         """See ``Evaluator``."""
         assert self._sides.initial is not None
@@ -176,13 +245,16 @@ class CompiledEvaluator(ArrayEvaluator):
         self._owner[:], self._minima[:] = owner.numpy(), distances.numpy()
         self.distances += self.m * self._sides.initial.n
 
-    def lists_fit(self) -> bool:
+    def lists_fit(self, selected: int) -> bool:
         """See ``Evaluator``."""
         if self._capacity < 0:
             free = free_bytes(torch.device("cpu"))
             # Once: the memory that is free falls as lists are written, and must not be counted twice.
             self._capacity = list_capacity(self.m, self._sides.clients.d, free)
-        share = self._sample.share_served(torch.from_numpy(self._limits()))
+        limits = torch.from_numpy(self._limits())
+        share, longer = self._sample.share_served(limits), self._sample.longer_in_8_bits(limits, selected)
+        self._lists_in_8_bits = longer <= LONGER
+        share *= longer if self._lists_in_8_bits else 1
         return share * self.n * self.m <= self._capacity
 
     def write_lists(self) -> bool:
@@ -209,9 +281,9 @@ class CompiledEvaluator(ArrayEvaluator):
             i, j = blocks_i[a], blocks_j[b]
             both = self._same and b > a
             # What is not asked for may be short: it is never read.
-            i_side = Reach(self._low_i[i], limits[i] if both else limits[:1], self._able[i])
-            j_side = Reach(self._low_j[j], leaves[j.start // LEAF :], self._able[j] if both else self._able[:1])
-            block = self._product(scratch, self._i[i], j)
+            block, side_i, side_j = self._block(scratch, i, j, self._lists_in_8_bits)
+            i_side = Reach(*side_i, limits[i] if both else limits[:1], self._able[i])
+            j_side = Reach(*side_j, leaves[j.start // LEAF :], self._able[j] if both else self._able[:1])
             count, count_for_columns = kernels.find_served(block, i_side, j_side, both, steps, found, found_for_columns)
             # Copies, for the room is used again.
             row, column, lower = (array[:count].copy() for array in found)

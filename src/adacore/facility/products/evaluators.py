@@ -48,8 +48,11 @@ class Evaluator(Protocol):
     def lower_sums(self, positions: NDArray[np.int64]) -> NDArray[np.float64]:
         """Bound candidates' sums of weighted distances from below, in single precision."""
 
-    def upper_gains(self, positions: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Bound candidates' gains sum_j w_j max(0, m_j - d_ij) from above, in single precision."""
+    def upper_gains(self, positions: NDArray[np.int64], reached: float = 0.0) -> NDArray[np.float64]:
+        """Bound candidates' gains sum_j w_j max(0, m_j - d_ij) from above, in single precision.
+
+        Bounds below ``reached`` may be coarser: whoever can't reach that need not be known better.
+        """
 
     def upper_gains_of_all(self) -> NDArray[np.float64]:
         """Bound the gains of all candidates from above."""
@@ -72,8 +75,8 @@ class Evaluator(Protocol):
     def served_weights(self, size: int) -> NDArray[np.float64]:
         """Sum weights by what serves them, shape (size,)."""
 
-    def lists_fit(self) -> bool:
-        """Predict whether the lists would fit in memory."""
+    def lists_fit(self, selected: int) -> bool:
+        """Predict whether the lists would fit in memory, if so many are to be selected in all."""
 
     def write_lists(self) -> bool:
         """Write down whom each candidate may serve; False if that does not fit."""

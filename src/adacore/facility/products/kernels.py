@@ -48,11 +48,13 @@ class Side(NamedTuple):
 
     Attributes:
         low: Squared norms less the bound on rounding, float32.
+        scales: As in ``Reach``.
         minima: Distances to what is selected, rounded up, float32.
         weights: Rounded up, float32.
     """
 
     low: NDArray[np.float32]
+    scales: NDArray[np.float32]
     minima: NDArray[np.float32]
     weights: NDArray[np.float32]
 
@@ -62,12 +64,14 @@ class Reach(NamedTuple):
 
     Attributes:
         low: Squared norms less the bound on rounding, float32.
+        scales: A number of the block times the scales of its row and its column is -2 y_i . y_j, float32.
         limits: Squared distances to what is selected, rounded up, float32; for columns of shape (leaves, 32), whatever
             comes after the last column.
         able: Which may be selected.
     """
 
     low: NDArray[np.float32]
+    scales: NDArray[np.float32]
     limits: NDArray[np.float32]
     able: NDArray[np.bool_]
 
@@ -87,12 +91,12 @@ class Found(NamedTuple):
 
 
 @reordering_kernel
-def add_gains(block: Array, low_i: Array, clients: Side, gains: Array) -> None:
+def add_gains(block: Array, low_i: Array, scales_i: Array, clients: Side, gains: Array) -> None:
     """Add to the candidates' gains sum_j w_j max(0, m_j - d_ij), from above but for the rounding of the sum."""
     rows, columns = block.shape
-    low_j, minima, weights = clients
+    low_j, scales_j, minima, weights = clients
     for i in range(rows):
-        a = low_i[i]
+        a, scale = low_i[i], scales_i[i]
         # The sum of so many float32 terms is off by gamma_512 of itself, for all are at least 0; ``SUM_ROUNDING`` makes
         # up for it.
         for first in range(0, columns, TERMS):
@@ -100,8 +104,8 @@ def add_gains(block: Array, low_i: Array, clients: Side, gains: Array) -> None:
             for j in range(first, min(first + TERMS, columns)):
                 # At most the true distance: so what is saved is at least the true w_j max(0, m_j - d_ij), with m and w
                 # rounded upwards.
-                distance = np.sqrt(max(block[i, j] + (a + low_j[j]), ZERO))
-                gain += weights[j] * max(minima[j] - distance, ZERO)
+                square = np.float32(block[i, j]) * (scale * scales_j[j]) + (a + low_j[j])
+                gain += weights[j] * max(minima[j] - np.sqrt(max(square, ZERO)), ZERO)
             gains[i] += np.float64(gain)
 
 
@@ -109,15 +113,16 @@ def add_gains(block: Array, low_i: Array, clients: Side, gains: Array) -> None:
 def add_gains_of_both(block: Array, i_side: Side, j_side: Side, gains_i: Array, gains_j: Array) -> None:
     """Add gains where candidates and clients are the same rows: a pair off the diagonal counts for both of them."""
     rows, columns = block.shape
-    low_i, minima_i, weights_i = i_side
-    low_j, minima_j, weights_j = j_side
+    low_i, scales_i, minima_i, weights_i = i_side
+    low_j, scales_j, minima_j, weights_j = j_side
     # One for each column, at most 512 rows deep: no more terms than a row's sum has. They stay in the first-level
     # cache.
     column_gains = np.zeros(columns, np.float32)
     for i in range(rows):
-        a, minimum, weight, gain = low_i[i], minima_i[i], weights_i[i], ZERO
+        a, scale, minimum, weight, gain = low_i[i], scales_i[i], minima_i[i], weights_i[i], ZERO
         for j in range(columns):
-            distance = np.sqrt(max(block[i, j] + (a + low_j[j]), ZERO))
+            square = np.float32(block[i, j]) * (scale * scales_j[j]) + (a + low_j[j])
+            distance = np.sqrt(max(square, ZERO))
             gain += weights_j[j] * max(minima_j[j] - distance, ZERO)
             column_gains[j] += weight * max(minimum - distance, ZERO)
         gains_i[i] += np.float64(gain)
@@ -146,7 +151,7 @@ def find_served(
     """Find the pairs in which a client may be nearer to a candidate than to what is selected.
 
     Args:
-        block: -2 y_i . y_j, shape (rows, columns).
+        block: Products of rows and columns, float32 or int32, shape (rows, columns).
         i_side: The rows, candidates.
         j_side: The columns, their clients.
         both: Whether columns are candidates and rows their clients too.
@@ -165,14 +170,14 @@ def find_served(
     limit = np.empty((1, LEAF), np.float32)
     count, count_for_columns = 0, 0
     for i in range(rows):
-        a, able = i_side.low[i], i_side.able[i]
+        a, scale, able = i_side.low[i], i_side.scales[i], i_side.able[i]
         # As a column's candidate, the row has one limit: its own minimum.
         if both:
             limit[:] = i_side.limits[i]
         for j in range(columns):
             # Written to scratch, so that 32 comparisons become one: a branch for each pair would cost more than the
             # arithmetic.
-            flat[j] = block[i, j] + (a + j_side.low[j])
+            flat[j] = np.float32(block[i, j]) * (scale * j_side.scales[j]) + (a + j_side.low[j])
         for leaf in range(leaves):
             if able:
                 hits = lanes_below(squares, leaf, j_side.limits, leaf)

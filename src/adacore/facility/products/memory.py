@@ -23,7 +23,7 @@ LEAST_BYTES = 128 << 20
 on."""
 
 COPIES = 2.8
-"""Beyond that, in all, so many times the rows in float32: the copy that is multiplied, the lists and what is O(n)."""
+"""Beyond that, in all, so many times the rows in float32: copies that are multiplied, lists and what is O(n)."""
 
 SHARE_OF_FREE = 0.5
 """Of what is free, at most this share is taken."""
@@ -83,9 +83,9 @@ def list_capacity(n: int, d: int, free: int) -> int:
         >>> list_capacity(30_000, 384, 16 << 30) * 4 < 2 * 30_000 * 384 * 4
         True
     """
-    # The single-precision copy is taken first; lists get what remains of the allowance.
-    rows = 4 * n * d
-    most = min(max(LEAST_BYTES, COPIES * rows) - rows - ROW_BYTES * n, SHARE_OF_FREE * free)
+    # The copies in single precision and in 8 bits are taken first; lists get what remains of the allowance.
+    rows = 5 * n * d
+    most = min(max(LEAST_BYTES, COPIES * 4 * n * d) - rows - ROW_BYTES * n, SHARE_OF_FREE * free)
     return max(0, int(most / (PENDING * (ENTRY_BYTES if n <= 1 << 16 else LONG_ENTRY_BYTES))))
 
 
@@ -97,14 +97,15 @@ def planned_bytes(n: int, d: int) -> int:
         d: Dimensions.
 
     Returns:
-        Bytes: the single-precision copy, lists as long as allowed or as all pairs, O(n), and the threads' blocks.
+        Bytes: the copies in single precision and in 8 bits, lists as long as allowed or as all pairs, O(n), and the
+        threads' blocks.
 
     Example:
         >>> planned_bytes(30_000, 384) < 3 * 4 * 30_000 * 384 + 20_000_000
         True
     """
     rows = 4 * n * d
-    every_pair = rows + ROW_BYTES * n + int(PENDING * LONG_ENTRY_BYTES * n * n)
+    every_pair = 5 * n * d + ROW_BYTES * n + int(PENDING * LONG_ENTRY_BYTES * n * n)
     return min(max(LEAST_BYTES, int(COPIES * rows)), every_pair) + BLOCKS_BYTES
 
 

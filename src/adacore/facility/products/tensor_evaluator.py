@@ -119,7 +119,7 @@ class TensorEvaluator:
         # Weights were rounded upwards, by two units in the last place at most.
         return np.asarray((sums * (2 - SUM_ROUNDING - 4 * UNIT_ROUNDOFF)).cpu().numpy())
 
-    def upper_gains(self, positions: NDArray[np.int64]) -> NDArray[np.float64]:
+    def upper_gains(self, positions: NDArray[np.int64], reached: float = 0.0) -> NDArray[np.float64]:
         """See ``Evaluator``."""
         # From lists nothing is multiplied any more.
         if self._lists is not None:
@@ -220,7 +220,7 @@ class TensorEvaluator:
         """Predict how many entries the lists would have."""
         return self._sample.share_served(self._limits()) * self.n * self.m
 
-    def lists_fit(self) -> bool:
+    def lists_fit(self, selected: int) -> bool:
         """See ``Evaluator``."""
         most = self._capacity
         if most is None:

@@ -96,14 +96,20 @@ class SparseEvaluator(ArrayEvaluator):
         # Weights were rounded upwards, by two units in the last place at most.
         return self._over_clients(positions, add) * (2 - SUM_ROUNDING - 4 * UNIT_ROUNDOFF)
 
-    def upper_gains(self, positions: NDArray[np.int64]) -> NDArray[np.float64]:
+    def upper_gains(self, positions: NDArray[np.int64], reached: float = 0.0) -> NDArray[np.float64]:
         """See ``Evaluator``."""
         if self._lists is not None:
             return self.list_bounds(positions)
         minima = round_up(self._minima)
 
         def add(block: NDArray[np.float32], low: Any, some: slice, sums: NDArray[np.float64]) -> None:
-            add_gains(block, low, Side(self._low_j[some], minima[some], self._weights32[some]), sums)
+            add_gains(
+                block,
+                low,
+                np.ones_like(low),
+                Side(self._low_j[some], np.ones_like(minima[some]), minima[some], self._weights32[some]),
+                sums,
+            )
 
         return self._over_clients(positions, add) * SUM_ROUNDING
 
@@ -133,7 +139,7 @@ class SparseEvaluator(ArrayEvaluator):
         self._owner[:], self._minima[:] = owner.numpy(), distances.numpy()
         self.distances += self.m * self._initial.n
 
-    def lists_fit(self) -> bool:
+    def lists_fit(self, selected: int) -> bool:
         """See ``Evaluator``."""
         if self._capacity < 0:
             # What the rows take, as columns of float32: lists may take a few times as much, as in many dimensions.
