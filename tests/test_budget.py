@@ -1,14 +1,19 @@
 """Budgets: from fractions, and shared among classes by largest remainders."""
 
 import time
+import warnings
 from fractions import Fraction
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from torch.utils.data import TensorDataset
 
+import adacore
 from adacore.budget import resolve_budget, split_budget
+from adacore.probing.snapshot import Snapshot
 
 
 @given(st.integers(1, 10**6), st.floats(0, 1, exclude_min=True))
@@ -133,3 +138,70 @@ def test_what_a_stratum_cannot_take_goes_to_the_others(given_, seed):
     assert shares.sum() == min(budget, available.sum())
     assert (shares <= available).all()
     assert (shares >= (available > 0)).all()
+
+
+# Ten rows, two distinct ones in each of two classes: four picks serve all at distance 0, whatever is asked for.
+COPIES = np.repeat([[0.0, 1.0], [4.0, 1.0], [0.0, 7.0], [9.0, 2.0]], [4, 1, 3, 2], axis=0)
+KINDS = np.repeat([0, 1], 5)
+
+
+def select(selector, budget):
+    data = TensorDataset(torch.tensor(COPIES, dtype=torch.float32), torch.tensor(KINDS))
+    return adacore.select(torch.nn.Linear(2, 2), data, selector, budget=budget)
+
+
+def load(budget):
+    data = TensorDataset(torch.tensor(COPIES, dtype=torch.float32), torch.tensor(KINDS))
+    model = torch.nn.Linear(2, 2)
+    next(iter(adacore.CoresetLoader(data, model, adacore.AdaCore(), fraction=budget / 10, batch_size=2)))
+
+
+WAYS = {
+    "rows": lambda k: adacore.facility_location(COPIES, budget=k),
+    "strata": lambda k: adacore.facility_location(COPIES, budget=k, labels=KINDS),
+    "quotas": lambda k: adacore.facility_location(COPIES, labels=KINDS, quotas={0: k // 2, 1: k - k // 2}),
+    "stochastic": lambda k: adacore.facility_location(COPIES, fraction=k / 10, method="stochastic", seed=0),
+    "refined": lambda k: adacore.facility_location(COPIES, budget=k, refine=True),
+    "k-center": lambda k: adacore.k_center(COPIES, budget=k),
+    "select": lambda k: select(adacore.AdaCore(), k),
+    "select by k-center": lambda k: select(adacore.KCenter(), k),
+    "select, not per class": lambda k: select(adacore.Whole(adacore.FacilityLocation(points="gradients")), k),
+    "loader": load,
+    "labelling": lambda k: adacore.labelling.Rounds(10).choose(COPIES, budget=k),
+}
+
+
+def warnings_of(act):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        act()
+    return [str(warning.message) for warning in caught if "were asked for" in str(warning.message)]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_whoever_gets_fewer_than_half_is_warned_once(way):
+    (told,) = warnings_of(lambda: WAYS[way](9))
+    assert "selected 4 examples where 9 were asked for: " in told
+    assert "ask for fewer" in told
+    assert not warnings_of(lambda: WAYS[way](8))
+
+
+@pytest.mark.parametrize("choose", [adacore.facility_location, adacore.k_center])
+def test_a_warning_names_the_line_that_asked(choose):
+    with pytest.warns(UserWarning, match="were asked for") as caught:
+        choose(COPIES, budget=9)
+    assert caught[0].filename == __file__
+
+
+def test_a_tolerance_asks_for_no_number():
+    assert not warnings_of(lambda: adacore.facility_location(COPIES, tolerance=0.0))
+    assert not warnings_of(lambda: adacore.facility_location(COPIES, tolerance=30.0, labels=KINDS))
+
+
+def test_a_class_of_copies_is_no_cause_for_alarm_where_all_classes_together_hold_enough():
+    x = np.concatenate([np.zeros((10, 2)), np.arange(60.0).reshape(30, 2)])
+    kinds = np.repeat([0, 1], [10, 30])
+    assert not warnings_of(lambda: adacore.facility_location(x, budget=20, labels=kinds))
+    snapshot = Snapshot(40, proxies=x.astype(np.float32), strata=kinds)
+    selector = adacore.PerClass(adacore.CRAIG())
+    assert not warnings_of(lambda: selector.select(snapshot, 20, generator=np.random.default_rng(0)))

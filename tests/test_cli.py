@@ -395,11 +395,13 @@ def test_select_reads_tables_and_libsvm_with_their_labels(tmp_path, capsys, end)
     assert np.bincount(labels[Coreset.load(out).indices]).tolist() == [2, 2, 2]
 
 
+@pytest.mark.filterwarnings("default")
 def test_select_says_why_there_are_fewer_rows_than_were_asked_for(tmp_path, capsys):
     np.save(tmp_path / "x.npy", np.repeat([[1.0, 2.0], [3.0, 4.0]], 10, axis=0))
     assert main(["select", str(tmp_path / "x.npy"), "--budget", "5", "--out", str(tmp_path / "c.npz")]) == 0
-    said = capsys.readouterr().out
+    said, warned = capsys.readouterr()
     assert "2 of 20 examples, L = 0; 5 were asked for, but no further row would lower L" in " ".join(said.split())
+    assert warned.count("were asked for") == warned.count("adacore: warning:") == 1
 
 
 def test_an_error_names_no_line_of_a_compiled_package(tmp_path, capsys):

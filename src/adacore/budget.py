@@ -1,12 +1,48 @@
 """How many examples to select, in all and in each class."""
 
 import heapq
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from numbers import Integral, Real
 
 import numpy as np
 from numpy.typing import NDArray
 
 from adacore.errors import shown
+
+_counted_by_caller: ContextVar[bool] = ContextVar("counted_by_caller", default=False)
+
+
+@contextmanager
+def counted_by_caller() -> Iterator[None]:
+    """Let selections in this block, on this thread, not warn of few examples: the caller counts what they add up to.
+
+    One class of many copies is no cause for alarm where all classes together hold what was asked for; and who warns of
+    all of them must not be one of two.
+    """
+    token = _counted_by_caller.set(True)
+    try:
+        yield
+    finally:
+        _counted_by_caller.reset(token)
+
+
+def warn_of_few(name: str, selected: int, asked: int, why: str, *, stacklevel: int) -> None:
+    """Warn of a selection that holds fewer than half of the examples asked for.
+
+    Args:
+        name: Who selected.
+        selected: How many.
+        asked: How many were asked for.
+        why: Why there are no more, and what to do.
+        stacklevel: Of the warning, counted from the caller.
+    """
+    # Below half only: a few duplicates are common, and no cause for alarm.
+    if 2 * selected < asked and not _counted_by_caller.get():
+        message = f"{name} selected {selected} examples where {asked} were asked for: {why}"
+        warnings.warn(message, UserWarning, stacklevel=stacklevel + 1)
 
 
 def resolve_budget(n: int, *, budget: int | None = None, fraction: float | None = None) -> int:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from adacore.budget import resolve_budget
+from adacore.budget import resolve_budget, warn_of_few
 from adacore.coreset import Coreset
 from adacore.facility.assignment import assign_rows
 from adacore.facility.costs import nearest_cost
@@ -50,7 +50,7 @@ def k_center(
     Returns:
         The coreset: ``indices`` in the order of selection, ``weights`` how many rows are nearest to each (what initial
         rows cover is in ``initial_weights``), and ``radius``. Fewer than asked for are selected where every row equals
-        one that is selected.
+        one that is selected; of fewer than half a warning tells.
 
     Raises:
         ValueError: If a value, shape or name is not as described.
@@ -83,6 +83,7 @@ def k_center(
             picks = farthest_first(take(problem.clients), take(problem.initial) if before else None, k, workers, report)
         # Initial rows first, so that they win ties; what they cover is told apart by ``before``.
         owner, distances = assign_rows(problem, np.concatenate([problem.initial, picks]), workers)
+    warn_of_few("k_center", picks.size, k, "every other row equals one that is selected; ask for fewer", stacklevel=2)
     weights = np.bincount(owner, minlength=before + picks.size).astype(np.float64)
     return Coreset(
         indices=picks,

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from adacore.budget import warn_of_few
 from adacore.coreset import Coreset
 from adacore.errors import shown, unknown_name
 from adacore.facility.devices import check_device
@@ -30,6 +31,9 @@ HOURS = 3600.0
 
 REFINING = 3.0
 """Seconds of refinement for each of selection, or so: it runs on one thread, over two to five passes."""
+
+FEW = "every other row equals one that is selected, or serves nobody better; ask for fewer, or remove copies of rows"
+"""Why fewer rows are selected than were asked for, and what to do."""
 
 STATISTICS: dict[str, Combine] = {"distances": "sum", "method": "same"}
 """How what a stratum measured combines with the others'."""
@@ -99,7 +103,7 @@ def facility_location(
         The coreset: ``indices`` in the order of selection (stratum by stratum), ``weights`` the clients' weight that
         each serves (what initial rows serve is in ``initial_weights``), ``objective``, ``gains`` and ``lower_bound``;
         ``statistics`` say which ``method`` ran, how many ``distances`` were evaluated, and in how many ``seconds``.
-        Fewer than asked for are selected where nothing more is to be gained.
+        Fewer than asked for are selected where nothing more is to be gained; of fewer than half a warning tells.
 
     Raises:
         ValueError: If a value, shape, size or name is not as described.
@@ -159,6 +163,8 @@ def facility_location(
             f"{joined.objective:.6g}; allow more candidates, or a larger tolerance",
             stacklevel=2,
         )
+    if target is None:  # whoever named a tolerance asked for no number
+        warn_of_few("facility_location", len(joined), int(budgets.sum()), FEW, stacklevel=2)
     return replace(
         joined,
         initial_weights=_initial(problem, parts, coresets) if problem.initial.size else None,

@@ -22,6 +22,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from adacore.budget import counted_by_caller
+
 if TYPE_CHECKING:
     from adacore.facility.workers import Workers
 
@@ -181,7 +183,9 @@ def _choose(
         if not any(quotas.values()):
             return _take(every, np.empty(0, np.int64), np.empty(0))
         settings |= {"labels": labels, "quotas": quotas}
-    chosen = facility_location(rows, weights=weights, progress=False, **settings)
+    # Of one part, or of what parts chose: who reads the answer counts the rows of all.
+    with counted_by_caller():
+        chosen = facility_location(rows, weights=weights, progress=False, **settings)
     return _take(every, chosen.indices, chosen.weights, chosen.objective or 0.0, chosen.lower_bound or 0.0)
 
 

@@ -16,11 +16,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from adacore.budget import resolve_budget, split_budget
+from adacore.budget import resolve_budget, split_budget, warn_of_few
 from adacore.coreset import Coreset
 from adacore.errors import unknown_name
 from adacore.facility.metrics import METRICS
 from adacore.facility.part_planning import check_memory, choosing_bytes, plan_parts
+from adacore.facility.selection import FEW
 from adacore.facility.selection_in_parts import Task
 from adacore.integrations import ray_files
 from adacore.integrations.ray_files import key_of
@@ -135,7 +136,9 @@ def facility_location(
         shares = None if labels is None else _shares(stages.count_strata(), quotas, size)
         known = None if not len(before) else stages.rows_at(before)
         task = Task(size, metric, method, shares, seed, *((None, None) if known is None else (known.x, known.labels)))
-        return stages.run(task, before)
+        coreset = stages.run(task, before)
+        warn_of_few("facility_location", len(coreset), size, FEW, stacklevel=2)
+        return coreset
 
 
 def _worker(num_gpus: float, device: str | None, memory: int | None) -> Worker:

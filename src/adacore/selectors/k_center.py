@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from adacore.budget import counted_by_caller
 from adacore.coreset import Coreset
 from adacore.probing.snapshot import Proxy, Requirements, Snapshot, Targets
 from adacore.selectors.base import Per, Traits
@@ -64,7 +65,9 @@ class KCenter:
         # Loading the engine takes as long as the rest of the package; most selectors never do.
         from adacore.facility import k_center
 
-        return k_center(self._coordinates(snapshot), budget=budget)
+        # Of one class, mostly: see ``Medoids.select``.
+        with counted_by_caller():
+            return k_center(self._coordinates(snapshot), budget=budget)
 
     def objective(self, snapshot: Snapshot, coreset: Coreset) -> float:
         """Largest distance of an example to the nearest chosen one."""

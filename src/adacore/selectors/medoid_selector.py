@@ -8,6 +8,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from adacore.budget import counted_by_caller
 from adacore.coreset import Coreset
 from adacore.facility.strata import Combine
 from adacore.probing.snapshot import Requirements, Snapshot
@@ -76,9 +77,10 @@ class Medoids(ABC):
         # Loading the engine compiles nothing but takes as long as the rest of the package; most selectors never do.
         from adacore.facility import facility_location
 
-        found = facility_location(
-            self.coordinates(snapshot), budget=budget, method=self.engine, refine=self.refine, seed=generator
-        )
+        points = self.coordinates(snapshot)
+        # Of one class, mostly: whoever asked for the coreset is told how many there are of all.
+        with counted_by_caller():
+            found = facility_location(points, budget=budget, method=self.engine, refine=self.refine, seed=generator)
         # Greedy never looks at weights gamma: any weighting is a second step on the same picks.
         return reweight(found, self.weighting)
 

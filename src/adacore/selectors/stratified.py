@@ -8,7 +8,7 @@ from typing import ClassVar, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from adacore.budget import resolve_budget
+from adacore.budget import counted_by_caller, resolve_budget
 from adacore.coreset import Coreset
 from adacore.facility.strata import partition, run_strata
 from adacore.facility.threads import thread_count
@@ -147,7 +147,9 @@ class Stratified(Preconditioned):
             return gradient_tree(points, self.leaf_size)
         from adacore.facility import assign, facility_location
 
-        medoids = facility_location(points, budget=max(1, round(len(points) / self.leaf_size))).indices
+        # Nobody asked for so many medoids: they only cut the order of all examples into leaves.
+        with counted_by_caller():
+            medoids = facility_location(points, budget=max(1, round(len(points) / self.leaf_size))).indices
         # The clusters themselves are ordered by a tree over their medoids, so that neighbours in the order are alike.
         between, _ = gradient_tree(points[medoids], 1)
         owners = assign(points, medoids[between]).owner

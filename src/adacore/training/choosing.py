@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 
+from adacore.budget import warn_of_few
 from adacore.coreset import Coreset
 from adacore.probing.processes import Processes
 from adacore.probing.snapshot import Snapshot
@@ -97,12 +96,9 @@ def check_size(selector: Selector, selected: int, budget: int) -> None:
     """
     if not selected:
         raise ValueError(f"{selector.name} selected nothing: raise the budget or use another selector")
-    # Below half only: a few duplicates are common, and no cause for alarm.
-    if 2 * selected < budget and not selector.traits.ignores_budget:
-        warnings.warn(
-            f"{selector.name} selected {selected} examples where {budget} were asked for: by its measure all other "
-            "examples add nothing, for example because they are duplicates or have no gradient; ask for fewer, or "
-            "compare with adacore.Random()",
-            UserWarning,
-            stacklevel=5,
+    if not selector.traits.ignores_budget:
+        why = (
+            "by its measure all other examples add nothing, for example because they are duplicates or have no "
+            "gradient; ask for fewer, or compare with adacore.Random()"
         )
+        warn_of_few(selector.name, selected, budget, why, stacklevel=5)
