@@ -18,7 +18,7 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -66,6 +66,8 @@ class Experiment:
         searched: Seeds that a rate is searched with.
         seeds: Others, that it is confirmed with.
         optimizer: A name in ``adacore.experiments.runs.optimizers``; SGD has momentum 0.9, weight decay is 1e-4.
+        evaluations: How often accuracy is measured in a training, at equal distances.
+        half_precision: Whether training steps are in bfloat16 by autocast, with channels last; probes are in float32.
     """
 
     data: str
@@ -80,6 +82,8 @@ class Experiment:
     searched: tuple[int, ...] = (100,)
     seeds: tuple[int, ...] = tuple(range(5))
     optimizer: str = "sgd"
+    evaluations: int = 20
+    half_precision: bool = False
 
 
 RATES = (0.4, 0.8, 1.6)
@@ -87,7 +91,8 @@ MNIST = Experiment("mnist", ("random", CLASSES, *GEOMETRY), RATES)
 # A third of the rows, for what needs many arms: a reselection costs a third, and 600 of them are S = 3 %.
 SMALL = replace(MNIST, rows=20_000, searched=(100, 101))
 BASIC = ("random", CLASSES, "stratified")
-PACKAGES = replace(SMALL, data="debian-packages", rows=None, arms=MNIST.arms)
+# Rows are embeddings: the best rate is far below that of pixels.
+PACKAGES = replace(SMALL, data="debian-packages", rows=None, arms=MNIST.arms, rates=(0.05, 0.1, 0.2, 0.4))
 CIFAR = replace(
     SMALL,
     data="cifar10",
@@ -119,6 +124,18 @@ EXPERIMENTS = {
     "packages-adamw": replace(PACKAGES, optimizer="adamw", rates=(3e-4, 1e-3, 3e-3, 1e-2), arms=BASIC),
     "cifar10": CIFAR,
     "cifar10-ablation": replace(CIFAR, arms=(*BASIC, *ABLATION[1:])),
+    # Of ResNet-20 what an hour of one CPU thread allows: a step in bfloat16 takes half the time.
+    "cifar10-resnet20": replace(
+        CIFAR,
+        model="resnet20",
+        rows=10_000,
+        budget=1000,
+        epochs=40,
+        rates=(0.05, 0.1, 0.2),
+        searched=(100,),
+        evaluations=2,
+        half_precision=True,
+    ),
     # An epoch is ten times as long here.
     "cifar10-permutations": replace(CIFAR, budget=5000, every=5, epochs=15, rates=(0.025, 0.05, 0.1), searched=(100,)),
     "cifar10-imbalanced": replace(CIFAR, data="cifar10-imbalanced", arms=BASIC),
@@ -163,12 +180,16 @@ def splits_of(experiment: Experiment, root: str | None, *, search: bool) -> tupl
     return splits.train, splits.validation, splits
 
 
-def accuracy(model: nn.Module, data: ArrayDataset) -> float:
-    """Return the share of examples whose class is predicted."""
+def accuracy(predict: Callable[[Tensor], Tensor], model: nn.Module, data: ArrayDataset) -> float:
+    """Return the share of examples whose class is predicted in eval mode."""
+    model.eval()
     with torch.no_grad():
-        return statistics.fmean(
-            float((model(x).argmax(1) == y).float().mean()) for x, y in [data.__getitems__(torch.arange(len(data)))]
-        )
+        right = 0
+        for rows in torch.arange(len(data)).split(2000):  # the activations of 10,000 images take gigabytes
+            x, y = data.__getitems__(rows)
+            right += int((predict(x).argmax(1) == y).sum())
+    model.train()
+    return right / len(data)
 
 
 class Source:
@@ -226,21 +247,30 @@ def train(experiment: Experiment, arm: str, rate: float, seed: int, parts: tuple
         model = small_convnet(splits.shape, splits.classes, seed=seed)
     else:
         model = make_model(experiment.model, splits.shape, splits.classes, seed=seed)
+    if experiment.half_precision:
+        model = model.to(memory_format=torch.channels_last)
+
+    def predict(inputs: Tensor) -> Tensor:
+        if not experiment.half_precision:
+            return model(inputs)  # type: ignore[no-any-return]
+        with torch.autocast("cpu", torch.bfloat16):
+            return model(inputs.to(memory_format=torch.channels_last)).float()  # type: ignore[no-any-return]
+
     optimizer = make_optimizer(model, Optimization(optimizer=experiment.optimizer), rate)
     source, course, stepped, training = Source(experiment, arm, model, train_on, seed), list[float](), 0, 0.0
     for epoch in range(experiment.epochs):
         set_learning_rate(optimizer, learning_rate("paper", rate, epoch, experiment.epochs))
         start, before = time.perf_counter(), source.seconds
         for inputs, targets, weights in source.epoch():
-            loss = (weights * nn.functional.cross_entropy(model(inputs), targets, reduction="none")).mean()
+            loss = (weights * nn.functional.cross_entropy(predict(inputs), targets, reduction="none")).mean()
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
             stepped += len(targets)
         # What is left of the epoch's seconds: reading batches and stepping.
         training += time.perf_counter() - start - (source.seconds - before)
-        if (epoch + 1) % max(1, experiment.epochs // 20) == 0:
-            course.append(round(accuracy(model, test_on), 5))
+        if (epoch + 1) % max(1, experiment.epochs // experiment.evaluations) == 0:
+            course.append(round(accuracy(predict, model, test_on), 5))
     return {
         "arm": arm,
         "rate": rate,
@@ -285,26 +315,32 @@ class Runs:
 
 
 def compare(runs: Runs) -> Iterator[list[dict[str, Any]]]:
-    """Search and confirm one arm after another; yield what is known after each, judged."""
-    experiment, found = runs.experiment, list[dict[str, Any]]()
-    for arm in experiment.arms:
-        rate, searched = runs.best_rate(arm)
-        confirmed = [runs.run(arm, rate, seed, search=False) for seed in experiment.seeds]
-        accuracies = {run["seed"]: run["accuracy"] for run in confirmed}
-        row = {
-            "arm": arm,
-            "rate": rate,
-            "validation": searched,
-            "accuracy": round(statistics.fmean(accuracies.values()), 5),
-            "accuracies": accuracies,
-            "course": [round(statistics.fmean(v), 5) for v in zip(*(run["course"] for run in confirmed), strict=True)],
-        }
-        for name in ("gradient_evaluations", "probed_examples", "training_seconds", "selection_seconds"):
-            row[name] = round(statistics.median(run[name] for run in confirmed), 3)
-        found.append(row)
-        print(f"{arm:45} rate {rate:<6} {100 * row['accuracy']:.2f} %", flush=True)
+    """Search the rates of all arms, then confirm one seed after another; yield what is known after each, judged.
+
+    Arms take turns, so that a comparison that is stopped has equally many seeds of each.
+    """
+    experiment = runs.experiment
+    rates = {arm: runs.best_rate(arm) for arm in experiment.arms}
+    for seeds in range(2, len(experiment.seeds) + 1):  # the differences of one seed have no interval
+        found = []
+        for arm, (rate, searched) in rates.items():
+            confirmed = [runs.run(arm, rate, seed, search=False) for seed in experiment.seeds[:seeds]]
+            found.append({"arm": arm, "rate": rate, "validation": searched, **summary(confirmed)})
         judge(found)
         yield found
+
+
+def summary(confirmed: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return mean accuracies and median costs of an arm's confirming runs."""
+    accuracies = {run["seed"]: run["accuracy"] for run in confirmed}
+    told: dict[str, Any] = {
+        "accuracy": round(statistics.fmean(accuracies.values()), 5),
+        "accuracies": accuracies,
+        "course": [round(statistics.fmean(v), 5) for v in zip(*(run["course"] for run in confirmed), strict=True)],
+    }
+    for name in ("gradient_evaluations", "probed_examples", "training_seconds", "selection_seconds"):
+        told[name] = round(statistics.median(run[name] for run in confirmed), 3)
+    return told
 
 
 def judge(found: list[dict[str, Any]]) -> None:
@@ -344,6 +380,8 @@ def main() -> None:
                 "arms": arms,
             }
             path.write_text(json.dumps(record, indent=1) + "\n")
+            accuracies = ", ".join(f"{arm['arm']} {arm['accuracy']:.2%} (rate {arm['rate']})" for arm in arms)
+            print(f"{name}, {len(arms[0]['accuracies'])} seeds: {accuracies}", flush=True)
         print(f"written: {path}", flush=True)
 
 
