@@ -44,6 +44,8 @@ from adacore.selectors import CRAIG, AdaCore, PerClass, Random, Stratified
 
 RECORDS = Path(__file__).parents[1] / "docs" / "records"
 
+FLOAT32, BFLOAT16 = Probe(), Probe(autocast="bfloat16")
+
 
 def train_to_the_middle(splits: Splits, options: argparse.Namespace) -> nn.Module:
     """Train on fresh random subsets for half of the epochs."""
@@ -71,13 +73,13 @@ class Arms:
         self.n, self.b = len(data), options.batch_size
         self._snapshots: dict[str, Snapshot] = {}
 
-    def measure(self, selector: Any) -> Snapshot:
+    def measure(self, selector: Any, probe: Probe = FLOAT32) -> Snapshot:
         """Probe once for all methods that need the same; the classes come with any probe."""
         needs = selector.requirements()
         needs = needs if needs.needs_model else Stratified().requirements()
-        key = repr(needs)
+        key = f"{needs} {probe.autocast}"
         if key not in self._snapshots:
-            self._snapshots[key] = Probe().measure(self.model, self.data, needs, seed=1)
+            self._snapshots[key] = probe.measure(self.model, self.data, needs, seed=1)
         return self._snapshots[key]
 
     def all(self, draws: int, seed: int = 2) -> Iterator[tuple[str, Iterator[Draw]]]:
@@ -97,11 +99,15 @@ class Arms:
         ):
             strata = selector.strata(self.measure(selector), generator=rng())
             yield name_of(selector), stratified_batches(strata, b, draws, generator=rng())
+        for proxy in ("logits", "penultimate", "last_layer"):
+            selector = Stratified(proxy=proxy)
+            strata = selector.strata(self.measure(selector, BFLOAT16), generator=rng())
+            yield f"{name_of(selector)}, probed in bfloat16", stratified_batches(strata, b, draws, generator=rng())
         for method in (CRAIG(proxy="last_layer"), AdaCore()):
             snapshot = self.measure(method)
             coreset = PerClass(method).select(snapshot, self.options.coreset, generator=rng())
             for batching in ("weighted", "proportional", "stratified"):
-                drawn = coreset_batches(coreset, batching, b, draws, generator=rng())  # type: ignore[arg-type]
+                drawn = coreset_batches(coreset, batching, b, draws, generator=rng())
                 yield f"{method.name}, {len(coreset)} medoids: {batching} batches", drawn
             whole = [(coreset.indices, coreset.weights / coreset.weights.mean())] * 2
             yield f"{method.name}, {len(coreset)} medoids: the whole coreset", iter(whole)

@@ -14,6 +14,7 @@ from adacore.probing.all_layers import AllLayers, LayerCall
 from adacore.probing.batch_derivatives import check_derivatives, derivatives, derivatives_of_positions, space_at
 from adacore.probing.batch_layout import as_rows, call, move
 from adacore.probing.coupled_examples import check_rows_apart, first_rows
+from adacore.probing.half_precision import autocasting
 from adacore.probing.head import Head, Watched, find_head, watching
 from adacore.probing.image_layout import image_layout
 from adacore.probing.loss_derivatives import DifferentiatedAt, LocalLoss
@@ -80,7 +81,9 @@ class BatchMeasurer:
     def _outputs(self, inputs: Any) -> Tensor:
         if self._layout is not None:
             inputs = move(inputs, self.device, self._layout)
-        outputs = call(self._model, self.wrapped.convert(inputs), self._probe.forward)
+        # Innermost, within what a wrapper or the caller's autocast asks for: the probe's own setting decides.
+        with autocasting(self._probe.autocast, self.device):
+            outputs = call(self._model, self.wrapped.convert(inputs), self._probe.forward)
         # A criterion that was written for outputs of shape (batch,) would broadcast targets of that shape against
         # (batch, 1).
         if outputs.ndim == 1 and isinstance(self._criterion, Differentiated) and not self._criterion.flat:
@@ -174,8 +177,8 @@ class BatchMeasurer:
         check_logits(plain, batch, start)
         targets = self._targets(batch, plain)
         measured: dict[str, Tensor] = {}
-        # The model ran under the user's autocast, as in training; what follows are differences of numbers that nearly
-        # agree, of which half precision would leave 3 digits.
+        # The model ran under the probe's autocast, or the user's; what follows are differences of numbers that
+        # nearly agree, of which half precision would leave 3 digits.
         with torch.autocast(self.device.type, enabled=False):
             logits = as_logits(self._criterion, plain)
             if needs.needs_targets and targets is not None:
@@ -220,7 +223,8 @@ class BatchMeasurer:
             outputs = self._outputs(batch.inputs)
         if outputs.ndim > 2:
             return self._all_layers_by_position(outputs, batch, everywhere)
-        outputs = at_least_float32(outputs)
+        with torch.enable_grad():  # of outputs in half precision the cast is a step of the graph
+            outputs = at_least_float32(outputs)
         plain = outputs.detach()
         check_logits(plain, batch, start)
         targets = self._targets(batch, plain)

@@ -261,6 +261,8 @@ class Reselector:
             "budget": self.budget,
             "population": self.population,
             "seed": self.seed,
+            # Averages of proxies in both precisions would be those of no run.
+            "autocast": self.probe.autocast,
             "every": schedule.every,
             "warm_start": schedule.warm_start,
             "warm_start_on": schedule.warm_start_on,

@@ -191,6 +191,7 @@ class StreamLoader:
             "fraction": self._share,
             "batch_size": self.batch_size,
             "seed": self.seed,
+            "autocast": self.probe.autocast,
         }
 
 
