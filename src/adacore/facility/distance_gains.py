@@ -89,7 +89,7 @@ def bound_gains(
     squares = np.empty((GROUP, LEAF), np.float32)
     limits = np.empty((1, LEAF), np.float32)
     total = np.zeros((GROUP, LEAF), np.float32)
-    wanted = np.empty(LEAVES, np.bool_)
+    center_squares, wanted = np.empty((GROUP, LEAVES), np.float32), np.empty(LEAVES, np.bool_)
     sums, error = np.empty(GROUP), np.empty(GROUP)
     half = d // 2 if d >= HALVED else d
     # Taken out of their tuples here: in a loop, each time would be counted as a reference, see ``borrowing_kernel``.
@@ -130,13 +130,13 @@ def bound_gains(
                         whole = True
             if not near:
                 continue
-            if tested >= TESTS and 5 * skipped < 2 * tested:
-                whole = True  # Testing leaves costs two fifths of looking at them all.
+            if tested >= TESTS and 8 * skipped < tested:
+                whole = True  # Testing leaves costs an eighth of looking at them all, or less.
             wanted[:] = whole
             if not whole:
                 for a in range(group):
                     if centers[a, t] < tile_reach[t]:
-                        mark_leaves(leaf_centers, leaf_reach, t, x, a, squares, wanted)
+                        mark_leaves(leaf_centers, leaf_reach, t, x, a, center_squares, wanted)
             count = 0
             slack = slack_of(tree, state, t, norm)
             for leaf in range(LEAVES):

@@ -93,7 +93,7 @@ def list_served(
     x = np.empty((GROUP, d), np.float32)
     exact = np.empty(d)
     centers = np.empty((GROUP, tiles), np.float32)
-    squares = np.empty((GROUP, LEAF), np.float32)
+    squares, center_squares = np.empty((GROUP, LEAF), np.float32), np.empty((GROUP, LEAVES), np.float32)
     wanted = np.empty(LEAVES, np.bool_)
     # Four lists grow at once while leaves are loaded once, so that none can be written to its place yet.
     found, counts = np.empty((GROUP, tiles * TILE), np.int32), np.empty(GROUP, np.int64)
@@ -134,7 +134,7 @@ def list_served(
             if not whole:
                 for a in range(group):
                     if centers[a, t] < tile_reach[t]:
-                        mark_leaves(leaf_centers, leaf_reach, t, x, a, squares, wanted)
+                        mark_leaves(leaf_centers, leaf_reach, t, x, a, center_squares, wanted)
             if not written[t]:
                 slack = slack_of(tree, state, t, norm)
                 for block in range(t * LEAVES, (t + 1) * LEAVES):

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from adacore.facility.compiling import Array, borrowing_kernel, inlined, kernel
 from adacore.facility.distances import point, root_of, square_of
-from adacore.facility.simd import lanes_below, lowest_lane, write_square
+from adacore.facility.simd import lanes_below, lowest_lane, write_center_square, write_square
 from adacore.facility.tree import LEAF, LEAVES, TILE, ULP, Tree, coarse_point
 
 LEAST_MINIMUM = 2.0**-100
@@ -194,22 +194,14 @@ def tile_is_near(tree: Tree, state: Minima, t: int, position: int) -> Any:
 def mark_leaves(
     leaf_centers: Array, leaf_reach: Array, t: int, candidate: Array, row: int, squares: Array, wanted: Array
 ) -> None:
-    """Mark the leaves of a tile in which a candidate may gain something."""
-    d = leaf_centers.shape[1]
-    for leaf in range(LEAVES):
-        squares[0, leaf] = np.float32(0)
-    # Again the sixteen centroids of the tile are innermost: one AVX-512 register, two AVX2 registers.
-    for k in range(d):
-        c = candidate[row, k]
-        for leaf in range(LEAVES):
-            x = leaf_centers[t, k, leaf] - c
-            squares[0, leaf] += x * x
+    """Mark the leaves of a tile in which a candidate may gain something; ``squares`` has rows of 16."""
+    write_center_square(leaf_centers, t, candidate, row, 0, leaf_centers.shape[1], squares)
     for leaf in range(LEAVES):
         reach = leaf_reach[t, leaf]
         # Without a branch, so that it is vectorized.
         # 2^-21 = 8 u: the product of two float32 reaches, its rounding, and to spare. The reach holds the rest of the
         # error.
-        wanted[leaf] |= squares[0, leaf] < reach * reach * np.float32(1.0 + 2.0**-21)
+        wanted[leaf] |= squares[row, leaf] < reach * reach * np.float32(1.0 + 2.0**-21)
 
 
 @borrowing_kernel
@@ -259,6 +251,7 @@ def select_points(
         norms[c] = coarse_point(tree, positions[c], coarse_points, c)
     x, coarse, center = np.empty(d), np.empty((1, d), np.float32), np.empty(d, np.float32)
     squares, limits = np.empty((1, LEAF), np.float32), np.empty((1, LEAF), np.float32)
+    center_squares = np.empty((1, LEAVES), np.float32)
     wanted, is_fetched = np.empty(LEAVES, np.bool_), np.empty(TILE, np.bool_)
     ready = ReadyRows(np.empty((TILE, d)), is_fetched)
     # Taken out of their tuples here: in a loop, each time would be counted as a reference, see ``borrowing_kernel``.
@@ -281,7 +274,7 @@ def select_points(
             for k in range(d):
                 x[k], coarse[0, k] = points[c, k], coarse_points[c, k]
             wanted[:] = False
-            mark_leaves(leaf_centers, leaf_reach, t, coarse, 0, squares, wanted)
+            mark_leaves(leaf_centers, leaf_reach, t, coarse, 0, center_squares, wanted)
             slack, gain = slack_of(tree, state, t, norms[c]), 0.0
             for leaf in range(LEAVES):
                 if not wanted[leaf]:

@@ -16,7 +16,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from adacore.facility.tree import LEAF
+from adacore.facility.tree import LEAF, LEAVES
 
 FLOAT = ir.FloatType()
 LANES = ir.VectorType(FLOAT, LEAF)
@@ -28,51 +28,54 @@ def _pointer(context: Any, builder: Any, array_type: Any, array: Any, index: Any
     return builder.gep(start, [index])
 
 
-def _load(builder: Any, pointer: Any) -> Any:
-    lanes = builder.load(builder.bitcast(pointer, LANES.as_pointer()))
+def _load(builder: Any, pointer: Any, kind: Any = LANES) -> Any:
+    lanes = builder.load(builder.bitcast(pointer, kind.as_pointer()))
     # An array of float32 is aligned to 4 bytes, more is chance; by default LLVM would assume the vector's 128.
     lanes.align = 4
     return lanes
 
 
 def _store(builder: Any, lanes: Any, pointer: Any) -> None:
-    builder.store(lanes, builder.bitcast(pointer, LANES.as_pointer())).align = 4
+    builder.store(lanes, builder.bitcast(pointer, lanes.type.as_pointer())).align = 4
 
 
 # A scalar in all lanes: insert and shuffle is the form that LLVM turns into one broadcast.
-def _spread(builder: Any, number: Any) -> Any:
-    first = builder.insert_element(ir.Constant(LANES, ir.Undefined), number, ir.Constant(ir.IntType(32), 0))
-    mask = ir.Constant(ir.VectorType(ir.IntType(32), LEAF), [0] * LEAF)
-    return builder.shuffle_vector(first, ir.Constant(LANES, ir.Undefined), mask)
+def _spread(builder: Any, number: Any, kind: Any) -> Any:
+    first = builder.insert_element(ir.Constant(kind, ir.Undefined), number, ir.Constant(ir.IntType(32), 0))
+    mask = ir.Constant(ir.VectorType(ir.IntType(32), kind.count), [0] * kind.count)
+    return builder.shuffle_vector(first, ir.Constant(kind, ir.Undefined), mask)
 
 
 def _call(builder: Any, name: str, *arguments: Any) -> Any:
-    kind = ir.FunctionType(LANES, [LANES] * len(arguments))
-    function = cgutils.get_or_insert_function(builder.module, kind, f"llvm.{name}.v{LEAF}f32")
+    lanes = arguments[0].type
+    kind = ir.FunctionType(lanes, [lanes] * len(arguments))
+    function = cgutils.get_or_insert_function(builder.module, kind, f"llvm.{name}.v{lanes.count}f32")
     return builder.call(function, arguments)
 
 
-def _squares(rows: int, anew: bool) -> Any:
+def _squares(rows: int, anew: bool, lanes: int = LEAF) -> Any:
     """Make an intrinsic: squared distances between so many candidates at a time and a leaf's points."""
+    kind = ir.VectorType(FLOAT, lanes)
+    zeros = ir.Constant(kind, [0.0] * lanes)
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         coarse, leaf, x, row, first, last, squares = arguments
         kinds = signature.args
-        width, one = ir.Constant(leaf.type, LEAF), ir.Constant(leaf.type, 1)
+        width, one = ir.Constant(leaf.type, lanes), ir.Constant(leaf.type, 1)
         d = builder.extract_value(context.make_array(kinds[2])(context, builder, x).shape, 1)
         points = _pointer(context, builder, kinds[0], coarse, builder.mul(builder.mul(leaf, d), width))
         lines = [builder.add(row, ir.Constant(row.type, a)) for a in range(rows)]
         candidates = [_pointer(context, builder, kinds[2], x, builder.mul(line, d)) for line in lines]
         targets = [_pointer(context, builder, kinds[6], squares, builder.mul(line, width)) for line in lines]
         # Stack slots that LLVM promotes to registers, where the sums stay throughout the loop over dimensions.
-        totals = [cgutils.alloca_once_value(builder, ZEROS) for _ in lines]
+        totals = [cgutils.alloca_once_value(builder, zeros) for _ in lines]
         for target, total in zip(targets, totals, strict=True):
-            builder.store(ZEROS if anew else _load(builder, target), total)
+            builder.store(zeros if anew else _load(builder, target, kind), total)
         # Dimensions outside, candidates unrolled inside: each load of a leaf's coordinate serves all candidates.
         with cgutils.for_range_slice(builder, first, last, one) as (k, _):
-            y = _load(builder, builder.gep(points, [builder.mul(k, width)]))
+            y = _load(builder, builder.gep(points, [builder.mul(k, width)]), kind)
             for candidate, total in zip(candidates, totals, strict=True):
-                difference = builder.fsub(y, _spread(builder, builder.load(builder.gep(candidate, [k]))))
+                difference = builder.fsub(y, _spread(builder, builder.load(builder.gep(candidate, [k])), kind))
                 # Fused: one rounding in place of two, within the bound of ``tree``; and one instruction in place of
                 # two.
                 builder.store(_call(builder, "fma", difference, difference, builder.load(total)), total)
@@ -95,6 +98,9 @@ write_squares = _squares(4, True)
 
 add_squares = _squares(1, False)
 """Add dimensions first to last to what was written for the candidate in a row of ``x``."""
+
+write_center_square = _squares(1, True, LEAVES)
+"""The same for a candidate and the centroids of a tile's leaves, given as ``leaf_centers`` and the tile."""
 
 
 @intrinsic
