@@ -2,6 +2,7 @@
 
     python benchmarks/facility_location.py                    # everything: about half an hour
     python benchmarks/facility_location.py --quick            # without the million and the curve
+    OMP_NUM_THREADS=1 python benchmarks/facility_location.py  # where cores are threads of one, which share its units
     python benchmarks/facility_location.py --only k_center    # the cases so named; "curve" and "sampled ratio" are two
 
 What was measured is kept in docs/records/facility_location.json, case by case, and the page is written from that: it
@@ -191,12 +192,12 @@ def write_report(
             "torch": torch.__version__,
         }.items()
     )
+    threads = "".join(f"{name}={os.environ[name]} " for name in ("OMP_NUM_THREADS",) if name in os.environ)
     introduction = (
         f"Hardware: {describe_machine()}. {versions}; against {', '.join(PINNED)}. Command: "
-        "`python benchmarks/facility_location.py`, which writes this page. Every timing is a process of its own, ours "
+        f"`{threads}python benchmarks/facility_location.py`, which writes this page. Every timing is a process of its own, ours "
         "and theirs in turns: medians, least and most in brackets, then CPU seconds of all threads, in which the bars "
-        "on ratios are. Other processes ran at "
-        f"the same time: the load was {min(loads):.0f} to {max(loads):.0f}, so that seconds on the wall say little. "
+        f"on ratios are. The load was {min(loads):.1f} to {max(loads):.1f}, the benchmark itself included. "
         "Computing distances counts on both sides; compiling counts on neither. Objectives are recomputed in float64 "
         "from the indices."
     )

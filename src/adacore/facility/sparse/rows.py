@@ -55,9 +55,12 @@ class SparseRows:
         error = gamma(terms + ROUNDINGS)
         low = squares * (1 - error) - terms * UNDERFLOW - same * same
         high = squares * (1 + error) + terms * UNDERFLOW
-        # Rounded to nearest, perhaps inwards; the neighbour is outwards for certain.
-        self.low = torch.from_numpy(np.nextafter(low.astype(np.float32), np.float32(-np.inf)))
-        self.high = torch.from_numpy(np.nextafter(high.astype(np.float32), np.float32(np.inf)))
+        # Rounded to nearest, perhaps inwards; the neighbour is outwards for certain. Of rows of extreme lengths an
+        # infinite norm is a bound as well.
+        with np.errstate(over="ignore"):
+            low, high = low.astype(np.float32), high.astype(np.float32)
+        self.low = torch.from_numpy(np.nextafter(low, np.float32(-np.inf)))
+        self.high = torch.from_numpy(np.nextafter(high, np.float32(np.inf)))
         self._by_column: ByColumn | None = None
 
     @property
