@@ -195,9 +195,9 @@ def write_report(
     threads = "".join(f"{name}={os.environ[name]} " for name in ("OMP_NUM_THREADS",) if name in os.environ)
     introduction = (
         f"Hardware: {describe_machine()}. {versions}; against {', '.join(PINNED)}. Command: "
-        f"`{threads}python benchmarks/facility_location.py`, which writes this page. Every timing is a process of its own, ours "
-        "and theirs in turns: medians, least and most in brackets, then CPU seconds of all threads, in which the bars "
-        f"on ratios are. The load was {min(loads):.1f} to {max(loads):.1f}, the benchmark itself included. "
+        f"`{threads}python benchmarks/facility_location.py`, which writes this page. Every timing is a process of its "
+        "own, ours and theirs in turns: medians, least and most in brackets, then CPU seconds of all threads, in which "
+        f"the bars on ratios are. The load was {min(loads):.1f} to {max(loads):.1f}, the benchmark itself included. "
         "Computing distances counts on both sides; compiling counts on neither. Objectives are recomputed in float64 "
         "from the indices."
     )

@@ -64,7 +64,7 @@ def use_8_bits() -> None:
     """Bound distances from 8 bits in all dimensions, however loose bounds get: they must still be bounds."""
     # torch 2.13 multiplies rows of a single number wrongly: ``_int_mm`` of (3, 1) and (1, 3).
     eight_bits.LEAST_DIMENSIONS = 2
-    sample.SLACK = sample.LARGER = compiled_evaluator.LONGER = sys.float_info.max
+    sample.MOST_SLACK = sample.MOST_LARGER = compiled_evaluator.MOST_LONGER = sys.float_info.max
 
 
 def widen(problem: RandomProblem, number: int) -> RandomProblem:

@@ -74,7 +74,7 @@ def distances_between(x, y, metric="euclidean"):
         x, y = (rows / np.abs(rows).max(axis=1, keepdims=True) for rows in (x, y))
         x, y = (rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (x, y))
         distances = np.sqrt(((x[:, None] - y[None]) ** 2).sum(axis=-1))
-        return np.where(distances <= 2.0**-50, 0, distances)  # rows of one direction are one point, whatever rounding
+        return np.where(distances <= 2.0**-49, 0, distances)  # rows of one direction are one point, whatever rounding
     differences = x[:, None] - y[None]
     largest = np.abs(differences).max(axis=-1)
     scale = np.exp2(np.floor(np.log2(np.where(largest > 0, largest, 1.0))))

@@ -57,7 +57,9 @@ def units_of(rows: Rows, n: int, metric: str) -> tuple[NDArray[np.float64], floa
     """
     if metric == "euclidean":
         return np.ones(rows.shape[0]), 0.0
-    return _inverse_lengths(rows, n), 2.0**-50
+    # Coordinates of a unit row are off by 3 or 4 times 2^-53, and those of rows that someone has scaled by as much
+    # again: in 60,000 random problems rows of one direction came out up to 1.3e-15 apart. 2^-49 is 1.8e-15.
+    return _inverse_lengths(rows, n), 2.0**-49
 
 
 def _inverse_lengths(rows: Rows, n: int) -> NDArray[np.float64]:

@@ -21,8 +21,8 @@ magnitude between the largest distance and the smallest that single precision ca
 LEAST_EXPONENT = -1000
 """Rows are multiplied by 2^-exponent, which must itself be a float64."""
 
-LEAST_COSINE_EXPONENT = -60
-"""Keeps what counts as 0, 2^-50, at most 2^10 in the engine's units; see ``floating_point.CAREFUL``."""
+LEAST_COSINE_EXPONENT = -59
+"""Keeps what counts as 0, 2^-49, at most 2^10 in the engine's units; see ``floating_point.CAREFUL``."""
 
 COMFORTABLE_EXPONENT = 20
 """Products of blocks compute in the caller's units where the largest distance is within 2^-20 to 2^20: squares are then
@@ -47,7 +47,7 @@ class Problem:
         weights: w of each client, float64, shape (m,), divided by 2^weight_exponent: the largest is in [1, 2).
         candidates: Rows that may be selected, int64, ascending, none of ``initial``, shape (c,).
         initial: Rows that are selected already, int64, in the caller's order, shape (r,).
-        same: Distances up to this, in the caller's units, count as 0: 0, or 2^-50 for the cosine metric, where rounding
+        same: Distances up to this, in the caller's units, count as 0: 0, or 2^-49 for the cosine metric, where rounding
             of unit rows (a few 2^-53) must not part rows of one direction.
         distance_exponent: See above.
         weight_exponent: See above.

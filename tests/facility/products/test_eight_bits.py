@@ -88,7 +88,7 @@ def test_no_pick_changes_however_loose_the_bounds(kind, n, d, of_their_own, seed
         # torch 2.13 multiplies rows of one number wrongly; far below what is used.
         for least in (2, sys.maxsize):
             patch.setattr(eight_bits, "LEAST_DIMENSIONS", least)
-            for module, name in ((sample, "SLACK"), (sample, "LARGER"), (compiled_evaluator, "LONGER")):
+            for module, name in ((sample, "MOST_SLACK"), (sample, "MOST_LARGER"), (compiled_evaluator, "MOST_LONGER")):
                 patch.setattr(module, name, sys.float_info.max)
             found.append(facility_location(x, budget=min(n, 20), **options))
     assert found[0].indices.tolist() == found[1].indices.tolist()
@@ -115,4 +115,4 @@ def test_lists_are_written_from_8_bits_where_these_tell_rows_apart(kind, suit):
     drawn = sample.Sample(sides, round_sides(sides))
     squares = true_squares(sides.candidates, sides.candidates)
     limits = torch.from_numpy(squares[squares.sum(axis=1).argmin()]).float()
-    assert (drawn.longer_in_8_bits(limits, 100) <= sample.LONGER) == suit
+    assert (drawn.longer_in_8_bits(limits, 100) <= sample.MOST_LONGER) == suit

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.oracles import naive_greedy
@@ -235,3 +236,46 @@ def test_rows_of_one_direction_are_one_row_within_each_label(d, monkeypatch):
     assert coreset.indices.tolist() == expected
     assert len(coreset.indices) == 38
     assert coreset.objective == 0
+
+
+def test_the_certificate_of_few_clients_is_true_and_the_same_each_time():
+    rng = np.random.default_rng(0)
+    x, clients = rng.normal(size=(9_000, 24)).astype(np.float32), rng.normal(size=(40, 24)).astype(np.float32)
+    found = [facility_location(x, budget=2, clients=clients) for _ in range(2)]
+    distances = np.sqrt(((clients[:, None].astype(float) - x[None]) ** 2).sum(axis=-1))
+    minima = distances[:, found[0].indices].min(axis=1)
+    gains = np.maximum(0, minima[:, None] - distances).sum(axis=0)
+    # No two rows can gain more together than the two largest gains (submodularity).
+    true = minima.sum() - np.sort(gains)[-2:].sum()
+    assert found[0].lower_bound == found[1].lower_bound
+    assert 0.99 * true <= found[0].lower_bound <= true * (1 + 1e-9)
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_a_client_that_nobody_weighs_may_lie_anywhere(compiled):
+    rng = np.random.default_rng(0)
+    x, weights = rng.normal(size=(60, 13)), np.ones(60)
+    x[7], weights[7] = 1e20, 0
+    others = np.delete(np.arange(60), 7)
+    mine = select(x, 5, compiled=compiled, weights=weights, candidates=others)
+    assert mine.selected.tolist() == others[naive_picks(x[others], 5)[0]].tolist()
+
+
+def test_a_stratum_in_which_nobody_weighs_anything_is_selected_from(monkeypatch):
+    monkeypatch.setattr(engines, "MOST_PAIRS", 0)
+    weights, labels = np.repeat([0.0, 1.0], 30), np.repeat([0, 1], 30)
+    x = np.random.default_rng(0).normal(size=(60, 13))
+    coreset = facility_location(x, budget=6, weights=weights, labels=labels)
+    alone = facility_location(x[30:], budget=3)
+    assert (coreset.indices[coreset.indices >= 30] - 30).tolist() == alone.indices.tolist()
+
+
+def test_the_default_kind_of_numbers_changes_nothing():
+    x = np.random.default_rng(0).normal(size=(700, 64)).astype(np.float32)
+    before = facility_location(x, budget=20)
+    torch.set_default_dtype(torch.float64)
+    try:
+        after = facility_location(x, budget=20)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert after.indices.tolist() == before.indices.tolist()

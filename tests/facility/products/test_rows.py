@@ -116,7 +116,7 @@ def test_folding_sums_whole_numbers_exactly(width):
 @settled
 @given(st.integers(2, 60), st.integers(2, 300), st.integers(0, 99))
 def test_bounds_are_below_distances_that_count_as_nothing(n, d, seed):
-    rng, same = np.random.default_rng(seed), 2.0**-50
+    rng, same = np.random.default_rng(seed), 2.0**-49
     direction = rng.normal(size=d) / np.sqrt(d)
     exact = torch.from_numpy(direction + same * rng.normal(size=(n, d)) / np.sqrt(d))
     index, factors = torch.arange(n), torch.ones(n, dtype=torch.float64)

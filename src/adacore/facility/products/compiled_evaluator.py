@@ -22,7 +22,7 @@ from adacore.facility.products.medoid import sum_bounds
 from adacore.facility.products.memory import BLOCK, free_bytes, list_capacity
 from adacore.facility.products.nearest import nearest
 from adacore.facility.products.rows import UNIT_ROUNDOFF, Rows, round_up
-from adacore.facility.products.sample import LONGER, Sample
+from adacore.facility.products.sample import MOST_LONGER, Sample
 from adacore.facility.products.sides import Sides
 from adacore.facility.tree import LEAF
 from adacore.facility.workers import Workers
@@ -30,7 +30,7 @@ from adacore.facility.workers import Workers
 MINUS_TWO = np.float32(-2)
 """A power of two: scales are multiplied by it exactly."""
 
-_Side = tuple[NDArray[np.float32], NDArray[np.float32]]
+_Norms = tuple[NDArray[np.float32], NDArray[np.float32]]
 
 CLIENTS_AT_A_TIME = 4096
 """Clients in one product with a batch of candidates: 32 x 4,096 of float32 are half a MiB."""
@@ -53,7 +53,8 @@ class CompiledEvaluator(ArrayEvaluator):
         self._i, self._j = sides.candidates.single, sides.clients.single
         self._low_i, self._low_j = sides.candidates.low.numpy(), sides.clients.low.numpy()
         self._exact_i, self._exact_j = _exact(sides.candidates), _exact(sides.clients)
-        self._ones = np.ones(CLIENTS_AT_A_TIME, np.float32)
+        # The scales of a block in single precision, on either side.
+        self._ones = np.ones(max(CLIENTS_AT_A_TIME, BLOCK), np.float32)
         self.n = sides.candidates.n
         self._able = _filled_up(sides.able, False)
         self._seen = np.full(self.n, -1)
@@ -61,7 +62,7 @@ class CompiledEvaluator(ArrayEvaluator):
         self._rounded = round_sides(sides) if eight_bits_suit(sides.clients.d) else None
         self._lists_in_8_bits = self._gains_in_8_bits = False
         self._added, self._asked = 0, -1
-        # Drawn once: asked after every few picks, it then costs a comparison of numbers that are there.
+        # Drawn once: asked after every pick, it then costs a comparison of numbers that are there.
         self._sample = Sample(sides, self._rounded)
 
     def _product(self, scratch: torch.Tensor, rows: torch.Tensor, j: slice) -> NDArray[np.float32]:
@@ -79,7 +80,7 @@ class CompiledEvaluator(ArrayEvaluator):
             self._gains_in_8_bits, self._asked = self._sample.gains_suit_8_bits(limits), self._added
         return self._gains_in_8_bits
 
-    def _block(self, scratch: torch.Tensor, i: slice, j: slice, in_8_bits: bool) -> tuple[NDArray[Any], _Side, _Side]:
+    def _block(self, scratch: torch.Tensor, i: slice, j: slice, in_8_bits: bool) -> tuple[NDArray[Any], _Norms, _Norms]:
         """Compute a block of products, and both sides' lower norms and scales."""
         if self._rounded is None or not in_8_bits:
             return self._product(scratch, self._i[i], j), (self._low_i[i], self._ones), (self._low_j[j], self._ones)
@@ -106,7 +107,7 @@ class CompiledEvaluator(ArrayEvaluator):
         parts = np.zeros((len(starts), positions.size))
 
         def work(first: int, last: int) -> int:
-            scratch = torch.empty(CLIENTS_AT_A_TIME * positions.size)
+            scratch = torch.empty(CLIENTS_AT_A_TIME * positions.size, dtype=torch.float32)
             for part in range(first, last):
                 add(scratch, slice(starts[part], min(starts[part] + CLIENTS_AT_A_TIME, self.m)), parts[part])
             return 0
@@ -153,20 +154,21 @@ class CompiledEvaluator(ArrayEvaluator):
     def _upper_gains(self, positions: NDArray[np.int64], minima: NDArray[np.float32]) -> NDArray[np.float64]:
         """Bound gains from above in single precision."""
         rows, low_i = self._i[torch.from_numpy(positions)], self._low_i[positions]
+        ones = np.ones(positions.size, np.float32)
 
         def add(scratch: torch.Tensor, some: slice, sums: NDArray[np.float64]) -> None:
             side = Side(self._low_j[some], self._ones, minima[some], self._weights32[some])
-            kernels.add_gains(self._product(scratch, rows, some), low_i, self._ones, side, sums)
+            kernels.add_gains(self._product(scratch, rows, some), low_i, ones, side, sums)
 
         return self._over_clients(positions, add) * SUM_ROUNDING
 
-    def upper_gains_of_all(self) -> NDArray[np.float64]:
+    def upper_gains_of_all(self, *, closely: bool = False) -> NDArray[np.float64]:
         """See ``Evaluator``; where candidates are the clients, one product serves both halves of a pair."""
         if not self._same:
             # Clients of their own: there are no pairs of both kinds, and nothing to share.
             batches = [np.arange(a, min(a + BLOCK, self.n)) for a in range(0, self.n, BLOCK)]
             return np.concatenate([self.upper_gains(batch) for batch in batches])
-        minima, in_8_bits = round_up(self._minima), self._gains_suit_8_bits()
+        minima, in_8_bits = round_up(self._minima), not closely and self._gains_suit_8_bits()
         blocks = _blocks(self.n)
         # The upper triangle of blocks: d_ij = d_ji, one product tells what i gains from j and j from i.
         pairs = [(a, b) for a in range(len(blocks)) for b in range(a, len(blocks))]
@@ -182,7 +184,7 @@ class CompiledEvaluator(ArrayEvaluator):
             if idle:
                 scratch, gains = idle.pop()
             else:
-                scratch, gains = torch.empty(BLOCK * BLOCK), np.zeros(self.n, np.int64)
+                scratch, gains = torch.empty(BLOCK * BLOCK, dtype=torch.float32), np.zeros(self.n, np.int64)
                 everyone.append(gains)
             for a, b in pairs[first:last]:
                 i, j = blocks[a], blocks[b]
@@ -216,7 +218,7 @@ class CompiledEvaluator(ArrayEvaluator):
         limits = self._limits()
 
         def work(first: int, last: int) -> int:
-            scratch = torch.empty(CLIENTS_AT_A_TIME)
+            scratch = torch.empty(CLIENTS_AT_A_TIME, dtype=torch.float32)
             for part in range(first, last):
                 some = slice(starts[part], min(starts[part] + CLIENTS_AT_A_TIME, self.m))
                 clients, distances = np.empty(some.stop - some.start, np.int64), np.empty(some.stop - some.start)
@@ -252,10 +254,11 @@ class CompiledEvaluator(ArrayEvaluator):
             # Once: the memory that is free falls as lists are written, and must not be counted twice.
             self._capacity = list_capacity(self.m, self._sides.clients.d, free)
         limits = torch.from_numpy(self._limits())
-        share, longer = self._sample.share_served(limits), self._sample.longer_in_8_bits(limits, selected)
-        self._lists_in_8_bits = longer <= LONGER
-        share *= longer if self._lists_in_8_bits else 1
-        return share * self.n * self.m <= self._capacity
+        entries = self._sample.share_served(limits) * self.n * self.m
+        # Asked only where it matters: it takes longer than the share.
+        longer = self._sample.longer_in_8_bits(limits, selected) if entries <= self._capacity else math.inf
+        self._lists_in_8_bits = longer <= MOST_LONGER
+        return entries * (longer if self._lists_in_8_bits else 1) <= self._capacity
 
     def write_lists(self) -> bool:
         """See ``Evaluator``."""
@@ -343,7 +346,7 @@ def _exact(rows: Rows) -> ExactRows:
 def _room() -> tuple[torch.Tensor, Found, Found]:
     """Make room for a block and whatever is found in it."""
     found, found_for_columns = (Found(*np.empty((3, BLOCK * BLOCK), np.uint16)) for _ in range(2))
-    return torch.empty(BLOCK * BLOCK), found, found_for_columns
+    return torch.empty(BLOCK * BLOCK, dtype=torch.float32), found, found_for_columns
 
 
 def _blocks(n: int) -> list[slice]:

@@ -1,8 +1,8 @@
 """Rows in 8 bits, whose products an AVX-512 processor computes four times as fast as those in single precision.
 
 Row y_i of the single-precision copy (see ``rows``) is moved to z_i = y_i - mean, which leaves distances as they are and
-norms shorter, and rounded to z'_i = s_i q_i, with s_i = max_k |z_ik| / 127 and q_i whole numbers from -127 to 127. With
-the remainders e_i = z_i - z'_i, by Cauchy and Schwarz,
+makes the sum of squared norms least, and rounded to z'_i = s_i q_i, with s_i = max_k |z_ik| / 127 and q_i whole numbers
+from -127 to 127. With the remainders e_i = z_i - z'_i, by Cauchy and Schwarz,
 
     z_i . z_j <= z'_i . z'_j + |e_i| |z'_j| + |z'_i| |e_j| + |e_i| |e_j|,
 
@@ -14,10 +14,12 @@ So low_i + low_j - 2 s_i s_j (q_i . q_j) with low_i = |z_i|^2 - c_i is at most t
 norms carry the error, and bounding costs nothing in the loop over pairs. The best t for rows alike is |e_i| / |z'_i|;
 one t must serve all, and the ratio of their root mean squares does.
 
-q_i . q_j is a sum of whole numbers and exact in 32 bits up to 2^31 / 127^2 = 133,144 dimensions. Its conversion to
-float32, the two multiplications and the two additions lose at most 9 u (|z_i|^2 + |z_j|^2), u = 2^-24; rounding x_i to
-y_i and y_i - mean to z_i changes squared distances by at most 4 u (|y_i|^2 + |y_j|^2) and 4 u (|z_i|^2 + |z_j|^2). All
-of it is less than gamma_24 (|y_i|^2 + |z_i|^2) for each of the two rows, which low_i is lowered by.
+q_i . q_j is a sum of whole numbers and exact in 32 bits up to 2^31 / 127^2 = 133,144 dimensions. What is computed from
+it in float32 is off by its conversion, two multiplications, two additions and the root that is taken next: at most some
+24 u (|z_i|^2 + |z_j|^2), u = 2^-24, where |z'_i|^2 may be up to three times |z_i|^2. (Roundings of c_i itself it
+covers: with X the three terms, c_i + c_j is 2 X and what it exceeds that by.) Rounding x_i to y_i and y_i - mean to z_i
+changes squared distances by at most 4 u (|y_i|^2 + |y_j|^2) and 4 u (|z_i|^2 + |z_j|^2). All of it is less than
+gamma_32 (|y_i|^2 + |z_i|^2) for each of the two rows, which low_i is lowered by.
 
 Sentence embeddings of 384 dimensions have |e_i| = 0.007 |z_i|: a squared distance is bounded from below to 1.4 % of the
 norms. That is enough to tell who can't be served, and lists get some 20 % longer by it; decisions are made in double
@@ -29,13 +31,14 @@ from __future__ import annotations
 import functools
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from adacore.facility.products.rows import ROUNDINGS, UNDERFLOW, Rows, gamma
+from adacore.facility.products.rows import UNDERFLOW, Rows, gamma
 from adacore.facility.products.sides import Sides
 
 LARGEST = 127
@@ -48,6 +51,9 @@ LEAST_DIMENSIONS = 48
 """Below, converting a block's products takes what multiplying saves: 1.6 x as fast at 32, 2.3 x at 64, 3.7 x at 384
 dimensions (512 x 512, one thread of an AMD EPYC with VNNI). Never 1: torch 2.13 multiplies such rows wrongly."""
 
+EIGHT_BIT_ROUNDINGS = 32
+"""Roundings in single precision; see the module's text."""
+
 NUMBERS_IN_CACHE = 1 << 16
 """Numbers rounded at a time: half a MiB in double precision."""
 
@@ -55,8 +61,8 @@ LEAST_RATIO = 2.0**-30
 """t at least: t |z'_i|^2 is then below the rounding of single precision."""
 
 SMALL = 2.0**-50
-"""Rows all of whose numbers are below count as 0 here: s_i s_j can't underflow then. Rows are in units in which the
-largest are about 1."""
+"""Rows all of whose numbers are below have a code of 0, and all of them is remainder: s_i s_j can't underflow then. The
+largest distance is 2^-20 or more in the units of products."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,10 +78,6 @@ class EightBitRows:
     codes: Tensor
     scales: NDArray[np.float32]
     low: NDArray[np.float32]
-
-    def dequantised(self, at: Tensor) -> Tensor:
-        """Return z'_i for some rows, float32, shape (rows, d)."""
-        return self.codes[at].float() * torch.from_numpy(self.scales)[at, None]
 
 
 def round_sides(sides: Sides) -> tuple[EightBitRows, EightBitRows]:
@@ -95,8 +97,8 @@ def round_sides(sides: Sides) -> tuple[EightBitRows, EightBitRows]:
         >>> x = np.random.default_rng(0).normal(size=(50, 64))
         >>> sides = split_sides(check_problem(x).in_own_units(), torch.device("cpu"))
         >>> rows, _ = round_sides(sides)
-        >>> y = rows.dequantised(torch.arange(50))
-        >>> bool((torch.from_numpy(2 * rows.low) - 2 * (y * y).sum(dim=1)).max() <= 0)
+        >>> squares = rows.codes.float().square().sum(dim=1).numpy() * rows.scales**2
+        >>> bool((2 * rows.low - 2 * squares).max() <= 0)
         True
     """
     # Any point will do, the same for both sides; of all points the mean makes the norms' squares least in sum.
@@ -105,17 +107,27 @@ def round_sides(sides: Sides) -> tuple[EightBitRows, EightBitRows]:
     same = sides.clients is sides.candidates
     clients = candidates if same else _round(sides.clients, middle)
     # One t for both sides: each pair takes its term with 1 / t from one row, and that with t from the other.
-    errors, norms = (float(candidates[c].sum() + clients[c].sum()) for c in (2, 3))
+    errors = float(candidates.errors.sum() + clients.errors.sum())
+    norms = float(candidates.norms.sum() + clients.norms.sum())
     # Where nothing is lost, as good as nothing is taken off; rows of zeros have no ratio.
     t = max(math.sqrt(errors / norms), LEAST_RATIO) if norms > 0 else 1.0
     rounded = _with_error(sides.candidates, candidates, t)
     return rounded, rounded if same else _with_error(sides.clients, clients, t)
 
 
-def _round(rows: Rows, middle: Tensor) -> tuple[Tensor, ...]:
-    """Return q_i, s_i, |e_i|^2, |z'_i|^2 and |z_i|^2."""
+class _Rounded(NamedTuple):
+    """q_i, s_i, |e_i|^2, |z'_i|^2 and |z_i|^2."""
+
+    codes: Tensor
+    scales: Tensor
+    errors: Tensor
+    norms: Tensor
+    squares: Tensor
+
+
+def _round(rows: Rows, middle: Tensor) -> _Rounded:
     n, d = rows.single.shape
-    codes, scales = torch.empty((n, d), dtype=torch.int8), torch.empty(n)
+    codes, scales = torch.empty((n, d), dtype=torch.int8), torch.empty(n, dtype=torch.float32)
     errors, norms, squares = torch.empty((3, n), dtype=torch.float64)
     # As many numbers as stay in a core's cache while they are read four times.
     step = max(1, NUMBERS_IN_CACHE // max(1, d))
@@ -133,15 +145,15 @@ def _round(rows: Rows, middle: Tensor) -> tuple[Tensor, ...]:
         norms[some] = torch.linalg.vector_norm(near, dim=1).square_()
         errors[some] = torch.linalg.vector_norm(near.sub_(z), dim=1).square_()
         squares[some] = torch.linalg.vector_norm(z, dim=1, dtype=torch.float64).square_()
-    return codes, scales, errors, norms, squares
+    return _Rounded(codes, scales, errors, norms, squares)
 
 
-def _with_error(rows: Rows, rounded: tuple[Tensor, ...], t: float) -> EightBitRows:
+def _with_error(rows: Rows, rounded: _Rounded, t: float) -> EightBitRows:
     codes, scales, errors, norms, squares = rounded
     # In double precision, whose own rounding is below 1e-12 of a sum of so many squares; then downwards. ``high`` is at
     # least |y_i|^2.
     loss = ((1 + 1 / t) * errors + t * norms) * (1 + 1e-12)
-    loss += gamma(ROUNDINGS) * (squares + rows.high.double()) + rows.d * UNDERFLOW + rows.same**2
+    loss += gamma(EIGHT_BIT_ROUNDINGS) * (squares + rows.high.double()) + rows.d * UNDERFLOW + rows.same**2
     low = (squares - loss).float()
     low = torch.nextafter(low, torch.full_like(low, -torch.inf))
     return EightBitRows(codes, scales.numpy(), low.numpy())
@@ -166,8 +178,9 @@ def _multiplied_fast() -> bool:
         return False
     # Instructions older than VNNI add pairs of products in 16 bits, which the largest codes overflow: tried, not
     # trusted.
-    codes = torch.tensor([[LARGEST], [-LARGEST]], dtype=torch.int8).repeat(16, 67)
-    for rows in (1, 32):
+    # 2,099 numbers: their sums exceed 2^24, which whoever computes in float32 can't hold exactly.
+    for rows, d in ((1, 67), (32, 67), (32, 2_099)):
+        codes = torch.tensor([[LARGEST], [-LARGEST]], dtype=torch.int8).repeat(16, d)
         try:
             found = torch._int_mm(codes[:rows], codes.T)
         except RuntimeError:

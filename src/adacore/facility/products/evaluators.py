@@ -49,13 +49,13 @@ class Evaluator(Protocol):
         """Bound candidates' sums of weighted distances from below, in single precision."""
 
     def upper_gains(self, positions: NDArray[np.int64], reached: float = 0.0) -> NDArray[np.float64]:
-        """Bound candidates' gains sum_j w_j max(0, m_j - d_ij) from above, in single precision.
+        """Bound candidates' gains sum_j w_j max(0, m_j - d_ij) from above, in single precision or in 8 bits.
 
         Bounds below ``reached`` may be coarser: whoever can't reach that need not be known better.
         """
 
-    def upper_gains_of_all(self) -> NDArray[np.float64]:
-        """Bound the gains of all candidates from above."""
+    def upper_gains_of_all(self, *, closely: bool = False) -> NDArray[np.float64]:
+        """Bound the gains of all candidates from above; ``closely`` in single precision and not in 8 bits."""
 
     def served(self, position: int) -> Served:
         """List the clients that a candidate serves, in double precision."""

@@ -37,7 +37,7 @@ ALL_ANEW = 0.3
 spares the picks after this one. On clustered unit vectors 0.3 to 0.6 save a sixth of all distances, 0.15 as much."""
 
 NEARLY = 0.999
-"""Bounds in single precision exceed gains by some 1e-4 of them."""
+"""Who can't reach this share of the largest bound is bounded in 8 bits alone; bounds exceed gains by some 1e-4."""
 
 PICKS_AT_A_TIME = 512
 """Picks from lists between two looks at whether the selection was interrupted."""
@@ -118,7 +118,7 @@ class ProductGreedy:
 
     @property
     def distances(self) -> int:
-        """Number of distances evaluated, in single or in double precision."""
+        """Number of distances evaluated, in 8 bits, in single or in double precision."""
         return int(self._evaluator.distances)
 
     @property
@@ -147,8 +147,8 @@ class ProductGreedy:
             floor: Stop before a pick whose gain is at most this.
             target: Stop once L is at most this.
         """
-        # Here distances are in units that need no scaling as a rule; the problem's are a power of two away.
-        floor, target = float(np.ldexp(floor, -self._exponent)), float(np.ldexp(target, -self._exponent))
+        # Distances here are in units of their own, a power of two from the problem's.
+        floor, target = (float(np.ldexp(value, -self._exponent)) for value in (floor, target))
         with full_precision():
             if self._numbered() == 0 and limit > 0 and not self.exhausted:
                 self._add(*self._medoid(self.candidates))
@@ -243,7 +243,6 @@ class ProductGreedy:
             if batch.size == 0:
                 break
             self._looked_at += int(batch.size)
-            # The largest bound is the largest gain but for rounding: who can't reach it is known well enough.
             upper = evaluator.upper_gains(batch, NEARLY * largest_bound)
             largest_bound = max(largest_bound, float(upper.max()))
             for entry in zip((-upper).tolist(), batch.tolist(), strict=True):
@@ -270,14 +269,13 @@ class ProductGreedy:
             self.workers.check()
         winner = -1
         if best > floor:
-            # Whoever is not in ``exact`` has an upper bound below best (1 - TIE) or at most the floor: all ties are
-            # here.
+            # Whoever is not in ``exact`` has a bound below best (1 - TIE) or at most the floor: all ties are here.
             winner = min(position for position, (gain, _) in exact.items() if gain >= best * (1 - TIE))
         rest = [(-bound, position) for bound, position in fresh] + [
             (gain, position) for position, (gain, _) in exact.items() if position != winner
         ]
         if rest:
-            queue.push(np.array([p for _, p in rest], np.int64), np.array([bound for bound, _ in rest]))
+            queue.push(np.array([p for _, p in rest], np.int64), np.array([b for b, _ in rest]))
         return None if winner < 0 else (winner, exact[winner][1], exact[winner][0])
 
     def _add(self, position: int, served: Served, gain: float) -> None:
@@ -309,9 +307,9 @@ class ProductGreedy:
         with full_precision():
             self._bound_all()
 
-    def _bound_all(self) -> None:
+    def _bound_all(self, *, closely: bool = False) -> None:
         left = self._left()
-        self.queue.fill(left, self._evaluator.upper_gains_of_all()[left])
+        self.queue.fill(left, self._evaluator.upper_gains_of_all(closely=closely)[left])
         self._bounded = True
 
     def largest_bound(self) -> float:
@@ -384,7 +382,8 @@ class ProductGreedy:
             return np.empty(0)
         with full_precision():
             if self._sampling or not self._bounded:
-                self._bound_all()
+                # What is certified is told to the user: as tight as it can be.
+                self._bound_all(closely=True)
                 bounds = self.queue.entries()[1]
             else:
                 positions, bounds = self.queue.entries()
@@ -395,5 +394,7 @@ class ProductGreedy:
                     count = min(int(most / self._evaluator.m), positions.size)
                     if count:
                         top = np.argpartition(bounds, positions.size - count)[positions.size - count :]
-                        bounds[top] = np.minimum(bounds[top], self._evaluator.upper_gains(positions[top]))
+                        # In batches: a product of thousands of candidates would take 100 MB.
+                        for some in np.array_split(top, math.ceil(count / self._evaluator.batches[1])):
+                            bounds[some] = np.minimum(bounds[some], self._evaluator.upper_gains(positions[some]))
         return np.ldexp(bounds, self._exponent)

@@ -1,7 +1,8 @@
 """Compiled passes over blocks of products: root, comparison and sums of a pair while it is in a register.
 
-A block holds -2 y_i . y_j in float32 for some candidates i and some clients j. ``low`` are squared norms less the
-bound on rounding (see ``rows``), so that ``block[i, j] + (low[i] + low[j])`` is at most the squared distance: what is
+A block holds products for some candidates i and some clients j: -2 y_i . y_j in float32, with scales of 1, or q_i . q_j
+of rows in 8 bits (see ``eight_bits``), with scales of -2 s_i and s_j. ``low`` are squared norms less what rounding may
+add, so that ``block[i, j] * (scales[i] * scales[j]) + (low[i] + low[j])`` is at most the squared distance: what is
 computed from it are upper bounds on gains, lower bounds on sums of distances, and lists that leave nobody out.
 """
 
@@ -48,7 +49,7 @@ class Side(NamedTuple):
 
     Attributes:
         low: Squared norms less the bound on rounding, float32.
-        scales: As in ``Reach``.
+        scales: See the module's text, float32.
         minima: Distances to what is selected, rounded up, float32.
         weights: Rounded up, float32.
     """
@@ -64,7 +65,7 @@ class Reach(NamedTuple):
 
     Attributes:
         low: Squared norms less the bound on rounding, float32.
-        scales: A number of the block times the scales of its row and its column is -2 y_i . y_j, float32.
+        scales: See the module's text, float32.
         limits: Squared distances to what is selected, rounded up, float32; for columns of shape (leaves, 32), whatever
             comes after the last column.
         able: Which may be selected.

@@ -51,9 +51,10 @@ def sum_bounds(clients: Rows, candidates: Rows, weights: Tensor) -> Tensor:
     d, device = clients.d, weights.device
     # The covariance costs m d^2, products of all pairs n m d, and they tell more. At 2,000 x 8,315 it took 8 of the 10
     # CPU seconds of a selection.
-    if candidates.n < d:
-        return torch.zeros(candidates.n, dtype=torch.float64, device=device)
     mass = weights.sum()
+    # Where nobody weighs anything, every sum is 0.
+    if candidates.n < d or mass == 0:
+        return torch.zeros(candidates.n, dtype=torch.float64, device=device)
     share = weights / mass
     step = max(1, min(CHUNK, NUMBERS_AT_A_TIME // d))
     center = torch.zeros(d, dtype=torch.float64, device=device)

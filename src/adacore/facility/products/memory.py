@@ -7,6 +7,8 @@ from pathlib import Path
 
 import torch
 
+from adacore.facility.products.eight_bits import eight_bits_suit
+
 BLOCK = 512
 """Rows and columns of a block of products on a CPU: 1 MiB of float32, which stays in a core's cache between the product
 and the pass over it; at 256 the product is 5 % slower, at 1,024 the pass waits for memory."""
@@ -84,7 +86,7 @@ def list_capacity(n: int, d: int, free: int) -> int:
         True
     """
     # The copies in single precision and in 8 bits are taken first; lists get what remains of the allowance.
-    rows = 5 * n * d
+    rows = (5 if eight_bits_suit(d) else 4) * n * d
     most = min(max(LEAST_BYTES, COPIES * 4 * n * d) - rows - ROW_BYTES * n, SHARE_OF_FREE * free)
     return max(0, int(most / (PENDING * (ENTRY_BYTES if n <= 1 << 16 else LONG_ENTRY_BYTES))))
 

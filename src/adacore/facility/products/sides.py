@@ -85,6 +85,11 @@ def open_dense_rows(problem: Problem, device: torch.device) -> Callable[[NDArray
     own = problem.product_exponent
     exact = to_device(problem.dense_rows(), device)
     factors, equal_up_to = np.ldexp(problem.unit, -own), math.ldexp(problem.same, -own)
+    # The units are those of the rows that matter. Others, which nobody weighs and nobody may select, could overflow
+    # single precision, and 0 times infinity would not be 0: they lie at the origin.
+    if not problem.weights.all():
+        idle = np.setdiff1d(problem.clients[problem.weights == 0], problem.members(), assume_unique=True)
+        factors[idle] = 0
     # One shift for all: distances stay only if all are moved alike.
     shift = choose_shift(exact, to_device(problem.clients, device), to_device(factors[problem.clients], device))
 

@@ -136,7 +136,7 @@ class TensorEvaluator:
         self.distances += positions.size * self.m
         return np.asarray((gains * SUM_ROUNDING).cpu().numpy())
 
-    def upper_gains_of_all(self) -> NDArray[np.float64]:
+    def upper_gains_of_all(self, *, closely: bool = False) -> NDArray[np.float64]:
         """See ``Evaluator``; where candidates are the clients, one product serves both halves of a pair."""
         clients = Side(self._j.low, _up(self._minima), self._weights32)
         candidates = clients if self._same else Side(*[self._i.low] * 3)

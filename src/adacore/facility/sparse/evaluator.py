@@ -113,7 +113,7 @@ class SparseEvaluator(ArrayEvaluator):
 
         return self._over_clients(positions, add) * SUM_ROUNDING
 
-    def upper_gains_of_all(self) -> NDArray[np.float64]:
+    def upper_gains_of_all(self, *, closely: bool = False) -> NDArray[np.float64]:
         """See ``Evaluator``."""
         return self.upper_gains(np.arange(self.n))
 
