@@ -18,14 +18,12 @@ RECORDS = Path(__file__).parents[1] / "docs" / "records"
 
 def row(arm: dict[str, Any]) -> str:
     judged = arm.get("against random")
-    told = "|"
+    told = "– | "
     if judged is not None:
         mean, low, high = (f"{100 * judged[end]:+.1f}" for end in ("mean", "low", "high"))
         told = f"{mean} ({low} to {high}) | {judged['verdict']}"
     seconds = f"{arm['selection_seconds']:.1f} beside {arm['training_seconds']:.1f}"
-    return f"| `{arm['arm']}` | {arm['rate']} | {100 * arm['accuracy']:.1f} % | {told} | {seconds} |".replace(
-        "| |", "| –"
-    )
+    return f"| `{arm['arm']}` | {arm['rate']} | {100 * arm['accuracy']:.1f} % | {told} | {seconds} |"
 
 
 def main() -> None:
