@@ -23,6 +23,7 @@ import argparse
 import sys
 import time
 import types
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -111,6 +112,8 @@ def main() -> int:
     parser.add_argument("--engine", choices=ENGINES, default="any", help="which engine takes all problems")
     arguments = parser.parse_args()
     force_engine(arguments.engine)
+    # Many problems have fewer different rows than are asked for, on purpose.
+    warnings.simplefilter("ignore", UserWarning)
     start, number, wrong = time.monotonic(), arguments.first, 0
     most = arguments.problems if arguments.problems is not None else sys.maxsize
     while number - arguments.first < most and time.monotonic() - start < arguments.seconds:

@@ -27,6 +27,11 @@ from adacore.facility.products.sides import Sides
 from adacore.facility.tree import LEAF
 from adacore.facility.workers import Workers
 
+FEW_IN_VAIN, MOST_IN_VAIN = 256, 0.5
+"""Bounds in 8 bits cost a quarter of those in single precision, and are given up once half of them were for nothing: of
+20,000 x 256 clustered rows, by the cosine metric, nearly all were, and selecting took 15.9 for 10.6 CPU seconds. On
+30,000 sentence embeddings it is 2 %."""
+
 MINUS_TWO = np.float32(-2)
 """A power of two: scales are multiplied by it exactly."""
 
@@ -62,6 +67,8 @@ class CompiledEvaluator(ArrayEvaluator):
         self._rounded = round_sides(sides) if eight_bits_suit(sides.clients.d) else None
         self._lists_in_8_bits = self._gains_in_8_bits = False
         self._added, self._asked = 0, -1
+        # Candidates bounded in 8 bits, and those of them that had to be bounded in single precision all the same.
+        self._tried, self._in_vain = 0, 0
         # Drawn once: asked after every pick, it then costs a comparison of numbers that are there.
         self._sample = Sample(sides, self._rounded)
 
@@ -78,7 +85,8 @@ class CompiledEvaluator(ArrayEvaluator):
         if self._asked != self._added:
             limits = torch.from_numpy(self._limits())
             self._gains_in_8_bits, self._asked = self._sample.gains_suit_8_bits(limits), self._added
-        return self._gains_in_8_bits
+        # What the sample can't tell: where many candidates gain nearly the same, larger bounds rule out nobody.
+        return self._gains_in_8_bits and self._in_vain <= FEW_IN_VAIN + MOST_IN_VAIN * self._tried
 
     def _block(self, scratch: torch.Tensor, i: slice, j: slice, in_8_bits: bool) -> tuple[NDArray[Any], _Norms, _Norms]:
         """Compute a block of products, and both sides' lower norms and scales."""
@@ -148,6 +156,7 @@ class CompiledEvaluator(ArrayEvaluator):
 
         bounds = self._over_clients(positions, add) * SUM_ROUNDING
         may = bounds >= reached
+        self._tried, self._in_vain = self._tried + may.size, self._in_vain + int(may.sum())
         bounds[may] = self._upper_gains(positions[may], minima) if may.any() else 0.0
         return bounds
 
