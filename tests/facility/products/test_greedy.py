@@ -252,13 +252,21 @@ def test_the_certificate_of_few_clients_is_true_and_the_same_each_time():
 
 
 @pytest.mark.parametrize("compiled", [True, False])
-def test_a_client_that_nobody_weighs_may_lie_anywhere(compiled):
+@pytest.mark.parametrize("middle", [0.0, 1e70])
+def test_a_client_that_nobody_weighs_may_lie_anywhere(compiled, middle):
     rng = np.random.default_rng(0)
-    x, weights = rng.normal(size=(60, 13)), np.ones(60)
-    x[7], weights[7] = 1e20, 0
+    x, weights = middle + max(1.0, middle) * rng.normal(size=(60, 13)), np.ones(60)
+    x[7], weights[7] = 1e20 * max(1.0, middle), 0
     others = np.delete(np.arange(60), 7)
     mine = select(x, 5, compiled=compiled, weights=weights, candidates=others)
     assert mine.selected.tolist() == others[naive_picks(x[others], 5)[0]].tolist()
+
+
+def test_rows_far_from_the_origin_that_are_all_equal_leave_nothing_to_gain():
+    x, weights = np.full((60, 13), 1e70), np.r_[np.zeros(5), np.ones(55)]
+    mine = select(x, 5, weights=weights, candidates=np.arange(5, 60))
+    assert mine.total == 0
+    assert mine.selected.tolist() == [5]
 
 
 def test_a_stratum_in_which_nobody_weighs_anything_is_selected_from(monkeypatch):

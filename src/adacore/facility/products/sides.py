@@ -60,7 +60,7 @@ def split_sides(problem: Problem, device: torch.device) -> Sides:
     # Every candidate must be a client, for one matrix to serve as both sides.
     same = bool(inside.all()) and problem.candidates.size >= MOSTLY * clients.size
     rows = clients if same else problem.candidates
-    served = take(clients)
+    served = take(_within_reach(problem))
     return Sides(
         served,
         served if same else take(rows),
@@ -70,6 +70,19 @@ def split_sides(problem: Problem, device: torch.device) -> Sides:
         problem.weights,
         problem.product_exponent - problem.distance_exponent,
     )
+
+
+def _within_reach(problem: Problem) -> NDArray[np.int64]:
+    """Return the clients, with another row in place of each that matters to nobody.
+
+    The units are those of the rows that matter. Others, which nobody weighs and nobody may select, could overflow
+    single precision, and 0 times infinity would not be 0.
+    """
+    if problem.weights.all():
+        return problem.clients
+    members = problem.members()
+    idle = (problem.weights == 0) & ~np.isin(problem.clients, members, assume_unique=True)
+    return np.where(idle, members[0], problem.clients)
 
 
 def open_dense_rows(problem: Problem, device: torch.device) -> Callable[[NDArray[np.int64]], Rows]:
@@ -85,11 +98,6 @@ def open_dense_rows(problem: Problem, device: torch.device) -> Callable[[NDArray
     own = problem.product_exponent
     exact = to_device(problem.dense_rows(), device)
     factors, equal_up_to = np.ldexp(problem.unit, -own), math.ldexp(problem.same, -own)
-    # The units are those of the rows that matter. Others, which nobody weighs and nobody may select, could overflow
-    # single precision, and 0 times infinity would not be 0: they lie at the origin.
-    if not problem.weights.all():
-        idle = np.setdiff1d(problem.clients[problem.weights == 0], problem.members(), assume_unique=True)
-        factors[idle] = 0
     # One shift for all: distances stay only if all are moved alike.
     shift = choose_shift(exact, to_device(problem.clients, device), to_device(factors[problem.clients], device))
 
