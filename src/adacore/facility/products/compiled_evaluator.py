@@ -157,7 +157,8 @@ class CompiledEvaluator(ArrayEvaluator):
         bounds = self._over_clients(positions, add) * SUM_ROUNDING
         may = bounds >= reached
         self._tried, self._in_vain = self._tried + may.size, self._in_vain + int(may.sum())
-        bounds[may] = self._upper_gains(positions[may], minima) if may.any() else 0.0
+        if may.any():
+            bounds[may] = self._upper_gains(positions[may], minima)
         return bounds
 
     def _upper_gains(self, positions: NDArray[np.int64], minima: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -85,9 +85,8 @@ def list_capacity(n: int, d: int, free: int) -> int:
         >>> list_capacity(30_000, 384, 16 << 30) * 4 < 2 * 30_000 * 384 * 4
         True
     """
-    # The copies in single precision and in 8 bits are taken first; lists get what remains of the allowance.
-    rows = (5 if eight_bits_suit(d) else 4) * n * d
-    most = min(max(LEAST_BYTES, COPIES * 4 * n * d) - rows - ROW_BYTES * n, SHARE_OF_FREE * free)
+    # The copies are taken first; lists get what remains of the allowance.
+    most = min(_most_bytes(n, d) - _copies_bytes(n, d) - ROW_BYTES * n, SHARE_OF_FREE * free)
     return max(0, int(most / (PENDING * (ENTRY_BYTES if n <= 1 << 16 else LONG_ENTRY_BYTES))))
 
 
@@ -106,9 +105,18 @@ def planned_bytes(n: int, d: int) -> int:
         >>> planned_bytes(30_000, 384) < 3 * 4 * 30_000 * 384 + 20_000_000
         True
     """
-    rows = 4 * n * d
-    every_pair = 5 * n * d + ROW_BYTES * n + int(PENDING * LONG_ENTRY_BYTES * n * n)
-    return min(max(LEAST_BYTES, int(COPIES * rows)), every_pair) + BLOCKS_BYTES
+    every_pair = _copies_bytes(n, d) + ROW_BYTES * n + int(PENDING * LONG_ENTRY_BYTES * n * n)
+    return min(_most_bytes(n, d), every_pair) + BLOCKS_BYTES
+
+
+def _copies_bytes(n: int, d: int) -> int:
+    """Count the bytes of the rows in single precision, and in 8 bits where those are used."""
+    return (5 if eight_bits_suit(d) else 4) * n * d
+
+
+def _most_bytes(n: int, d: int) -> int:
+    """Say how much a selection may take beyond its input, blocks aside."""
+    return max(LEAST_BYTES, int(COPIES * 4 * n * d))
 
 
 def planned_passes(n: int, d: int) -> float:

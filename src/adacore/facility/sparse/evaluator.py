@@ -101,15 +101,12 @@ class SparseEvaluator(ArrayEvaluator):
         if self._lists is not None:
             return self.list_bounds(positions)
         minima = round_up(self._minima)
+        # Products of sparse rows are in single precision: their scales are 1.
+        ones_i, ones_j = np.ones(positions.size, np.float32), np.ones(self.m, np.float32)
 
         def add(block: NDArray[np.float32], low: Any, some: slice, sums: NDArray[np.float64]) -> None:
-            add_gains(
-                block,
-                low,
-                np.ones_like(low),
-                Side(self._low_j[some], np.ones_like(minima[some]), minima[some], self._weights32[some]),
-                sums,
-            )
+            side = Side(self._low_j[some], ones_j[some], minima[some], self._weights32[some])
+            add_gains(block, low, ones_i, side, sums)
 
         return self._over_clients(positions, add) * SUM_ROUNDING
 
