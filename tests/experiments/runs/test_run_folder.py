@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -16,6 +17,7 @@ import yaml
 from adacore.experiments.report import write_report
 from adacore.experiments.runs.comparison import compare
 from adacore.experiments.runs.folder_lock import locked
+from adacore.experiments.runs.labelling_comparison import LabelSettings, simulate_labelling
 from adacore.experiments.runs.recorded_runs import read_methods
 from adacore.experiments.runs.resumable_run import resume, train
 from adacore.experiments.runs.run_folder import RunFolder
@@ -176,6 +178,24 @@ def test_training_into_the_folder_of_a_comparison_is_refused(tmp_path: Path) -> 
             train(TrainConfig(**QUICK), folder)
     assert (tmp_path / "config.yaml").read_bytes() == before
     assert not (tmp_path / "random" / "config.yaml").exists()
+
+
+def test_trainings_and_simulations_of_labelling_keep_apart(tmp_path: Path) -> None:
+    simulated, trained = tmp_path / "simulated", tmp_path / "trained"
+    simulated.mkdir()
+    (simulated / "outcomes.jsonl").write_text("")
+    with pytest.raises(FileExistsError, match="adacore label"):
+        train(TrainConfig(**QUICK), simulated)
+    settings = {name: value for name, value in QUICK.items() if name != "method"}
+    with pytest.raises(FileExistsError, match="adacore label"):
+        compare(CompareConfig(**settings, methods=("random",), seeds=1), simulated)
+    assert [path.name for path in simulated.iterdir()] == ["outcomes.jsonl"]
+    train(TrainConfig(**QUICK), trained)
+    before = sorted(path.name for path in trained.iterdir())
+    x = np.random.default_rng(0).normal(size=(60, 3))
+    with pytest.raises(FileExistsError, match="holds a training"):
+        simulate_labelling(x, np.arange(60) % 2, LabelSettings(methods=("random",), seeds=2, budgets=("5",)), trained)
+    assert sorted(path.name for path in trained.iterdir()) == before
 
 
 def damage(path: Path, line: int, **changes: Any) -> None:

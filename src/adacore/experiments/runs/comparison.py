@@ -62,7 +62,7 @@ def compare(config: CompareConfig, out: str | Path, *, console: Console | None =
 
     Raises:
         ValueError: If the folder holds a comparison with other settings.
-        FileExistsError: If it holds a single run.
+        FileExistsError: If it holds a single run, or a simulation of labelling.
         BlockingIOError: If another process works in the folder.
     """
     out = Path(out)
@@ -95,6 +95,7 @@ def _check_claim(config: CompareConfig, out: Path) -> None:
         raise FileExistsError(f"{out} is a file: pass a folder for the comparison")
     if RunFolder(out).holds_run():
         raise FileExistsError(f"{out} already holds a run of adacore train: pass another folder")
+    RunFolder(out).check_no_simulation()
     labels = [method_folder(method) for method in config.methods]
     # Two spellings of one method, or two that differ in characters which folder names lose.
     if len(set(labels)) < len(labels):

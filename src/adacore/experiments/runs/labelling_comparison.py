@@ -30,6 +30,9 @@ REACH = 6
 of the curve is only said to save at least so many labels."""
 
 
+OUTCOMES_FILE = "outcomes.jsonl"
+"""A folder that has it belongs to a simulation of labelling."""
+
 _ADDED = {"seeds", "first_seed", "methods", "labels"}
 """Settings that may change from one simulation to the next in the same folder: outcomes are added to those there."""
 
@@ -135,6 +138,7 @@ def simulate_labelling(
 
     Raises:
         ValueError: If the folder holds outcomes of other settings or data, or a budget exceeds the pool.
+        FileExistsError: If it holds trainings.
     """
     # Estimators and methods take dense rows; simulations are of tables that fit into memory.
     x = np.asarray(x.toarray() if hasattr(x, "toarray") else x)
@@ -146,7 +150,7 @@ def simulate_labelling(
     _check_rows(x, settings)
     prepare_file(out / "record.json")
     _claim(out, settings, x, y)
-    file = out / "outcomes.jsonl"
+    file = out / OUTCOMES_FILE
     outcomes = _read(file)
     done = {(outcome.method, outcome.seed) for outcome in outcomes}
     # Any seed tells the pool's size, on which random's budgets depend.
@@ -280,6 +284,9 @@ def _by_text(accuracies: Mapping[int, float]) -> dict[str, float]:
 
 def _claim(out: Path, settings: LabelSettings, x: NDArray[Any], y: NDArray[Any]) -> None:
     """Make sure that the folder's outcomes are of these data and settings; seeds and methods may be added."""
+    # Both kinds of comparison write a report of the same name.
+    if (out / "config.yaml").exists():
+        raise FileExistsError(f"{out} holds a training or a comparison of trainings: pass another --out")
     identity = {
         **{key: value for key, value in asdict(settings).items() if key not in _ADDED},
         "shape": list(x.shape),

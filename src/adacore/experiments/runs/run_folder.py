@@ -17,6 +17,7 @@ import yaml
 
 from adacore.coreset import Coreset
 from adacore.experiments.runs.folder_lock import locked
+from adacore.experiments.runs.labelling_comparison import OUTCOMES_FILE
 from adacore.experiments.runs.metrics_rows import Row, parse_rows
 from adacore.experiments.runs.settings import TrainConfig, to_mapping
 from adacore.labelling.durable_files import append_line, replace_by, replace_file, save_state
@@ -85,11 +86,21 @@ class RunFolder:
             self.metrics_file.exists() and self.metrics_file.stat().st_size > 0 and self.config_file.exists()
         )
 
+    def check_no_simulation(self) -> None:
+        """Check that no simulation of labelling keeps its outcomes here: its report would be overwritten.
+
+        Raises:
+            FileExistsError: If one does.
+        """
+        if (self.path / OUTCOMES_FILE).exists():
+            raise FileExistsError(f"{self.path} holds a simulation by adacore label: pass another folder")
+
     def check_free(self) -> None:
         """Check that a run may be started here.
 
         Raises:
-            FileExistsError: If the folder is a file, holds a run, is the folder of a comparison, or lies around runs.
+            FileExistsError: If the folder is a file, holds a run, is the folder of a comparison or simulation, or lies
+                around runs.
         """
         if self.path.exists() and not self.path.is_dir():
             raise FileExistsError(f"{self.path} is a file: pass a folder for the run")
@@ -99,6 +110,7 @@ class RunFolder:
             )
         if self.config_file.is_file() and "methods" in read_yaml(self.config_file):
             raise FileExistsError(f"{self.path} is the folder of a comparison: pass another folder for the run")
+        self.check_no_simulation()
         # A run in a folder of runs would be read as one more of them by ``adacore report``.
         within = next(self.path.glob("*/**/metrics.jsonl"), None) if self.path.is_dir() else None
         if within is not None:
