@@ -174,6 +174,39 @@ def test_a_comparison_goes_on_where_it_was_stopped(tmp_path, monkeypatch):
             assert all(torch.equal(one[name], other[name]) for name in one)
 
 
+def test_a_run_killed_between_its_last_row_and_its_checkpoint_is_not_over(tmp_path, monkeypatch):
+    """All rows are there, and the weights of the epoch before."""
+    config = CompareConfig(**QUICK, methods=("random",), seeds=1)
+    compare(config, tmp_path / "whole")
+    save = RunFolder.save_checkpoint
+
+    def killed(folder, state):
+        if state["epoch"] == config.epochs:
+            raise KeyboardInterrupt
+        save(folder, state)
+
+    monkeypatch.setattr(RunFolder, "save_checkpoint", killed)
+    with pytest.raises(KeyboardInterrupt):
+        compare(config, tmp_path / "killed")
+    monkeypatch.undo()
+    folder = RunFolder(tmp_path / "killed" / "random" / "seed-0")
+    assert len(folder.rows()) == config.epochs
+    assert not folder.has_ended(config.epochs)
+    compare(config, tmp_path / "killed")
+    assert folder.has_ended(config.epochs)
+    one, other = states(tmp_path / "killed", "random", 0), states(tmp_path / "whole", "random", 0)
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_a_finished_run_whose_checkpoint_was_deleted_is_over(tmp_path):
+    config = CompareConfig(**QUICK, methods=("random",), seeds=1)
+    compare(config, tmp_path)
+    checkpoint = tmp_path / "random" / "seed-0" / "checkpoint.pt"
+    checkpoint.unlink()
+    compare(config, tmp_path)
+    assert not checkpoint.exists()
+
+
 def test_a_comparison_may_grow_but_not_change(tmp_path):
     compare(CompareConfig(**QUICK, methods=("random",), seeds=1), tmp_path)
     assert len(compare(CompareConfig(**QUICK, methods=("random", "full"), seeds=2), tmp_path)) == 2

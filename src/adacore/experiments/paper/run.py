@@ -92,7 +92,7 @@ def take_over(config: CompareConfig, folder: Path, root: Path) -> int:
             continue
         settings = source.settings()
         key = (experiment_of(settings), str(settings.get("method")), int(settings.get("seed", 0)))
-        if key in wanted and len(source.rows()) >= config.epochs:
+        if key in wanted and source.has_ended(config.epochs):
             target = wanted.pop(key)
             # Into place at once: a copy that was interrupted would look like a run to go on with.
             partial = target.with_name(f"{target.name}.partial")

@@ -122,8 +122,7 @@ def _is_over(run: TrainConfig, folder: Path) -> bool:
         experiment_of(settings) != experiment_of(to_mapping(run))
     ):
         raise ValueError(f"{folder} holds a run with other settings: move it away, or pass another folder")
-    # By rows and not by the checkpoint, which may have been deleted to save space.
-    return len(source.rows()) >= run.epochs or source.divergence() is not None
+    return source.has_ended(run.epochs) or source.divergence() is not None
 
 
 def _prepare(console: Console, methods: set[str]) -> None:

@@ -212,6 +212,19 @@ class RunFolder:
         """
         save_state(self.checkpoint_file, state)
 
+    def has_ended(self, epochs: int) -> bool:
+        """Tell whether a run of so many epochs is over, so that nothing is left to be done.
+
+        Raises:
+            ValueError: If a row or the checkpoint is damaged.
+        """
+        if len(self.rows()) < epochs:
+            return False
+        # A kill between the last row and its checkpoint leaves weights of the epoch before beside all rows. Where there
+        # is no checkpoint at all, somebody has deleted it to save space.
+        state = self.load_checkpoint()
+        return state is None or state["epoch"] >= epochs
+
     def load_checkpoint(self) -> dict[str, Any] | None:
         """Read the checkpoint.
 
