@@ -101,12 +101,22 @@ def add_gains(block: Array, low_i: Array, scales_i: Array, clients: Side, gains:
         # The sum of so many float32 terms is off by gamma_512 of itself, for all are at least 0; ``SUM_ROUNDING`` makes
         # up for it.
         for first in range(0, columns, TERMS):
+            # Slices, counted from 0: an index from ``first`` on might be negative and wrap around for all that the
+            # compiler knows, and it vectorizes the loop with gathers: 2.0 for 0.2 ns a pair (AMD EPYC, AVX-512).
+            some = slice(first, min(first + TERMS, columns))
+            products, scales, low, least, weight = (
+                block[i, some],
+                scales_j[some],
+                low_j[some],
+                minima[some],
+                weights[some],
+            )
             gain = ZERO
-            for j in range(first, min(first + TERMS, columns)):
+            for j in range(products.size):
                 # At most the true distance: so what is saved is at least the true w_j max(0, m_j - d_ij), with m and w
                 # rounded upwards.
-                square = np.float32(block[i, j]) * (scale * scales_j[j]) + (a + low_j[j])
-                gain += weights[j] * max(minima[j] - np.sqrt(max(square, ZERO)), ZERO)
+                square = np.float32(products[j]) * (scale * scales[j]) + (a + low[j])
+                gain += weight[j] * max(least[j] - np.sqrt(max(square, ZERO)), ZERO)
             gains[i] += np.float64(gain)
 
 
@@ -138,10 +148,13 @@ def add_distances(block: Array, low_i: Array, low_j: Array, weights: Array, sums
     for i in range(rows):
         a = low_i[i]
         for first in range(0, columns, TERMS):
+            # Slices for the reason given in ``add_gains``.
+            some = slice(first, min(first + TERMS, columns))
+            products, low, weight = block[i, some], low_j[some], weights[some]
             total = ZERO
-            for j in range(first, min(first + TERMS, columns)):
+            for j in range(products.size):
                 # From below, but weights were rounded upwards: ``lower_sums`` takes both off.
-                total += weights[j] * np.sqrt(max(block[i, j] + (a + low_j[j]), ZERO))
+                total += weight[j] * np.sqrt(max(products[j] + (a + low[j]), ZERO))
             sums[i] += np.float64(total)
 
 
