@@ -114,10 +114,14 @@ def test_an_elastic_net_has_ridges_hessian_and_its_own_value() -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda X, y: logistic(X, np.zeros(N)), "1 classes"),
+        (lambda X, y: logistic(X, np.zeros(N)), "1 class:"),
         (lambda X, y: logistic(X, np.arange(N)), "for more, use multinomial"),
         (lambda X, y: multinomial(X, np.zeros(N)), "at least two"),
-        (lambda X, y: logistic(X, y[:-1]), r"expected \(n, d\)"),
+        (lambda X, y: logistic(X, y[:-1]), r"labels have shape \(\d+,\): expected \(\d+,\)"),
+        (lambda X, y: ridge(X, y[:-1]), r"expected \(n, d\)"),
+        (lambda X, y: multinomial(X, np.where(y == 1, np.nan, 0.0)), "labels hold nan at row 1"),
+        (lambda X, y: logistic(X, ["a", float("nan")] * (N // 2)), "labels hold nan at row 1"),
+        (lambda X, y: logistic(X, np.ma.masked_equal(y, 1)), "masked"),
         (lambda X, y: logistic(X * np.nan, y), "nan or infinity"),
         (lambda X, y: logistic(X, y, l2=-1.0), "l2=-1.0"),
         (lambda X, y: ridge(X[:0], y[:0]), "no rows"),

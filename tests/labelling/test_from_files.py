@@ -275,6 +275,7 @@ def test_an_image_that_is_cut_short_costs_its_picture_and_not_the_page(folder, c
         ("--estimators nearst", "unknown estimator"),
         ("--out rows.npy", "rows.npy"),
         ("--labels y59.npy", "(59,)"),
+        ("--labels gaps.npy", "labels hold nan at row 4"),
     ],
 )
 def test_mistakes_of_a_simulation_are_one_line_before_anything_is_simulated(files, capsys, monkeypatch, words, message):
@@ -282,6 +283,7 @@ def test_mistakes_of_a_simulation_are_one_line_before_anything_is_simulated(file
     rows[7] = 0
     np.save("zero.npy", rows)
     np.save("y.npy", np.arange(60) % 3)
+    np.save("gaps.npy", np.where(np.arange(60) % 5 == 4, np.nan, np.arange(60) % 2))
     monkeypatch.setattr("adacore.labelling.simulation.Simulation.run", lambda *_: pytest.fail("work has begun"))
     words = words if "--labels" in words else f"{words} --labels y.npy"
     assert main(["label", "zero.npy", *words.split()]) == 2

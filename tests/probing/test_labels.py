@@ -252,6 +252,10 @@ def test_texts_dates_and_what_pandas_has(labels):
     "labels",
     [
         ["a", None, "b"],
+        ["a", np.nan, "b"],
+        ("a", float("nan"), "b"),
+        [["a"], [float("nan")], ["b"]],
+        pd.Series(["a", np.nan, "b"]).tolist(),
         np.array(["a", np.nan, "b"], object),
         [1.0, np.nan, 2.0],
         pd.Series(["a", pd.NA, "b"]),
@@ -270,6 +274,7 @@ def test_missing_labels_are_named(labels):
 def test_labels_that_do_not_fit_are_refused():
     with pytest.raises(ValueError, match=r"labels have shape \(3,\): expected \(2,\)"):
         check_labels([1, 2, 3], 2)
-    with pytest.raises(TypeError, match="pass numbers, or texts, not both"):
-        check_labels(np.array([1, "a"], object), 2)
+    for both in (np.array([1, "a"], object), [1, "1"], ["True", True], (b"a", "a")):
+        with pytest.raises(TypeError, match="pass numbers, or texts, not both"):
+            check_labels(both, 2)
     np.testing.assert_array_equal(check_labels(np.array([1, 2**63, 0], np.uint64), 3), [1, 2, 0])

@@ -19,6 +19,7 @@ from adacore.convex.rows import (
     times,
     transposed_times,
 )
+from adacore.facility.strata import partition
 
 LOOKED_AT = 2**24
 """Numbers of all examples' Hessians that are made at once, 128 MiB: for tests and for looking at them."""
@@ -251,13 +252,13 @@ def logistic(X: Any, y: ArrayLike, *, l2: float = 1e-5, intercept: bool = True) 
         The problem, with K = 1.
 
     Raises:
-        ValueError: If the labels are not of two classes, or shapes or l2 are wrong.
+        ValueError: If the labels are not of two classes, one is missing, or shapes or l2 are wrong.
 
     Example:
         >>> logistic(np.array([[1.0], [2.0]]), ["no", "yes"]).value(np.zeros(2))
         0.6931471805599453
     """
-    return _make(X, _signs(y, "logistic"), Logistic(), l2, 0.0, intercept)
+    return _make(X, _signs(X, y, "logistic"), Logistic(), l2, 0.0, intercept)
 
 
 def multinomial(X: Any, y: ArrayLike, *, l2: float = 1e-5, intercept: bool = True) -> Problem:
@@ -273,16 +274,16 @@ def multinomial(X: Any, y: ArrayLike, *, l2: float = 1e-5, intercept: bool = Tru
         The problem, with K the number of classes.
 
     Raises:
-        ValueError: If there are fewer than two classes, or shapes or l2 are wrong.
+        ValueError: If there are fewer than two classes, a label is missing, or shapes or l2 are wrong.
 
     Example:
         >>> multinomial(np.eye(3), ["a", "b", "c"]).parameters
         12
     """
-    classes, codes = np.unique(np.asarray(y), return_inverse=True)
-    if len(classes) < 2:
-        raise ValueError(f"y has {len(classes)} class: multinomial regression needs at least two")
-    return _make(X, codes.astype(np.float64), Softmax(len(classes)), l2, 0.0, intercept)
+    count, codes = _classes(X, y)
+    if count < 2:
+        raise ValueError(f"y has {count} class: multinomial regression needs at least two")
+    return _make(X, codes, Softmax(count), l2, 0.0, intercept)
 
 
 def smoothed_hinge(X: Any, y: ArrayLike, *, l2: float = 1e-5, intercept: bool = True) -> Problem:
@@ -298,13 +299,13 @@ def smoothed_hinge(X: Any, y: ArrayLike, *, l2: float = 1e-5, intercept: bool = 
         The problem, with K = 1.
 
     Raises:
-        ValueError: If the labels are not of two classes, or shapes or l2 are wrong.
+        ValueError: If the labels are not of two classes, one is missing, or shapes or l2 are wrong.
 
     Example:
         >>> smoothed_hinge(np.array([[1.0], [2.0]]), ["no", "yes"]).value(np.zeros(2))
         0.5
     """
-    return _make(X, _signs(y, "smoothed hinge"), SmoothedHinge(), l2, 0.0, intercept)
+    return _make(X, _signs(X, y, "smoothed hinge"), SmoothedHinge(), l2, 0.0, intercept)
 
 
 def ridge(X: Any, y: ArrayLike, *, l2: float = 1e-5, intercept: bool = True) -> Problem:
@@ -365,9 +366,18 @@ def _make(X: Any, targets: ArrayLike, loss: Loss, l2: float, l1: float, intercep
     return Problem(rows, np.asarray(targets, dtype=np.float64), loss, float(l2), float(l1), intercept)
 
 
-def _signs(y: ArrayLike, what: str) -> Array:
-    classes, codes = np.unique(np.asarray(y), return_inverse=True)
-    if len(classes) != 2:
-        raise ValueError(f"y has {len(classes)} classes: the {what} loss takes two; for more, use multinomial")
+def _signs(X: Any, y: ArrayLike, what: str) -> Array:
+    count, codes = _classes(X, y)
+    if count != 2:
+        raise ValueError(
+            f"y has {count} class{'es' * (count != 1)}: the {what} loss takes two; for more, use multinomial"
+        )
     # The losses of two classes are functions of the margin y z, which takes labels of -1 and 1.
-    return 2.0 * codes.astype(np.float64) - 1.0
+    return 2.0 * codes - 1.0
+
+
+def _classes(X: Any, y: ArrayLike) -> tuple[int, Array]:
+    """Number the classes: how many there are, and which one each row has, float64, shape (n,)."""
+    # Not np.unique, to which nan is one more class, and a masked label whatever lies underneath.
+    strata = partition(y, X.shape[0] if hasattr(X, "shape") else len(X))
+    return len(strata.names), strata.numbers.astype(np.float64)

@@ -42,6 +42,14 @@ class Strata:
         """Number of rows in each stratum, int64, shape (strata,)."""
         return np.array([len(members) for members in self.rows], dtype=np.int64)
 
+    @property
+    def numbers(self) -> NDArray[np.int64]:
+        """Which stratum each row is in, a position in ``names``, int64, shape (n,)."""
+        numbers = np.empty(int(self.counts.sum()), np.int64)
+        for number, members in enumerate(self.rows):
+            numbers[members] = number
+        return numbers
+
 
 def partition(labels: Any, n: int) -> Strata:
     """Split rows by their labels.
@@ -65,6 +73,8 @@ def partition(labels: Any, n: int) -> Strata:
     if labels is None:
         return Strata(np.zeros(1, np.int64), [np.arange(n)])
     values = as_array(labels, "labels")
+    if values.dtype.kind in "US" and isinstance(labels, list | tuple):
+        values = _unlike_texts(labels, values)
     # A column of a data frame or of a database; nothing else of shape (n, 1) could be meant.
     if values.shape == (n, 1):
         values = values[:, 0]
@@ -83,6 +93,14 @@ def partition(labels: Any, n: int) -> Strata:
     return Strata(
         names, np.split(np.argsort(members, kind="stable").astype(np.int64), np.cumsum(np.bincount(members))[:-1])
     )
+
+
+def _unlike_texts(labels: list[Any] | tuple[Any, ...], texts: NDArray[Any]) -> NDArray[Any]:
+    """Keep what is no text as it is: where one label is a text, numpy writes all as texts."""
+    # As texts nan is a class "nan" (pandas' ``tolist`` makes nan of what a table lacks), and 1 the same class as "1".
+    held = np.array(labels, object)
+    alike = any(all(isinstance(value, kind) for value in held.flat) for kind in (str, bytes))
+    return texts if alike or held.shape != texts.shape else held
 
 
 def _missing(values: NDArray[Any]) -> NDArray[np.bool_]:

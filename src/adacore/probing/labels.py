@@ -45,10 +45,7 @@ def check_labels(labels: ArrayLike | Tensor, n: int) -> NDArray[np.int64]:
         names = names.astype(np.int64)  # as pandas keeps whole numbers in a column that may lack some
     whole = names.dtype.kind in "ib" or (names.dtype.kind == "u" and int(names.max()) <= np.iinfo(np.int64).max)
     # Whole numbers keep their values, by which the user knows them; of anything else only the order is left.
-    numbered = np.empty(n, np.int64)
-    for number, (name, rows) in enumerate(zip(names, strata.rows, strict=True)):
-        numbered[rows] = name if whole else number
-    return numbered
+    return names.astype(np.int64)[strata.numbers] if whole else strata.numbers
 
 
 def classes_of(targets: Tensor | None, kind: TargetKind) -> Tensor | None:

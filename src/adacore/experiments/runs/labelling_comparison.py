@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from adacore.experiments.evidence.label_saving import label_saving
 from adacore.experiments.evidence.verdicts import judge_all
+from adacore.facility.strata import partition
 from adacore.labelling.durable_files import append_line, prepare_file, replace_file
 from adacore.labelling.methods import Method, parse_method
 from adacore.labelling.simulation import Outcome, Simulation, split_trial
@@ -143,10 +144,8 @@ def simulate_labelling(
     # Estimators and methods take dense rows; simulations are of tables that fit into memory.
     x = np.asarray(x.toarray() if hasattr(x, "toarray") else x)
     x = x if x.dtype in {np.dtype(np.float32), np.dtype(np.float64)} else x.astype(np.float32)
-    # Classes by number: texts would be compared in every count.
-    y = np.unique(np.asarray(y), return_inverse=True)[1].astype(np.int64)
-    if len(y) != len(x):
-        raise ValueError(f"{len(y)} labels for {len(x)} rows: they must be as many")
+    # Classes by number: texts would be compared in every count. A missing label is refused, and no class of its own.
+    y = partition(y, len(x)).numbers
     _check_rows(x, settings)
     prepare_file(out / "record.json")
     _claim(out, settings, x, y)
