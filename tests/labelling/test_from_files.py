@@ -9,6 +9,8 @@ import pytest
 
 from adacore.cli import main
 from adacore.coreset import Coreset
+from adacore.labelling.items import read_items
+from adacore.labelling.tables import read_features
 
 PAGE = Path(__file__).parents[2] / "docs" / "labelling.md"
 ROWS = np.random.default_rng(0).normal(size=(60, 4)).astype(np.float32)
@@ -325,3 +327,40 @@ def test_labels_written_into_a_sheet_are_shown_in_the_next_round(folder):
     page = Path("more.html").read_text()
     assert page.count('<span class="tag">lynx</span>') == 3
     assert "5 rows and 5 selected before stand for 60" in page
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_a_sheet_is_taken_back_as_a_spreadsheet_saves_it(folder, capsys, delimiter):
+    assert main(["select", "rows.npy", "--budget", "3", "--sheet", "sheet.csv", "--out", "a.npz"]) == 0
+    lines = [line.split(",") for line in Path("sheet.csv").read_text().splitlines()]
+    named = [[name.title() for name in lines[0]], *([*line[:3], "cat"] for line in lines[1:])]
+    Path("labelled.csv").write_text("".join(delimiter.join(line) + "\r\n" for line in named))
+    assert main(["select", "rows.npy", "--budget", "2", "--initial", "labelled.csv", "--out", "b.npz"]) == 0
+    assert main(["select", "rows.npy", "--budget", "2", "--initial", "a.npz", "--out", "c.npz"]) == 0
+    assert Coreset.load("b.npz").indices.tolist() == Coreset.load("c.npz").indices.tolist()
+    # What a person has written must not be lost, whatever separates it.
+    assert main(["select", "rows.npy", "--budget", "2", "--sheet", "labelled.csv"]) == 2
+    assert "holds 3 labels" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("id,text\n" + "".join(f'{i},"two\nlines {i}"\n' for i in range(60)), "two\nlines 7"),
+        ("id;text\n" + "".join(f"{i};a, b {i}\n" for i in range(60)), "a, b 7"),
+        ("id,text\n" + "".join(f"{i},00{i}\n" for i in range(60)), "007"),
+        ("id,text\n" + "".join(f"{i},{'NA' if i == 7 else i}\n" for i in range(60)), "NA"),
+        ("id,text\n" + "".join(f"{i},{i % 10}.50\n" for i in range(60)), "7.50"),
+    ],
+)
+def test_texts_of_a_table_are_shown_as_they_are_written(tmp_path, text, shown):
+    (tmp_path / "texts.csv").write_text(text)
+    assert read_items(f"{tmp_path}/texts.csv:text", 60).values[7] == shown
+
+
+def test_long_texts_of_several_lines_are_read_from_a_large_table(tmp_path):
+    # More than Arrow reads at once, so that a text is cut in two wherever line ends are not expected in it.
+    row = "words " * 100 + "\nand more"
+    (tmp_path / "texts.csv").write_text("text,n\n" + "".join(f'"{row}",{i}\n' for i in range(4_000)))
+    assert set(read_items(f"{tmp_path}/texts.csv:text", 4_000).values) == {row}
+    assert read_features(tmp_path / "texts.csv", without="text").x[:, 0].tolist() == list(range(4_000))

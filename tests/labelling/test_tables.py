@@ -3,6 +3,7 @@
 import bz2
 import datetime
 import gzip
+import lzma
 
 import numpy as np
 import pandas as pd
@@ -46,7 +47,10 @@ TEXTS = {
     "x.svm": SVM,
     "x.libsvm": "# comment\n" + SVM,
     "x.csv.gz": gzip.compress(CSV.encode()),
+    "x.csv.bz2": bz2.compress(CSV.encode()),
+    "x.csv.xz": lzma.compress(CSV.encode()),
     "x.bz2": bz2.compress(SVM.encode()),
+    "x.svm.xz": lzma.compress(SVM.encode()),
 }
 
 
@@ -185,6 +189,9 @@ BAD_FILES = {
     "unsorted.svm": ("1 2:1 1:3\n", "line 1: index 1 comes after 2"),
     "twice.svm": ("1 1:1\n1 2:1 2:3\n", "line 2: index 2 comes after 2"),
     "multilabel.svm": ("1 1:1\n1,3 1:2\n", "line 2: 1,3 are several labels"),
+    "far.svm": ("1 1:1\n1 99999999999999999999:1\n", "line 2: index 99999999999999999999 exceeds"),
+    "packed.npy.gz": (gzip.compress(saved(X)), "is compressed.*unpack it first"),
+    "packed.parquet.bz2": (b"BZh", "is compressed.*unpack it first"),
     "archive.npz": (b"PK", "an archive"),
     "pickle.pkl": (b"\x80", "could run code"),
     "sheet.XLSX": (b"PK", "a spreadsheet"),
@@ -193,6 +200,8 @@ BAD_FILES = {
     "head.npy": (saved(X)[:9], DAMAGED),
     "cut.parquet": (b"PAR1 and then nothing", DAMAGED),
     "cut.csv.gz": (without_end(gzip.compress(CSV.encode())), f"{DAMAGED}|no table"),
+    "cut.csv.xz": (without_end(lzma.compress(CSV.encode())), DAMAGED),
+    "text.csv.xz": (CSV, DAMAGED),
     "cut.bz2": (without_end(bz2.compress(SVM.encode())), DAMAGED),
 }
 
@@ -280,9 +289,12 @@ def test_a_column_of_labels_is_classes_and_no_feature(tmp_path, column):
 )
 def test_a_missing_label_is_an_error_and_no_class(tmp_path, column):
     path = parquet(tmp_path / "x.parquet", a=X[:, 0], b=X[:, 1], kind=column)
-    features = read_features(path, labels="kind")
-    with pytest.raises(ValueError, match="label"):
-        facility_location(features.x, budget=3, labels=features.labels)
+    cells = zip(X[:, 0], X[:, 1], column, strict=True)
+    text = "a,b,kind\n" + "".join(f"{a},{b},{'' if kind is None else kind}\n" for a, b, kind in cells)
+    for table in (path, write(tmp_path / "x.csv", text)):
+        features = read_features(table, labels="kind")
+        with pytest.raises(ValueError, match=r"labels hold \w+ at row 1"):
+            facility_location(features.x, budget=3, labels=features.labels)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from adacore.coreset import Coreset
 from adacore.facility.metrics import Metric
 from adacore.labelling.durable_files import replace_file
 from adacore.labelling.items import Items
-from adacore.labelling.texts import read_text
+from adacore.labelling.texts import read_cells
 
 FLAT = 0.2
 """Where the last tenth of the picks brings less than this times its even share, the curve counts as flat."""
@@ -232,8 +232,8 @@ def labels_in(path: Path) -> int:
     """
     if not path.is_file():
         return 0
-    lines = csv.reader(io.StringIO(read_text(path)))
-    names = next(lines, [])
+    names, *lines = read_cells(path) or [[]]
+    names = [name.strip().lower() for name in names]
     if "label" not in names:
         return 0
     column = names.index("label")

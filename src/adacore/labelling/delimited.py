@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import lzma
 import warnings
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,7 @@ from numpy.typing import NDArray
 
 from adacore.errors import unreadable
 from adacore.labelling.parquet import columns_of, source_of
-from adacore.labelling.texts import check_table_is_utf8
-
-_DELIMITERS = ",;\t"
+from adacore.labelling.texts import check_table_is_utf8, delimiter_of
 
 
 def read_delimited(
@@ -39,7 +38,7 @@ def read_delimited(
     from pyarrow import csv as reader
 
     try:
-        with pa.input_stream(str(path), compression="detect") as stream:
+        with _opened(path) as stream:
             # A megabyte is enough for any line of names, and is read before pyarrow reads all: it must be told
             # beforehand what to skip and what separates.
             head = stream.read(1 << 20).decode("utf-8-sig", errors="replace").splitlines()
@@ -47,21 +46,23 @@ def read_delimited(
         if skipped is None:
             raise ValueError(f"{path} holds no rows{': every line is a comment' if any(head) else ': it is empty'}")
         first = head[skipped]
-        # The separator that occurs most in the first line: names and numbers seldom hold any of the three.
-        delimiter = "\t" if ".tsv" in path.suffixes else max(_DELIMITERS, key=first.count)
+        delimiter = "\t" if ".tsv" in path.suffixes else delimiter_of(first)
         names = next(csv.reader([first], delimiter=delimiter))
         # Parsed with the csv module, since a quoted name may hold the separator.
         named = not all(map(_is_number, names)) or (len(names) > 1 and names == [str(k) for k in range(len(names))])
         table = reader.read_csv(
-            pa.input_stream(str(path), compression="detect"),
+            _opened(path),
             read_options=reader.ReadOptions(skip_rows=skipped, autogenerate_column_names=not named),
-            parse_options=reader.ParseOptions(delimiter=delimiter),
+            # Only texts are quoted and may hold line ends; where none can, a large file is read in half the time.
+            parse_options=reader.ParseOptions(
+                delimiter=delimiter, newlines_in_values=any('"' in line for line in head)
+            ),
         )
     # The text is there but is no table (lines of different lengths, say): that is a fault of format and not of the
     # file.
     except pa.ArrowInvalid as error:
         raise ValueError(f"{path} is no table: {' '.join(str(error).split())[:200]}") from error
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, EOFError, lzma.LZMAError, pa.ArrowException) as error:
         raise unreadable(path, error) from error
     check_table_is_utf8(path, table.schema)
     if table.num_rows == 0:
@@ -73,7 +74,19 @@ def read_delimited(
         kept = kept[1:]
     kept = [name for name in kept if name != without]
     table = table.select(kept)
-    return columns_of(source_of(table), table.num_rows, table.schema, kept, labels, path)
+    x, classes = columns_of(source_of(table), table.num_rows, table.schema, kept, labels, path)
+    if classes is not None and classes.dtype == object:
+        # An empty cell is an empty text to pyarrow, and would be a class of its own.
+        classes[classes == ""] = None
+    return x, classes
+
+
+def _opened(path: Path) -> Any:
+    """Open a file for reading, decompressed by the ending of its name."""
+    import pyarrow as pa
+
+    # Arrow knows .bz2, .gz and others, and takes .xz for plain text.
+    return lzma.open(path) if path.suffix.lower() == ".xz" else pa.input_stream(str(path), compression="detect")
 
 
 def _is_number(text: str) -> bool:

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from adacore.errors import unknown_name, unreadable
-from adacore.labelling.texts import check_table_is_utf8, read_text
+from adacore.labelling.texts import check_table_is_utf8, delimiter_of, not_utf8, read_text
 
 IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 """Endings of files that count as images."""
+_DELIMITED = (".csv", ".tsv")
 
 
 @dataclass(frozen=True)
@@ -32,8 +33,8 @@ def read_items(source: str | Path, n: int) -> Items:
 
     Args:
         source: A folder of images, taken in the order of their names; a ``.txt`` file with a text a line; or a
-            ``.parquet`` or ``.csv`` file with a column of texts or of paths of images, ``file.parquet:column``, where
-            the column may be left out if there is one column of texts alone.
+            ``.parquet``, ``.csv`` or ``.tsv`` file with a column of texts or of paths of images,
+            ``file.parquet:column``, where the column may be left out if there is one column of texts alone.
         n: Rows in the table.
 
     Returns:
@@ -50,7 +51,7 @@ def read_items(source: str | Path, n: int) -> Items:
         raise FileNotFoundError(f"no file or folder {path}: pass --items as a folder of images, or a file of texts")
     elif path.suffix.lower() == ".txt":
         items = Items(_lines(path))
-    elif path.suffix.lower() in {".parquet", ".csv"}:
+    elif path.suffix.lower() in {".parquet", *_DELIMITED}:
         items = _of_column(path, column)
     else:
         raise ValueError(f"{path} ends in {path.suffix!r}: expected .txt, .csv, .parquet, or a folder of images")
@@ -140,13 +141,13 @@ def _split(source: str) -> tuple[Path, str | None]:
     """Take ``file.parquet:column`` apart; a colon may also be part of a path."""
     head, colon, column = source.rpartition(":")
     # The whole text is looked for first: a file may have a colon in its name, and C: is a drive.
-    if colon and Path(head).suffix.lower() in {".parquet", ".csv"} and not Path(source).exists():
+    if colon and Path(head).suffix.lower() in {".parquet", *_DELIMITED} and not Path(source).exists():
         return Path(head), column
     return Path(source), None
 
 
 def _of_column(path: Path, column: str | None) -> Items:
-    table = _read_table(path)
+    table = _read_table(path, column)
     texts = [name for name in table.column_names if _is_text(table.schema.field(name).type)]
     if column is None:
         # Guessing between two columns of texts would show the wrong one with no sign of it.
@@ -179,14 +180,22 @@ def _is_text(kind: Any) -> bool:
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
-def _read_table(path: Path) -> Any:
+def _read_table(path: Path, column: str | None) -> Any:
     import pyarrow as pa
 
     try:
-        if path.suffix.lower() == ".csv":
+        if path.suffix.lower() in _DELIMITED:
             from pyarrow import csv
 
-            table = csv.read_csv(path)
+            with path.open("rb") as file:
+                head = file.readline().decode("utf-8-sig", errors="replace")
+            table = csv.read_csv(
+                path,
+                # Texts may hold line ends: without being told so, pyarrow cuts a large file between any two lines.
+                parse_options=csv.ParseOptions(delimiter=delimiter_of(head), newlines_in_values=True),
+                # As they stand: else 007 would be shown as 7, and the text NA as none.
+                convert_options=csv.ConvertOptions(column_types={column: pa.string()} if column else None),
+            )
             check_table_is_utf8(path, table.schema)
             return table
         # Late: a table in .csv does not need it.
@@ -194,6 +203,8 @@ def _read_table(path: Path) -> Any:
 
         return pq.read_table(path)
     except pa.ArrowInvalid as error:
+        if "invalid UTF8" in str(error):
+            raise not_utf8(path, f", column {column!r},") from error
         # The text is there but is no table: lines of different lengths, or none at all.
         raise ValueError(f"{path} is no table: {' '.join(str(error).split())[:200]}") from error
     except (OSError, pa.ArrowException) as error:

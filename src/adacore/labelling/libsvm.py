@@ -16,6 +16,9 @@ from numpy.typing import NDArray
 
 from adacore.errors import require_extra, unreadable
 
+MOST_FEATURES = 2**31 - 1
+"""scikit-learn's parser holds an index in 32 bits."""
+
 _OPENERS: dict[str, Any] = {".bz2": bz2.open, ".gz": gzip.open, ".xz": lzma.open}
 
 
@@ -96,6 +99,8 @@ def _fault_of(label: str, pairs: list[str]) -> str | None:
         # The format asks for ascending indices, and the parser refuses any other order without naming the line.
         if int(index) <= last:
             return f"index {index} comes after {last}: indices must ascend within a line, each once; sort them"
+        if int(index) > MOST_FEATURES:
+            return f"index {index} exceeds {MOST_FEATURES:,}, the most that can be read: number the features anew"
         last = int(index)
     return None
 

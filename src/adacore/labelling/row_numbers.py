@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from pathlib import Path
 from typing import Any
@@ -13,7 +11,7 @@ from numpy.typing import NDArray
 
 from adacore.coreset import Coreset
 from adacore.errors import unreadable
-from adacore.labelling.texts import read_text
+from adacore.labelling.texts import read_cells, read_text
 
 COLUMNS = ("position", "index", "row")
 """Names of the column of positions in a .csv file; ``position`` is that of the table to label in."""
@@ -64,7 +62,7 @@ def read_known_labels(path: str | Path) -> dict[int, str]:
     path = Path(path)
     if path.suffix.lower() != ".csv":
         return {}
-    rows = list(csv.reader(io.StringIO(read_text(path))))
+    rows = read_cells(path)
     head = [cell.strip().lower() for cell in rows[0]] if rows else []
     place = next((head.index(name) for name in COLUMNS if name in head), None)
     if place is None or "label" not in head:
@@ -95,7 +93,7 @@ def _lines(path: Path) -> list[tuple[int, str]]:
 
 
 def _csv_cells(path: Path) -> list[tuple[int, str]]:
-    rows = [(number, row) for number, row in enumerate(csv.reader(io.StringIO(read_text(path))), 1) if row]
+    rows = [(number, row) for number, row in enumerate(read_cells(path), 1) if row]
     if not rows:
         return []
     head = [cell.strip().lower() for cell in rows[0][1]]

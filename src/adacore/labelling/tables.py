@@ -73,6 +73,8 @@ def read_features(path: str | Path, *, labels: str | None = None, without: str |
     x: Any
     if suffix in _FOREIGN:
         raise ValueError(f"{path} is {_FOREIGN[suffix]}; .npy, .parquet, .csv, .tsv and LIBSVM are supported")
+    if suffix in {".npy", ".parquet", ".pq"} and path.suffix.lower() in _COMPRESSED:
+        raise ValueError(f"{path} is compressed, and {suffix} is read in place: unpack it first, as gunzip does")
     if suffix == ".npy":
         x, classes, columns = map_npy(path), None, None
     elif suffix in {".parquet", ".pq"}:

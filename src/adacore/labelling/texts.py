@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,36 @@ def read_text(path: Path) -> str:
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise not_utf8(path, f", line {line}: byte 0x{content[error.start]:02x}") from error
+
+
+def delimiter_of(line: str) -> str:
+    """Tell what separates the cells of a table: a comma, a semicolon or a tab.
+
+    Args:
+        line: The first of the table; the one that occurs most in it, since names and numbers seldom hold any of them.
+
+    Example:
+        >>> delimiter_of("position;item;weight;label"), delimiter_of("position")
+        (';', ',')
+    """
+    return max(",;\t", key=line.count)
+
+
+def read_cells(path: Path) -> list[list[str]]:
+    """Read a table in text as it is written, cell by cell.
+
+    Args:
+        path: The file. Spreadsheets of countries with a decimal comma separate cells by semicolons.
+
+    Returns:
+        The cells of each line, the first of which may be names.
+
+    Raises:
+        ValueError: If it is not UTF-8.
+    """
+    text = read_text(path)
+    # newline="": a cell may hold line ends of its own.
+    return list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter_of(text.partition("\n")[0])))
 
 
 def not_utf8(path: Path, place: str = "") -> ValueError:
