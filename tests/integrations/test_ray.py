@@ -72,6 +72,12 @@ def test_eight_parts_come_near_to_exact_greedy(tmp_path, cluster):
     assert found.objective == pytest.approx(served.distances.sum())
 
 
+def test_far_fewer_rows_than_asked_for_are_warned_of(tmp_path, cluster):
+    folder = parquet(tmp_path / "data", np.repeat(clusters(3, 2), 10, axis=0), 2)
+    with pytest.warns(UserWarning, match="facility_location selected 3 examples where 8 were asked for"):
+        assert len(facility_location(folder, budget=8, progress=quiet)) == 3
+
+
 def test_one_part_is_exact_greedy_with_weights_strata_and_initial_rows(tmp_path, cluster):
     x, generator = clusters(300, 3), np.random.default_rng(0)
     labels, weights = generator.choice(["a", "b", "c"], 300), generator.integers(1, 5, 300)

@@ -321,11 +321,17 @@ def test_a_collate_fn_that_loses_examples_is_noticed():
         ({"budget": 61}, ValueError, r"outside \[1, 60\]"),
         ({"seed": -3}, ValueError, "seed=-3"),
         ({"labels": [0]}, ValueError, "labels have shape"),
+        ({"drop_last": "no"}, TypeError, "drop_last='no'"),
+        ({"probe": {"batch_size": 4}}, TypeError, "is no Probe: pass"),
+        ({"model": "mlp", "selector": adacore.AdaCore()}, TypeError, "is no torch.nn.Module"),
+        ({"model": nn.Linear, "selector": adacore.AdaCore()}, TypeError, "is no torch.nn.Module"),
     ],
 )
 def test_bad_settings_are_refused_at_once(settings, error, message):
     with pytest.raises(error, match=message):
         make_loader(**settings)
+    with pytest.raises(TypeError, match=r"epoch=1\.5 is not a whole number"):
+        make_loader().set_epoch(1.5)
 
 
 @pytest.mark.parametrize("drop_last", [False, True])
@@ -452,6 +458,8 @@ def test_full_needs_no_fraction():
             "batches=weighted, this loader has batches=prop",
         ),
         ({"seed": 0}, {"seed": 1}, "seed=0, this loader has seed=1"),
+        ({"labels": np.arange(N) % 2}, {"labels": np.arange(N) % 2 == 0}, "labels=.*this loader has labels="),
+        ({"labels": np.arange(N) % 2}, {}, "labels=.*this loader has labels=None"),
     ],
 )
 def test_a_state_of_other_settings_is_refused_and_leaves_no_trace(saved, loaded, message):

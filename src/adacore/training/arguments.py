@@ -18,8 +18,9 @@ from torch.utils.data import (
 )
 
 from adacore.budget import resolve_budget
-from adacore.errors import unknown_name
+from adacore.errors import shown, unknown_name
 from adacore.probing.batch_layout import length_of
+from adacore.probing.probe import Probe
 from adacore.selectors import HasStrata, Selector
 from adacore.training.plan import BATCHES, Batches
 from adacore.training.weighted import WeightedDataset
@@ -127,6 +128,15 @@ def probed(dataset: Dataset[Any], probe_dataset: Dataset[Any] | None) -> Dataset
     return probe_dataset
 
 
+def check_probe(probe: Any) -> Probe:
+    """Check that a probe is one, and return it; None stands for ``Probe()``."""
+    if probe is None:
+        return Probe()
+    if not isinstance(probe, Probe):
+        raise TypeError(f"probe={shown(probe)} is no Probe: pass for example adacore.Probe(batch_size=256)")
+    return probe
+
+
 def check_selector(selector: Any) -> Selector:
     """Check that a selector is one.
 
@@ -195,6 +205,8 @@ def swallows(model: nn.Module, key: str) -> bool:
     Returns:
         Whether its ``forward`` takes any keyword, and has none of that name.
     """
+    if not isinstance(model, nn.Module):  # as for Random, which asks for none
+        return False
     try:
         parameters = inspect.signature(model.forward).parameters
     except (TypeError, ValueError):  # of a scripted model, which takes no keyword that it does not name

@@ -48,8 +48,9 @@ def check_fingerprint(saved: Mapping[str, Any], here: Mapping[str, Any]) -> None
     Raises:
         ValueError: If one differs; the message names every one that does.
     """
-    # Only what is compared here: a state of a later version may hold settings that this one does not know.
-    different = [name for name in here if name not in saved or saved[name] != here[name]]
+    # Only what is compared here: a state of a later version may hold settings that this one does not know. What a state
+    # of an earlier version lacks was not there to be set.
+    different = [name for name in here if saved.get(name) != here[name]]
     if different:
         theirs, ours = (
             ", ".join(f"{name}={values.get(name, 'nothing')}" for name in different) for values in (saved, here)

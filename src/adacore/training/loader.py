@@ -18,9 +18,11 @@ from adacore.probing.batch_layout import length_of
 from adacore.probing.probe import Probe
 from adacore.probing.reading import reading_settings
 from adacore.selectors import Selector
+from adacore.selectors.settings import check_flag
 from adacore.training.arguments import (
     budget_of,
     check_batches,
+    check_probe,
     check_seed,
     check_settings,
     probed,
@@ -126,7 +128,8 @@ class CoresetLoader(DataLoader[Any]):
     ) -> None:
         n = length_of(dataset)
         check_settings(dataloader_settings)
-        probe = Probe() if probe is None else probe
+        check_flag("drop_last", drop_last)  # "no" is true to Python
+        probe = check_probe(probe)
         # The probe reads the data set as training does, unless it says otherwise.
         probe = replace(probe, loader={**reading_settings(dataloader_settings), **probe.loader})
         # Whatever can be wrong with model, data and selector is found before the workers of a DataLoader are set up.

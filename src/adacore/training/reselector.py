@@ -13,6 +13,7 @@ from torch.utils.data import Dataset
 
 from adacore.budget import resolve_budget
 from adacore.coreset import Coreset
+from adacore.errors import shown
 from adacore.probing.batch_layout import length_of
 from adacore.probing.curvature import RunningAverages
 from adacore.probing.probe import Probe
@@ -22,7 +23,7 @@ from adacore.selectors import Full, HasStrata, Random, Selector
 from adacore.selectors.ordered_strata import Strata
 from adacore.selectors.preparation import prepare_strata
 from adacore.training.advisor import Advisor
-from adacore.training.arguments import check_seed, check_selector
+from adacore.training.arguments import check_probe, check_seed, check_selector
 from adacore.training.choosing import check_has_clusters, check_size, choose
 from adacore.training.fingerprint import check_fingerprint, written
 from adacore.training.forgetting import ForgettingCounts
@@ -83,10 +84,12 @@ class Reselector:
         self.population = length_of(dataset)
         self.budget = resolve_budget(self.population, budget=budget)
         self.schedule = Schedule() if schedule is None else schedule
-        self.probe = Probe() if probe is None else probe
+        self.probe = check_probe(probe)
         self.validation, self.batches = validation, batches
         self.ledger = Ledger(self.population) if ledger is None else ledger
         self.requirements = check_selector(selector).requirements()
+        if self.requirements.needs_model and not isinstance(model, nn.Module):
+            raise TypeError(f"model={shown(model)} is no torch.nn.Module: pass the model that is trained")
         self.coreset: Coreset | None = None
         self.strata: Strata | None = None
         self.phase: Phase | None = None
@@ -261,6 +264,8 @@ class Reselector:
             "budget": self.budget,
             "population": self.population,
             "seed": self.seed,
+            # A coreset within other groups would be gone on with until the next reselection.
+            "labels": self._groups.key(),
             # Averages of proxies in both precisions would be those of no run.
             "autocast": self.probe.autocast,
             "every": schedule.every,

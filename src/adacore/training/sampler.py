@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
 from torch.utils.data import Sampler
 
 from adacore.coreset import Coreset
@@ -80,6 +81,8 @@ class CoresetBatchSampler(Sampler[list[Key]]):
         Raises:
             ValueError: If it is negative.
         """
+        if isinstance(epoch, bool) or not isinstance(epoch, int | np.integer):
+            raise TypeError(f"epoch={epoch!r} is not a whole number: epochs count from 0")
         if epoch < 0:
             raise ValueError(f"epoch={epoch} is negative: epochs count from 0")
         if self._loaded is not None and epoch < self._loaded:
