@@ -11,9 +11,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import llvmlite.binding
 from llvmlite import ir
-from numba import types
-from numba.core import cgutils
+from numba import config, types
+from numba.core import cgutils, codegen
 from numba.extending import intrinsic
 
 from adacore.facility.tree import LEAF, LEAVES
@@ -177,3 +178,79 @@ def lowest_lane(typing: Any, bits: Any) -> Any:
         return builder.zext(builder.cttz(arguments[0], cgutils.true_bit), ir.IntType(64))
 
     return types.intp(types.uint32), generate
+
+
+VECTOR = 16
+"""Numbers of float32 in a vector of AVX-512: so many are compared at a time by ``append_below``."""
+
+_SHORT, _NUMBER = ir.IntType(16), ir.IntType(64)
+_NUMBERS, _FLOATS = ir.VectorType(_SHORT, VECTOR), ir.VectorType(FLOAT, VECTOR)
+
+
+def _compresses() -> bool:
+    """Whether this machine moves chosen numbers of a vector to its front in one instruction, and LLVM knows how."""
+    features = config.CPU_FEATURES if config.CPU_FEATURES is not None else codegen.get_host_cpu_features()
+    return llvmlite.binding.llvm_version_info >= (19, 0, 0) and "+avx512f" in features.split(",")
+
+
+def _append_below(compresses: bool) -> Any:
+    """Make an intrinsic: keep the numbers that are below their limits, by compression of a vector or one by one."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        squares, first, limits, line, numbers, kept, count = arguments
+        kinds = signature.args
+        values = _load(builder, _pointer(context, builder, kinds[0], squares, first), _FLOATS)
+        most = _load(builder, _pointer(context, builder, kinds[2], limits, line), _FLOATS)
+        below = builder.fcmp_ordered("<", values, most)
+        hits = builder.bitcast(below, _SHORT)
+        start = builder.trunc(first, _SHORT)
+
+        def room(argument: int, array: Any, at: Any) -> Any:
+            return _pointer(context, builder, kinds[argument], array, at)
+
+        if compresses:
+            # All 16 are written, and those behind the last that is kept are written over next time: no branch, which
+            # would be mispredicted whenever it is unclear whether anything is kept. Compressed in a register and stored
+            # whole: the instruction that compresses into memory is microcode on AMD's cores.
+            names = builder.add(_spread(builder, start, _NUMBERS), ir.Constant(_NUMBERS, list(range(VECTOR))))
+            for argument, array, lanes, name in ((4, numbers, names, "i16"), (5, kept, values, "f32")):
+                kind = ir.FunctionType(lanes.type, [lanes.type, below.type, lanes.type])
+                name = f"llvm.experimental.vector.compress.v{VECTOR}{name}"
+                function = cgutils.get_or_insert_function(builder.module, kind, name)
+                rest = ir.Constant(lanes.type, ir.Undefined)
+                pointer = builder.bitcast(room(argument, array, count), lanes.type.as_pointer())
+                builder.store(builder.call(function, [lanes, below, rest]), pointer).align = 2
+            return builder.add(count, builder.zext(builder.ctpop(hits), _NUMBER))
+        left, at = cgutils.alloca_once_value(builder, hits), cgutils.alloca_once_value(builder, count)
+        head, body, end = (builder.append_basic_block(name) for name in ("head", "body", "end"))
+        builder.branch(head)
+        builder.position_at_end(head)
+        bits = builder.load(left)
+        builder.cbranch(builder.icmp_unsigned("!=", bits, ir.Constant(_SHORT, 0)), body, end)
+        builder.position_at_end(body)
+        lane, slot = builder.cttz(bits, cgutils.true_bit), builder.load(at)
+        builder.store(builder.add(start, lane), room(4, numbers, slot))
+        builder.store(builder.extract_element(values, builder.zext(lane, ir.IntType(32))), room(5, kept, slot))
+        builder.store(builder.and_(bits, builder.sub(bits, ir.Constant(_SHORT, 1))), left)
+        builder.store(builder.add(slot, ir.Constant(_NUMBER, 1)), at)
+        builder.branch(head)
+        builder.position_at_end(end)
+        return builder.load(at)
+
+    @intrinsic
+    def append(
+        typing: Any, squares: Any, first: Any, limits: Any, line: Any, numbers: Any, kept: Any, count: Any
+    ) -> Any:
+        return types.intp(squares, types.intp, limits, types.intp, numbers, kept, types.intp), generate
+
+    return append
+
+
+append_below = _append_below(_compresses())
+"""Append which of 16 numbers are below their limits, and those numbers; return how many there are then.
+
+Called with ``squares`` and ``first``, the 16 from ``squares[first]`` on; ``limits`` and ``line``, the 16 limits from
+``limits[line]`` on; ``numbers``, uint16, and ``kept``, float32, with room for 16 behind ``count``; and ``count``, how
+many there are. What is appended to ``numbers`` is ``first + p`` for each p with ``squares[first + p] < limits[line +
+p]``, ascending. Of 512 x 512 pairs, 2 % of them below: 28 us with AVX-512 (one core of an AMD EPYC).
+"""

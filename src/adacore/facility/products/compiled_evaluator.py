@@ -16,15 +16,23 @@ from adacore.facility.products import kernels, list_gains
 from adacore.facility.products.array_evaluator import ArrayEvaluator
 from adacore.facility.products.eight_bits import eight_bits_suit, round_sides
 from adacore.facility.products.evaluators import Served
-from adacore.facility.products.kernels import SUM_ROUNDING, ExactRows, Found, Reach, Side
-from adacore.facility.products.list_gains import Lists, Part, Queue
+from adacore.facility.products.kernels import SUM_ROUNDING, ExactRows, Side
+from adacore.facility.products.list_gains import Lists, Queue
+from adacore.facility.products.list_writing import (
+    Found,
+    Part,
+    Reach,
+    find_served,
+    lists_of_columns,
+    lists_of_rows,
+    make_room,
+)
 from adacore.facility.products.medoid import sum_bounds
 from adacore.facility.products.memory import BLOCK, free_bytes, list_capacity
 from adacore.facility.products.nearest import nearest
 from adacore.facility.products.rows import UNIT_ROUNDOFF, Rows, round_up
 from adacore.facility.products.sample import MOST_LONGER, Sample
 from adacore.facility.products.sides import Sides
-from adacore.facility.tree import LEAF
 from adacore.facility.workers import Workers
 
 FEW_IN_VAIN, MOST_IN_VAIN = 256, 0.5
@@ -272,17 +280,14 @@ class CompiledEvaluator(ArrayEvaluator):
 
     def write_lists(self) -> bool:
         """See ``Evaluator``."""
-        limits = self._limits()
-        # What fills up the last block is never found: ``find_served`` holds infinite squares there, which no limit
-        # exceeds.
-        leaves = _filled_up(limits, np.float32(-1)).reshape(-1, LEAF)
+        # What fills up the last block is never found: ``find_served`` holds infinite squares there.
+        limits = _filled_up(self._limits(), np.float32(-1))
         blocks_i, blocks_j = _blocks(self.n), _blocks(self.m)
         written = Lists(self.n, self.m, self._capacity, float(self._minima.max()))
         # A little less than the inverse of a step, so that what is rounded stays a lower bound.
         steps = np.float32((1 - 8 * UNIT_ROUNDOFF) / written.written.step)
         # Lists are written block of candidates by block, so that each is contiguous; what columns of later blocks are
-        # found to serve waits for its turn, with 2 bytes for the candidate. At most a quarter of all entries wait at
-        # once (``PENDING``).
+        # found to serve waits for its turn. At most a quarter of all entries wait at once (``PENDING``).
         # By block of clients and not in the order in which threads come: so every list, and every sum over one, is the
         # same whoever wrote it.
         waiting: list[dict[int, Part]] = [{} for _ in blocks_i]
@@ -296,14 +301,13 @@ class CompiledEvaluator(ArrayEvaluator):
             # What is not asked for may be short: it is never read.
             block, side_i, side_j = self._block(scratch, i, j, self._lists_in_8_bits)
             i_side = Reach(*side_i, limits[i] if both else limits[:1], self._able[i])
-            j_side = Reach(*side_j, leaves[j.start // LEAF :], self._able[j] if both else self._able[:1])
-            count, count_for_columns = kernels.find_served(block, i_side, j_side, both, steps, found, found_for_columns)
-            # Copies, for the room is used again.
-            row, column, lower = (array[:count].copy() for array in found)
-            waiting[a][b] = Part(row, column, lower, j.start)
+            j_side = Reach(*side_j, limits[j.start :], self._able[j] if both else self._able[:1])
+            find_served(block, i_side, j_side, both, found, found_for_columns)
+            rows = i.stop - i.start
+            waiting[a][b] = Part(j.start, *lists_of_rows(found, rows, steps))
             if both:
-                row, column, lower = (array[:count_for_columns].copy() for array in found_for_columns)
-                waiting[b][a] = Part(column, row, lower, i.start)
+                lists = lists_of_columns(found_for_columns, rows, j_side.able, steps)
+                waiting[b][a] = Part(i.start, *lists)
             idle.append((scratch, found, found_for_columns))
 
         for a, i in enumerate(blocks_i):
@@ -355,8 +359,7 @@ def _exact(rows: Rows) -> ExactRows:
 
 def _room() -> tuple[torch.Tensor, Found, Found]:
     """Make room for a block and whatever is found in it."""
-    found, found_for_columns = (Found(*np.empty((3, BLOCK * BLOCK), np.uint16)) for _ in range(2))
-    return torch.empty(BLOCK * BLOCK, dtype=torch.float32), found, found_for_columns
+    return torch.empty(BLOCK * BLOCK, dtype=torch.float32), make_room(BLOCK, BLOCK), make_room(BLOCK, BLOCK)
 
 
 def _blocks(n: int) -> list[slice]:

@@ -13,11 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from adacore.facility.compiling import Array, bounding_kernel, inlined, kernel, reordering_kernel
+from adacore.facility.compiling import Array, inlined, kernel, reordering_kernel
 from adacore.facility.floating_point import CAREFUL, DOWN, SMALL, UP
 from adacore.facility.products.rows import SUMS, UNIT_ROUNDOFF
-from adacore.facility.simd import lanes_below, lowest_lane
-from adacore.facility.tree import LEAF
 
 ZERO = np.float32(0)
 
@@ -58,37 +56,6 @@ class Side(NamedTuple):
     scales: NDArray[np.float32]
     minima: NDArray[np.float32]
     weights: NDArray[np.float32]
-
-
-class Reach(NamedTuple):
-    """A range of rows as candidates, and as clients that others may reach.
-
-    Attributes:
-        low: Squared norms less the bound on rounding, float32.
-        scales: See the module's text, float32.
-        limits: Squared distances to what is selected, rounded up, float32; for columns of shape (leaves, 32), whatever
-            comes after the last column.
-        able: Which may be selected.
-    """
-
-    low: NDArray[np.float32]
-    scales: NDArray[np.float32]
-    limits: NDArray[np.float32]
-    able: NDArray[np.bool_]
-
-
-class Found(NamedTuple):
-    """Room for pairs.
-
-    Attributes:
-        row: uint16.
-        column: uint16.
-        steps: A lower bound on the distance, in whole steps, uint16.
-    """
-
-    row: NDArray[np.uint16]
-    column: NDArray[np.uint16]
-    steps: NDArray[np.uint16]
 
 
 @reordering_kernel
@@ -156,65 +123,6 @@ def add_distances(block: Array, low_i: Array, low_j: Array, weights: Array, sums
                 # From below, but weights were rounded upwards: ``lower_sums`` takes both off.
                 total += weight[j] * np.sqrt(max(products[j] + (a + low[j]), ZERO))
             sums[i] += np.float64(total)
-
-
-@bounding_kernel
-def find_served(
-    block: Array, i_side: Reach, j_side: Reach, both: bool, steps: Any, found: Found, found_for_columns: Found
-) -> Any:
-    """Find the pairs in which a client may be nearer to a candidate than to what is selected.
-
-    Args:
-        block: Products of rows and columns, float32 or int32, shape (rows, columns).
-        i_side: The rows, candidates.
-        j_side: The columns, their clients.
-        both: Whether columns are candidates and rows their clients too.
-        steps: Steps in which distances are counted, for each unit of distance, float32.
-        found: Pairs of a row and its client.
-        found_for_columns: Pairs of a column and its client, if ``both``.
-
-    Returns:
-        How many pairs of each kind.
-    """
-    rows, columns = block.shape
-    leaves = (columns + LEAF - 1) // LEAF
-    # A row of the block at a time, filled up to whole leaves with what is below no limit.
-    squares = np.full((leaves, LEAF), np.float32(np.inf))
-    flat = squares.reshape(leaves * LEAF)
-    limit = np.empty((1, LEAF), np.float32)
-    count, count_for_columns = 0, 0
-    for i in range(rows):
-        a, scale, able = i_side.low[i], i_side.scales[i], i_side.able[i]
-        # As a column's candidate, the row has one limit: its own minimum.
-        if both:
-            limit[:] = i_side.limits[i]
-        for j in range(columns):
-            # Written to scratch, so that 32 comparisons become one: a branch for each pair would cost more than the
-            # arithmetic.
-            flat[j] = np.float32(block[i, j]) * (scale * j_side.scales[j]) + (a + j_side.low[j])
-        for leaf in range(leaves):
-            if able:
-                hits = lanes_below(squares, leaf, j_side.limits, leaf)
-                while hits != 0:
-                    p = lowest_lane(hits)
-                    hits &= hits - np.uint32(1)
-                    found.row[count], found.column[count] = i, leaf * LEAF + p
-                    # Truncated, so down: a list's distances must not exceed the true ones. The root is taken for hits
-                    # only.
-                    found.steps[count] = np.int32(steps * np.sqrt(max(squares[leaf, p], ZERO)))
-                    count += 1
-            if both:
-                hits = lanes_below(squares, leaf, limit, 0)
-                while hits != 0:
-                    p = lowest_lane(hits)
-                    hits &= hits - np.uint32(1)
-                    # Asked for hits only, which are few; rows that may not be selected have no list.
-                    if j_side.able[leaf * LEAF + p]:
-                        at = count_for_columns
-                        found_for_columns.row[at], found_for_columns.column[at] = i, leaf * LEAF + p
-                        found_for_columns.steps[at] = np.int32(steps * np.sqrt(max(squares[leaf, p], ZERO)))
-                        count_for_columns += 1
-    return count, count_for_columns
 
 
 @kernel

@@ -15,6 +15,7 @@ from adacore.facility.compiling import Array, bounding_kernel, kernel
 from adacore.facility.heap import pop, push
 from adacore.facility.list_gains import TIE, Goal
 from adacore.facility.products.kernels import SUM_ROUNDING, TERMS, ZERO, ExactRows, distance_to, scaled_row
+from adacore.facility.products.list_writing import Part, add_lengths, copy_lists
 from adacore.facility.products.rows import LEAST, SUMS, UNIT_ROUNDOFF
 
 UPWARDS = 1 + 2 * UNIT_ROUNDOFF
@@ -71,22 +72,6 @@ class Written(NamedTuple):
     exact_distances: NDArray[np.float64]
 
 
-class Part(NamedTuple):
-    """Pairs found in one block of products.
-
-    Attributes:
-        candidate: Which candidate of its block, a whole number, shape (pairs,).
-        client: Which client of its block, a whole number.
-        lower: A lower bound on the distance, in steps, up to 65,535.
-        first_client: Where the block of clients begins.
-    """
-
-    candidate: NDArray[Any]
-    client: NDArray[Any]
-    lower: NDArray[Any]
-    first_client: int
-
-
 class Lists:
     """For every candidate the clients that it may serve, and exact lists of those that were looked at.
 
@@ -122,7 +107,7 @@ class Lists:
 
         Args:
             block: Which candidates.
-            parts: Pairs of a candidate and its client, in several parts, in the order in which lists are to have them.
+            parts: Pieces of their lists, in the order in which lists are to have them.
 
         Returns:
             Whether they fit.
@@ -130,15 +115,14 @@ class Lists:
         written = self.written
         lengths = np.zeros(block.stop - block.start, np.int64)
         for part in parts:
-            count_pairs(part.candidate, lengths)
+            add_lengths(part, lengths)
         # Counted before anything is written.
         if self.entries + int(lengths.sum()) > written.clients.size:
             return False
-        # A counting sort by candidate: lengths are known, every pair is moved once.
         starts = self.entries + np.cumsum(lengths) - lengths
         written.starts[block], written.lengths[block] = starts, lengths
         for part in parts:
-            sort_pairs(part, starts, written.clients, written.lower)
+            copy_lists(part, starts, written.clients, written.lower)
         self.entries += int(lengths.sum())
         return True
 
@@ -185,22 +169,6 @@ class State(NamedTuple):
     weights: NDArray[np.float64]
     coarse: NDArray[np.float32]
     coarse_weights: NDArray[np.float32]
-
-
-@kernel
-def count_pairs(candidate: Array, lengths: Array) -> None:
-    """Add to every candidate's length; NumPy's ``bincount`` would copy the numbers to int64 first."""
-    for c in range(candidate.size):
-        lengths[candidate[c]] += 1
-
-
-@kernel
-def sort_pairs(part: Part, starts: Array, clients: Array, lower: Array) -> None:
-    """Move pairs to their candidates' lists; ``starts`` move to the lists' ends."""
-    for c in range(part.candidate.size):
-        at = starts[part.candidate[c]]
-        clients[at], lower[at] = part.first_client + part.client[c], part.lower[c]
-        starts[part.candidate[c]] = at + 1
 
 
 @bounding_kernel

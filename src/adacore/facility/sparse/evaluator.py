@@ -13,7 +13,8 @@ from adacore.facility.problem import Problem
 from adacore.facility.products.array_evaluator import ArrayEvaluator
 from adacore.facility.products.evaluators import Served
 from adacore.facility.products.kernels import SUM_ROUNDING, Side, add_distances, add_gains
-from adacore.facility.products.list_gains import Lists, Part, client_kind
+from adacore.facility.products.list_gains import Lists, client_kind
+from adacore.facility.products.list_writing import Part
 from adacore.facility.products.memory import free_bytes, list_capacity
 from adacore.facility.products.nearest import nearest
 from adacore.facility.products.rows import UNIT_ROUNDOFF, round_up
@@ -171,10 +172,14 @@ class SparseEvaluator(ArrayEvaluator):
                     for some in self._ranges():
                         block = self._squares(positions, some)
                         block += self._low_i[positions, None] + self._low_j[some]
-                        pairs = np.empty(block.size, np.int64), np.empty(block.size, kind), np.empty(block.size, "u2")
-                        count = kernels.find_served(block, limits[some], some.start, steps, *pairs)
-                        candidate, client, lower = (array[:count].copy() for array in pairs)
-                        found[b].append(Part(candidate, client, lower, first_client=0))
+                        candidates, lengths = np.empty((2, positions.size), np.uint16)
+                        clients, lower = np.empty(block.size, kind), np.empty(block.size, np.uint16)
+                        lists, count = kernels.find_served(
+                            block, limits[some], some.start, steps, candidates, lengths, clients, lower
+                        )
+                        # Copies, so that what was not needed is given back.
+                        pairs = clients[:count].copy(), lower[:count].copy()
+                        found[b].append(Part(0, candidates[:lists], lengths[:lists], *pairs))
                 return 0
 
             self._workers.share(work, len(found), 1)

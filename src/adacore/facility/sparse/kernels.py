@@ -157,20 +157,26 @@ def serve(
 
 @kernel
 def find_served(
-    squares: Array, limits: Array, first: int, steps: Any, candidate: Array, client: Array, lower: Array
-) -> Any:
-    """List the pairs of a block whose squared distance, from below, is under the client's limit; return how many.
+    squares: Array, limits: Array, first: int, steps: Any, candidates: Array, lengths: Array, clients: Array,
+    lower: Array,
+) -> Any:  # fmt: skip
+    """Write the lists of a block's candidates, one after the other, as in ``Part``; return how many, and their pairs.
 
-    A lower bound on the distance is counted in whole ``steps``, rounded down.
+    Whoever's squared distance, from below, is under its limit may be served. A lower bound on the distance is counted
+    in whole ``steps``, rounded down.
     """
-    count = 0
+    lists, count = 0, 0
     for p in range(squares.shape[0]):
+        begin = count
         for c in range(squares.shape[1]):
             if squares[p, c] < limits[c]:
-                candidate[count], client[count] = p, first + c
+                clients[count] = first + c
                 lower[count] = np.int32(steps * np.sqrt(max(squares[p, c], ZERO)))
                 count += 1
-    return count
+        if count > begin:
+            candidates[lists], lengths[lists] = p, count - begin
+            lists += 1
+    return lists, count
 
 
 @kernel
