@@ -46,7 +46,10 @@ CASES: dict[str, tuple[Callable[[], Data], float, str]] = {
     "AdaCore reselects, 10 classes x 6,000 x 10": (lambda: within_classes(10, 6_000, 0), 0.4, "adacore"),
     "ijcnn1, features": (ijcnn1, 0.1, "exact"),
     "ijcnn1, preconditioned gradients": (ijcnn1_preconditioned, 0.1, "exact"),
+    "20,000 x 64 Gaussian": (lambda: (np.random.default_rng(0).normal(size=(20_000, 64)), None), 0.01, "exact"),
+    "5,000 x 384 text embeddings": (lambda: text_embeddings(5_000), 0.1, "exact"),
     "10,000 x 384 text embeddings": (lambda: text_embeddings(10_000), 0.1, "exact"),
+    "30,000 x 384 text embeddings": (lambda: text_embeddings(30_000), 1 / 30, "exact"),
     "1,000,000 x 10, sampled": (lambda: (softmax_gradients(1_000_000, 10, 0), None), 0.001, "sampled"),
 }
 """Rows and labels, the share to select, and how: a method of ``facility_location``, or the selector with curvature."""
