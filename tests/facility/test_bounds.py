@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from adacore.facility import simd
 from adacore.facility.greedy import TreeGreedy
 from adacore.facility.problem import check_problem
-from adacore.facility.tree import principal_axes
+from adacore.facility.tree import ULP, principal_axes
 from adacore.facility.workers import Workers
 
 KINDS = ("gaussian", "heavy tails", "far away", "few directions", "clusters")
@@ -35,7 +35,7 @@ def draw(kind: str, n: int, d: int, seed: int) -> NDArray[np.float64]:
 @given(
     st.sampled_from(KINDS),
     st.integers(1, 30),
-    st.integers(100, 700),
+    st.integers(100, 1300),
     st.integers(1, 40),
     st.booleans(),
     st.integers(0, 99),
@@ -49,11 +49,17 @@ def test_a_gain_is_within_its_error(kind: str, d: int, n: int, picks: int, massi
         greedy.extend(picks)
         evaluation = greedy.evaluation
         gains, errors = evaluation.bounds(np.arange(n))
-        exact = evaluation.exact_gains(np.arange(n))
+        exact, of_all = evaluation.exact_gains(np.arange(n)), evaluation.bounds_of_all()
     rows = problem.scaled(evaluation.tree.order)
     distances = np.sqrt(((rows[:, None] - rows[None]) ** 2).sum(axis=-1))
     true = np.maximum(0, evaluation.minima[:n] - distances) @ evaluation.weights[:n]
     assert (np.abs(gains - true) <= errors + 1e-13 * true.max(initial=0)).all()
+    # Pair by pair: upper bounds, off by the error of all leaves at most, once for rounding and once for what is added.
+    tree, state = evaluation.tree, evaluation.state
+    error = tree.leaf_weights.sum() * tree.tile_norms.max() + tree.leaf_norms.sum()
+    error += (0.5 * d + 9) * state.leaf_sums.sum() + 72 * true.max() + 2 * tree.tiny * tree.leaf_weights.sum() / ULP
+    assert (of_all >= true * (1 - 1e-13)).all()
+    assert (of_all - true <= 2.1 * ULP * error + 1e-13 * true.max(initial=0)).all()
     np.testing.assert_allclose(exact, true, rtol=1e-11, atol=1e-13 * max(1e-300, true.max(initial=0)))
 
 
@@ -99,3 +105,27 @@ def test_lanes_compute_what_they_say() -> None:
     below = squares < limits[1]
     assert [[int(b) >> p & 1 for p in range(32)] for b in bits] == below.astype(int).tolist()
     assert lowest.tolist() == [int(np.flatnonzero(row)[0]) if row.any() else -1 for row in below]
+
+
+@pytest.mark.parametrize("threads", [2, 3])
+def test_bounds_of_all_are_the_same_whoever_computes_them(threads: int) -> None:
+    problem = check_problem(draw("heavy tails", 3000, 7, 1)).in_own_units()
+    found = []
+    for count in (1, threads):
+        with Workers(count) as workers:
+            greedy = TreeGreedy(problem, workers)
+            greedy.extend(3)
+            found.append(greedy.evaluation.bounds_of_all())
+    np.testing.assert_array_equal(*found)
+
+
+def test_weights_far_below_the_others_do_not_overflow_bounds_of_all() -> None:
+    """All that is left to gain has next to no weight, and counts in float32 as 2^-100 of the largest."""
+    rng = np.random.default_rng(0)
+    x = np.concatenate([np.zeros((200, 3)), 1e3 * rng.normal(size=(900, 3))])
+    weights = np.concatenate([np.ones(200), np.full(900, 1e-200)])
+    with Workers(1) as workers:
+        greedy = TreeGreedy(check_problem(x, weights=weights).in_own_units(), workers)
+        greedy.extend(2)
+        everyone = np.arange(len(x))
+        assert (greedy.evaluation.bounds_of_all() >= greedy.evaluation.exact_gains(everyone)).all()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -10,8 +11,9 @@ from numpy.typing import NDArray
 from adacore.facility import distance_gains, medoid
 from adacore.facility.distance_gains import GROUP, LEAST_WEIGHT
 from adacore.facility.minima import equal_minima, select_points, sum_minima
+from adacore.facility.pair_gains import bound_gains_of_all, rest_of_errors, upper_gains
 from adacore.facility.problem import Problem
-from adacore.facility.tree import LEAF, TILE, build_tree
+from adacore.facility.tree import LEAF, LEAVES, TILE, build_tree
 from adacore.facility.workers import Workers
 
 WORK_AT_A_TIME = 300_000_000
@@ -114,6 +116,47 @@ class Evaluation:
         # What one evaluation costs falls as minima do; ``ListDecision`` compares with the newest price.
         self.distances_each = max(1.0, (self.distances - before) / max(1, positions.size))
         return found, errors
+
+    def bounds_of_all(self) -> NDArray[np.float64]:
+        """Bound the gains of all rows as candidates from above, in single precision, each pair once.
+
+        Returns:
+            float64, shape (n,).
+        """
+        tree, state, weights = self.tree, self.state, self._weights32
+        radii, rest = tree.leaf_distances.reshape(-1, LEAVES, LEAF).max(axis=2), rest_of_errors(tree, state)
+        # Sums of whole numbers, which are the same in any order: threads then change no bound, not in its last bit. No
+        # gain exceeds the sum of weights times minima, as they were rounded; no error that of all leaves. Both are
+        # brought below 2^61.
+        most = float(weights.reshape(-1).astype(np.float64) @ state.coarse.reshape(-1))
+        most_error = float(rest.sum() + tree.leaf_weights.sum() * tree.tile_norms.max())
+        power, error_power = 61 - math.frexp(most)[1], 61 - math.frexp(most_error)[1]
+        everyone: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
+        idle: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
+
+        def work(first: int, last: int) -> int:
+            # As many rooms as threads at work; taken and put back under the GIL, without a lock.
+            if idle:
+                gains, errors = idle.pop()
+            else:
+                gains, errors = np.zeros(weights.shape, np.int64), np.zeros(weights.shape[0], np.int64)
+                everyone.append((gains, errors))
+            more, off, leaf = np.zeros(weights.shape), np.zeros(weights.shape[0]), first * LEAVES
+            evaluated = bound_gains_of_all(tree, state, weights, radii, rest, leaf, last * LEAVES, more, off)
+            # Pairs of leaves a <= b: nobody before the first is looked at.
+            gains[leaf:] += np.ceil(np.ldexp(more[leaf:], power)).astype(np.int64)
+            errors[leaf:] += np.ceil(np.ldexp(off[leaf:], error_power)).astype(np.int64)
+            idle.append((gains, errors))
+            return int(evaluated)
+
+        before, tiles = self.distances, tree.weights.shape[0]
+        # Each chunk passes over all sums once more: 128 of them cost little beside n^2 / 2 pairs.
+        self.distances += self.workers.share(work, tiles, max(1, tiles // 128))
+        # An evaluation of one candidate alone looks at all of its pairs.
+        self.distances_each = max(1.0, 2 * (self.distances - before) / tree.n)
+        gains, errors = (np.sum(parts, axis=0) for parts in zip(*everyone, strict=True))
+        bounds = upper_gains(np.ldexp(gains, -power), np.ldexp(errors, -error_power))
+        return bounds.reshape(-1)[: tree.n]
 
     def exact_gains(self, positions: NDArray[np.int64]) -> NDArray[np.float64]:
         """Evaluate candidates in double precision.

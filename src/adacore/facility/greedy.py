@@ -19,6 +19,9 @@ FIRST_BATCH = 32
 """Candidates evaluated at first for a pick, four times as many from batch to batch: enough to share among cores, and
 few where the first suffice."""
 
+MOST_OF_ALL = 0.6
+"""Share of the rows that are candidates from which all are bounded at once: pair by pair each takes half."""
+
 PICKS_AT_A_TIME = 512
 """Picks from lists between two looks at whether the selection was interrupted."""
 
@@ -256,8 +259,11 @@ class TreeGreedy:
         """Evaluate all candidates anew."""
         # Picks gain 0 for good; leaving them out spares their evaluation.
         others = np.setdiff1d(self.candidates, self.picks, assume_unique=True)
-        gains, errors = self.evaluation.bounds(others)
-        self.queue.fill(others, gains + errors)
+        if others.size < MOST_OF_ALL * self.rows.size:
+            gains, errors = self.evaluation.bounds(others)
+            self.queue.fill(others, gains + errors)
+        else:
+            self.queue.fill(others, self.evaluation.bounds_of_all()[others])
 
     def largest_bound(self) -> float:
         """Return an upper bound on what the next pick gains."""

@@ -135,6 +135,50 @@ def add_gains(typing: Any, minima: Any, weights: Any, leaf: Any, squares: Any, r
 
 
 @intrinsic
+def add_gains_of_both(
+    typing: Any, minima: Any, weights: Any, leaf: Any, other: Any, squares: Any, row: Any, total: Any, column: Any
+) -> Any:
+    """Add what a candidate gains among a leaf's points, and what each of these, as a candidate, gains from it.
+
+    One root serves both: with m and w of the points, n and v of the candidate, w max(0, m - d) goes to the candidate's
+    row of ``total``, v max(0, n - d) to the points' lanes of ``column``.
+
+    Args:
+        typing: Not passed by callers.
+        minima: Shape (leaves, 32).
+        weights: Shape (leaves, 32).
+        leaf: The points' leaf.
+        other: The candidate's leaf.
+        squares: d^2, shape (32, 32).
+        row: The candidate's place in its leaf, and its row of ``squares`` and ``total``.
+        total: Shape (32, 32).
+        column: Shape (1, 32).
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        def start(argument: int, line: Any) -> Any:
+            index = builder.mul(line, ir.Constant(line.type, LEAF))
+            return _pointer(context, builder, signature.args[argument], arguments[argument], index)
+
+        def of_candidate(argument: int) -> Any:
+            number = builder.load(builder.gep(start(argument, arguments[3]), [arguments[5]]))
+            return _spread(builder, number, LANES)
+
+        def add(minimum: Any, weight: Any, target: Any) -> None:
+            saved = builder.fsub(minimum, distances)
+            saved = builder.select(builder.fcmp_ordered(">", saved, ZEROS), saved, ZEROS)
+            _store(builder, _call(builder, "fma", weight, saved, _load(builder, target)), target)
+
+        distances = _call(builder, "sqrt", _load(builder, start(4, arguments[5])))
+        points = arguments[2]
+        add(_load(builder, start(0, points)), _load(builder, start(1, points)), start(6, arguments[5]))
+        add(of_candidate(0), of_candidate(1), start(7, ir.Constant(points.type, 0)))
+        return context.get_dummy_value()
+
+    return types.void(minima, weights, types.intp, types.intp, squares, types.intp, total, column), generate
+
+
+@intrinsic
 def lanes_below(typing: Any, squares: Any, row: Any, limits: Any, line: Any) -> Any:
     """Say which of a leaf's points are nearer to a candidate than their limits.
 
