@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from adacore.facility import facility_location
+from adacore.facility.workers import Workers
 
 
 class Selected(torch.utils.data.Dataset):
@@ -64,6 +65,14 @@ def test_an_interrupt_ends_a_long_selection_cleanly(labels):
     assert time.monotonic() - sent < 15
     assert errors.strip().endswith("KeyboardInterrupt")
     assert process.returncode in (1, 130, -signal.SIGINT)
+
+
+def test_an_interrupt_while_a_kernel_is_loaded_is_an_interrupt():
+    """numba's loader returns with the interruption pending, which Python turns into a SystemError."""
+    with pytest.raises(KeyboardInterrupt), Workers(1):
+        raise SystemError("returned a result with an exception set") from KeyboardInterrupt()
+    with pytest.raises(SystemError), Workers(1):
+        raise SystemError("of another kind")
 
 
 SMALL = """

@@ -49,6 +49,10 @@ class Workers:
             self.stop.set()
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
+        # Ctrl-C while numba loads a kernel from its cache: numba then returns with the interruption still pending, and
+        # Python reports that as a SystemError.
+        if isinstance(error, SystemError) and isinstance(error.__cause__, KeyboardInterrupt):
+            raise error.__cause__
 
     def check(self) -> None:
         """Give up if someone was interrupted.
