@@ -51,7 +51,7 @@ def center_distances(tile_centers: Array, candidate: Array, row: int, out: Array
 @inlined
 def flush(total: Array, sums: Array) -> None:
     """Move the single-precision sums into double-precision ones."""
-    for a in range(GROUP):
+    for a in range(total.shape[0]):
         s = 0.0
         for p in range(LEAF):
             s += np.float64(total[a, p])

@@ -13,13 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adacore.facility.compiling import Array, bounding_kernel
-from adacore.facility.distance_gains import FLUSH, LEAST_WEIGHT, UNDERFLOW
+from adacore.facility.distance_gains import FLUSH, GROUP, LEAST_WEIGHT, UNDERFLOW, flush
 from adacore.facility.minima import Minima
 from adacore.facility.simd import add_gains, add_gains_of_both, write_center_square, write_squares
 from adacore.facility.tree import LEAF, LEAVES, ULP, Tree
-
-FOUR = 4
-"""Rows of a leaf whose squares are written together, see ``distance_gains.GROUP``."""
 
 
 @bounding_kernel
@@ -93,9 +90,9 @@ def bound_gains_of_all(
                     continue
                 b = t * LEAVES + leaf
                 column[:] = np.float32(0)
-                for row in range(0, LEAF, FOUR):
+                for row in range(0, LEAF, GROUP):
                     write_squares(coarse, b, x, row, 0, d, squares)
-                    for p in range(row, row + FOUR):
+                    for p in range(row, row + GROUP):
                         # On the diagonal both orders of a pair are among the 32 x 32.
                         if a == b:
                             add_gains(coarse_minima, weights, b, squares, p, total)
@@ -111,21 +108,10 @@ def bound_gains_of_all(
                 # Lanes hold at most FLUSH * LEAVES = 64 terms in float32, the number in the error of a sum; a column
                 # has 32.
                 if pending == FLUSH * LEAVES:
-                    flush_rows(total, gains, a)
+                    flush(total, gains[a])
                     pending = 0
-        flush_rows(total, gains, a)
+        flush(total, gains[a])
     return evaluated
-
-
-@bounding_kernel
-def flush_rows(total: Array, gains: Array, leaf: int) -> None:
-    """Move single-precision sums of a leaf's candidates into double-precision ones."""
-    for p in range(LEAF):
-        s = 0.0
-        for lane in range(LEAF):
-            s += np.float64(total[p, lane])
-            total[p, lane] = np.float32(0)
-        gains[leaf, p] += s
 
 
 def rest_of_errors(tree: Tree, state: Minima) -> NDArray[np.float64]:
